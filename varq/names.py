@@ -1,0 +1,108 @@
+"""The one door that leads up: literal names to the objects of higher floors, and to what other packages add."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any
+
+from varq import checks
+
+__all__ = ["KINDS", "TABLE", "find", "loaded", "names"]
+
+TABLE = MappingProxyType(
+    {
+        "problem:molecule": "varq.problems.molecule:Molecule",
+        "problem:transverse-field-ising": "varq.problems.lattice:TransverseFieldIsing",
+        "problem:heisenberg": "varq.problems.lattice:Heisenberg",
+        "problem:hubbard": "varq.problems.lattice:Hubbard",
+        "problem:maxcut": "varq.problems.graph:MaxCut",
+        "problem:operator": "varq.problems.operator:Operator",
+        "problem:eigenphase": "varq.problems.eigenphase:EigenPhase",
+        "ansatz:uccsd": "varq.ansatze.coupled_cluster:UCCSD",
+        "ansatz:kupccgsd": "varq.ansatze.coupled_cluster:KUpCCGSD",
+        "ansatz:hardware-efficient": "varq.ansatze.layered:HardwareEfficient",
+        "ansatz:hamiltonian-variational": "varq.ansatze.layered:HamiltonianVariational",
+        "ansatz:givens-layers": "varq.ansatze.conserving:GivensLayers",
+        "ansatz:alternating": "varq.ansatze.alternating:Alternating",
+        "ansatz:circuit": "varq.ansatze.custom:Circuit",
+        "optimizer:optax": "varq.optimizers.gradient:Optax",
+        "optimizer:scipy": "varq.optimizers.classical:Scipy",
+        "optimizer:spsa": "varq.optimizers.stochastic:SPSA",
+        "optimizer:rotosolve": "varq.optimizers.coordinate:Rotosolve",
+        "optimizer:excitation-solve": "varq.optimizers.coordinate:ExcitationSolve",
+        "optimizer:natural-gradient": "varq.optimizers.natural:NaturalGradient",
+        "algorithm:vqe": "varq.algorithms.variational:VQE",
+        "algorithm:qaoa": "varq.algorithms.approximate:QAOA",
+        "algorithm:phase-estimation": "varq.algorithms.phase:PhaseEstimation",
+        "algorithm:minimize": "varq.algorithms.minimization:Minimize",
+        "request:value": "varq.protocol:Value",
+        "request:value-and-grad": "varq.protocol:ValueAndGrad",
+        "request:metric": "varq.protocol:Metric",
+        "request:sample": "varq.protocol:Sample",
+        "request:experiment": "varq.protocol:Experiment",
+        "request:many": "varq.protocol:Many",
+        "request:reply": "varq.protocol:Reply",
+        "request:stop": "varq.protocol:Stop",
+        "request:result": "varq.protocol:Result",
+        "plot:convergence": "varq.plots:convergence",
+        "plot:curve": "varq.plots:curve",
+        "plot:parameters": "varq.plots:parameters",
+        "plot:distribution": "varq.plots:distribution",
+        "plot:posterior": "varq.plots:posterior",
+        "plot:problem": "varq.plots:problem",
+        "plot:circuit": "varq.plots:circuit",
+        "display:progress": "varq.display:Progress",
+        "display:result": "varq.display:result_html",
+        "display:run": "varq.display:run_html",
+    }
+)
+"""Every name of this package that data may carry, as `kind:name` -> `module:attribute`."""
+
+KINDS = tuple(sorted({key.split(":")[0] for key in TABLE} | {"device"}))
+
+
+def _plugins(kind: str) -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=f"varq.{kind}")}
+
+
+def names(kind: str) -> list[str]:
+    """The names known for `kind`: those of this package and those of installed plug-ins, sorted."""
+    checks.choice("kind", kind, KINDS)
+    own = {key.split(":")[1] for key in TABLE if key.startswith(kind + ":")}
+    return sorted(own | set(_plugins(kind)))
+
+
+def find(kind: str, name: str) -> Any:
+    """The object called `name` among those of `kind`.
+
+    Only the literal table above and the entry-point group `varq.<kind>` of installed packages are looked at: a stored
+    record can name what is installed, and cannot make anything else be imported.
+
+    Raises:
+        ValueError: if nothing has that name; the message lists the close ones.
+    """
+    target = TABLE.get(f"{kind}:{name}")
+    if target is not None:
+        module, attribute = target.split(":")
+        return getattr(importlib.import_module(module), attribute)
+    plugins = _plugins(kind)
+    if name in plugins:
+        return plugins[name].load()
+    checks.choice(kind, name, names(kind))
+    raise AssertionError("unreachable: choice raises for an unknown name")
+
+
+def loaded(module: str, qualified_name: str) -> Any | None:
+    """What `module` holds under `qualified_name` if it is imported already, else None; imports nothing, runs nothing."""
+    here = sys.modules.get(module)
+    space: Any = vars(here) if here is not None else {}
+    found: Any = None
+    for part in qualified_name.split("."):
+        found = space.get(part)
+        if found is None:
+            return None
+        space = getattr(found, "__dict__", {})
+    return found

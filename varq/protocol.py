@@ -1,0 +1,370 @@
+"""What rooms say to each other: requests, replies, events, stop rules, reasons and results.  Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from varq import checks
+from varq.keys import Key
+
+__all__ = [
+    "Array",
+    "Event",
+    "Experiment",
+    "Finished",
+    "Many",
+    "Method",
+    "Metric",
+    "Observer",
+    "Optimizer",
+    "Outcome",
+    "Plan",
+    "Progress",
+    "Reason",
+    "Reply",
+    "Request",
+    "Result",
+    "Sample",
+    "Stop",
+    "Value",
+    "ValueAndGrad",
+]
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+class Reason(str, Enum):
+    """Why a run ended."""
+
+    CONVERGED = "converged"  # the method, or the stop rule's tolerance, is satisfied
+    STALLED = "stalled"  # the method cannot make progress, or patience ran out away from the best value
+    STEPS = "steps"  # the stop rule's number of steps is reached
+    SECONDS = "seconds"  # the stop rule's time is used up
+    BUDGET = "budget"  # the session's budget is used up
+    STOPPED = "stopped"  # a person stopped it
+    NONFINITE = "nonfinite"  # a value was NaN or infinite
+    FAILED = "failed"  # an error ended it
+
+    @property
+    def final(self) -> bool:
+        """Whether the same call again returns the result (True) or goes on with the run (False)."""
+        return self not in (Reason.STOPPED, Reason.FAILED)
+
+
+# -- requests: what a method asks for ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Value:
+    """The cost at `x`."""
+
+    x: Array
+    kind: ClassVar[str] = "request:value"
+    version: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class ValueAndGrad:
+    """The cost and its gradient at `x`."""
+
+    x: Array
+    kind: ClassVar[str] = "request:value-and-grad"
+    version: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The Fubini-Study metric at `x`, shape (n, n)."""
+
+    x: Array
+    kind: ClassVar[str] = "request:metric"
+    version: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`shots` computational-basis outcomes of the circuit at `x`."""
+
+    x: Array
+    shots: int
+    kind: ClassVar[str] = "request:sample"
+    version: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Experiments of phase estimation: `powers` of the unitary and reference `angles` (radians), both shape (n,)."""
+
+    powers: NDArray[np.int64]
+    angles: Array
+    kind: ClassVar[str] = "request:experiment"
+    version: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Many:
+    """Independent requests that may be answered in any order, together; the reply holds their replies in order."""
+
+    parts: tuple[Value | ValueAndGrad | Metric | Sample | Experiment, ...]
+    kind: ClassVar[str] = "request:many"
+    version: ClassVar[int] = 1
+
+
+Request: TypeAlias = Value | ValueAndGrad | Metric | Sample | Experiment | Many
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A method's own end: nothing more to ask."""
+
+    reason: Reason
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to a request; fields that the request did not ask for are None.
+
+    Args:
+        value: the cost.
+        stderr: one standard error of `value`; None when it is exact.
+        grad: the gradient, the shape of `x`.
+        grad_stderr: one standard error of each entry of `grad`; None when it is exact.
+        metric: the metric tensor, shape (n, n).
+        outcomes: measured bits, uint8, shape (shots, wires) for `Sample`, (n,) for `Experiment`.
+        parts: the replies to the parts of a `Many`.
+        tracked: further quantities at the same point, by name.
+        executions: how many circuits the device ran for it.
+    """
+
+    value: float | None = None
+    stderr: float | None = None
+    grad: Array | None = None
+    grad_stderr: Array | None = None
+    metric: Array | None = None
+    outcomes: NDArray[np.uint8] | None = None
+    parts: tuple[Reply, ...] = ()
+    tracked: Mapping[str, float] = field(default_factory=dict)
+    executions: int = 0
+    kind: ClassVar[str] = "request:reply"
+    version: ClassVar[int] = 1
+
+
+# -- the contracts -------------------------------------------------------------------------------------------------
+
+
+class Method(Protocol):
+    """Deterministic code that asks for something to be evaluated and is told the answer.
+
+    A state is used once, forwards; nothing a method remembers lives outside it.
+    """
+
+    def init(self, start: Array, key: Key) -> Any:
+        """The first state, from the starting parameters (or prior) and the run's key."""
+
+    def ask(self, state: Any) -> Request | Finished:
+        """What to evaluate next, or that the method is done."""
+
+    def tell(self, state: Any, reply: Reply) -> tuple[Any, Mapping[str, Any]]:
+        """The next state, and what a person may want to see of this step."""
+
+
+class Optimizer(Protocol):
+    """A spec of a method that minimizes a cost."""
+
+    kind: ClassVar[str]
+    version: ClassVar[int]
+
+    @property
+    def stop(self) -> Stop:
+        """The stop rule of a run that names none."""
+
+    def method(self) -> Method:
+        """The method this spec describes."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop knows of a run when it ends.
+
+    Args:
+        best_x: the evaluated parameters with the lowest recorded value; None before the first.
+        best_value: that value.
+        best_stderr: its standard error.
+        info: what the method said last; `info["x"]` is its current iterate where that is not the last point asked for.
+        state: the method's state.
+        final: the reply to the request that `Plan.final` asked for; None if it asked for none.
+        final_x: the parameters of that request.
+        steps: steps done.
+    """
+
+    best_x: Array | None = None
+    best_value: float | None = None
+    best_stderr: float | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+    state: Any = None
+    final: Reply | None = None
+    final_x: Array | None = None
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An algorithm's answer: the fields of `Result` that only it can know."""
+
+    value: float | None = None
+    stderr: float | None = None
+    parameters: Array | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A spec made runnable on an open device: what the session's loop drives.
+
+    Args:
+        method: asks and is told.
+        start: resolved starting parameters (or prior).
+        evaluate: answers a request, with the device key of the request; the only place where circuits run.
+        conclude: the answer, from what the loop knows at the end.
+        final: one more request before concluding (a fresh estimate of the chosen point), or None.
+        reference: the independent exact answer, computed when first called.
+        stop: the stop rule where the spec names none.
+        title: what is run, in a few words.
+        unit: of the value.
+    """
+
+    method: Method
+    start: Array
+    evaluate: Callable[[Request, Key], Reply]
+    conclude: Callable[[Progress], Outcome]
+    final: Callable[[Progress], Request | None]
+    reference: Callable[[], float | None]
+    stop: Stop
+    title: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a run ends by rule; whichever comes first.  All are totals over the run's whole life, resumed or not.
+
+    Args:
+        steps: most steps (one step is one request answered); None for no limit.
+        seconds: most seconds spent evaluating, as recorded; None for no limit.
+        tolerance: improvement of the best value, in the cost's unit, that counts as progress; None counts any.
+        patience: steps in a row without progress after which the run ends: CONVERGED if all of their values lie
+            within `tolerance` of the best one, else STALLED.  None never ends a run this way, unless `tolerance` is
+            given: then it is 10.
+
+    Raises:
+        ValueError: for a negative number.
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+    tolerance: float | None = None
+    patience: int | None = None
+    kind: ClassVar[str] = "request:stop"
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        hint = "Use None for no limit."
+        if self.steps is not None:
+            object.__setattr__(self, "steps", checks.integer("steps", self.steps, minimum=0, hint=hint))
+        if self.seconds is not None:
+            object.__setattr__(self, "seconds", checks.real("seconds", self.seconds, minimum=0, hint=hint))
+        if self.tolerance is not None:
+            object.__setattr__(self, "tolerance", checks.real("tolerance", self.tolerance, minimum=0, hint=hint))
+        if self.patience is not None:
+            object.__setattr__(self, "patience", checks.integer("patience", self.patience, minimum=1, hint=hint))
+        elif self.tolerance is not None:
+            object.__setattr__(self, "patience", 10)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened in a run, as sent to observers.
+
+    Args:
+        run_id: whose event it is.
+        kind: "start", "step" or "end".
+        step: steps done so far.
+        value: the cost at this step (the best so far for "end"); None where there is none.
+        stderr: one standard error of `value`.
+        info: what the method wants seen (gradient norm, learning rate, posterior width, ...).
+        tracked: the further quantities asked for, by name.
+        seconds: time spent evaluating so far.
+        replayed: whether the step came from the journal.
+        reason: why the run ended, for "end".
+    """
+
+    run_id: str
+    kind: str
+    step: int
+    value: float | None = None
+    stderr: float | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+    tracked: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    replayed: bool = False
+    reason: Reason | None = None
+
+
+Observer: TypeAlias = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.  Immutable; the same whether computed now or read from the store.
+
+    Args:
+        run_id: the run's id.
+        title: what was run, in a few words.
+        value: the answer (energy in hartree, cut size, phase in radians: see `unit`).
+        stderr: one standard error of `value`; None when it is exact.
+        reference: the independent exact answer; None when it is not known.
+        reason: why the run ended.
+        parameters: the parameters `value` belongs to.
+        steps: steps done.
+        executions: circuits the device ran.
+        seconds: time spent evaluating.
+        unit: of `value`, `stderr`, `reference`.
+        device: the device it ran on.
+        replay: None if nothing was replayed, else "exact" or "approximate".
+        replay_difference: the largest relative difference of a replayed request from its record.
+        message: what the method said at its end.
+        details: further named results of the algorithm.
+    """
+
+    run_id: str
+    title: str
+    value: float | None
+    stderr: float | None
+    reference: float | None
+    reason: Reason
+    parameters: Array | None
+    steps: int
+    executions: int
+    seconds: float
+    unit: str = ""
+    device: str = ""
+    replay: str | None = None
+    replay_difference: float = 0.0
+    message: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    kind: ClassVar[str] = "request:result"
+    version: ClassVar[int] = 1
+
+    @property
+    def deviation(self) -> float | None:
+        """`value - reference`, or None when either is missing."""
+        if self.value is None or self.reference is None:
+            return None
+        return self.value - self.reference
