@@ -27,6 +27,7 @@ __all__ = [
     "Plan",
     "Progress",
     "Reason",
+    "Record",
     "Reply",
     "Request",
     "Result",
@@ -368,3 +369,32 @@ class Result:
         if self.value is None or self.reference is None:
             return None
         return self.value - self.reference
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Everything a figure or a table needs of one run, live or read from the store.
+
+    Args:
+        id: the run's id.
+        title: what was run, in a few words.
+        algorithm: its kind, such as "algorithm:vqe".
+        unit: of the values ("Ha" for hartree, "rad" for radians, "" for a plain number).
+        reference: the independent exact answer; None when it is not known.
+        history: structured array, one row a step: `step` (int), `value`, `best`, `stderr`, `seconds` (cumulative),
+            `executions` (cumulative, int), then one float field for each number that the method showed (such as
+            `grad_norm`) and one for each tracked quantity (by its name); NaN where there is none.
+        points: the parameters of each step, flattened, shape (steps, parameters); NaN where a step had none.
+        result: the result; None while the run goes on.
+        problem: what is being solved; None if it cannot be rebuilt here.
+    """
+
+    id: str
+    title: str
+    algorithm: str
+    unit: str
+    reference: float | None
+    history: NDArray[Any]
+    points: Array
+    result: Result | None = None
+    problem: Any = None
