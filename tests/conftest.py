@@ -1,0 +1,72 @@
+"""Settings of every test: JAX's compilation cache, hypothesis, a folder of its own, and nothing global left changed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Compiling is most of the time that circuits take in tests, and two workers, two passes and the next run compile the
+# same ones.  Set here, before anything imports JAX, so that a plain `pytest` shares the cache that `make test` fills.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")  # jupyter_core warns where this is unset
+
+settings.register_profile("house", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("full", deadline=None, derandomize=True, max_examples=250)
+settings.load_profile("house")
+
+FLAGLESS = re.compile(
+    r"test_(house|problems|store|plots|display|cli|notebooks|keys|checks|names|spec|fingerprint)(_|\.py)"
+)
+"""Tests of rooms that never touch JAX, and tests that start processes of their own: once is enough for them.
+
+Every other test runs a second time with JAX's x64 flag on."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="fail if any test was skipped; name what was missing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name != "tests" or FLAGLESS.match(item.path.name):
+            item.add_marker("flagless")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not session.config.getoption("--no-skips") or hasattr(session.config, "workerinput"):
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test runs in an empty folder: the default store, figures and exports land there."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def flag_left_alone() -> Iterator[None]:
+    """No test, and nothing that it calls, changes JAX's x64 flag."""
+    before = _flag()
+    yield
+    after = _flag()
+    assert before is None or after == before, "JAX's x64 flag was changed"
+
+
+def _flag() -> bool | None:
+    jax = sys.modules.get("jax")
+    return None if jax is None or not hasattr(jax, "config") else bool(jax.config.jax_enable_x64)
