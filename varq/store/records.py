@@ -1,0 +1,191 @@
+"""What a store holds, as values: runs, rows of the journal, and what its caretakers report."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from varq import checks
+from varq.spec import canonical
+
+__all__ = ["ROLES", "Finding", "GcReport", "MergeReport", "Row", "RunRecord", "seal"]
+
+ROLES = ("step", "final")  # a step of the method; the one request after the last step that gives the answer
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run: what was asked, and what came out so far.
+
+    Args:
+        id: the run's id.
+        identity: SHA-256 of what makes its identity.
+        findable: whether the same spec again is the same run.
+        spec: canonical JSON of the resolved spec.
+        algorithm: its kind, such as "algorithm:vqe".
+        title: what is run, in a few words.
+        device: the device it was started on.
+        created: when, in seconds since 1970 (UTC).
+        host: the machine it was started on.
+        versions: package versions by name, as it was started.
+        reason: why it ended; None while it is unfinished.
+        result: canonical JSON of the result; None while it is unfinished.
+        steps: steps done: those of the result, or those journalled so far.
+        value: the answer; None while it is unfinished.
+        stderr: one standard error of `value`; None when it is exact.
+        reference: the independent exact answer, None when it is not known.
+        seconds: time spent evaluating, as journalled.
+
+    Raises:
+        TypeError: for a field of the wrong type.
+        ValueError: for an empty id.
+    """
+
+    id: str
+    identity: str
+    findable: bool
+    spec: str
+    algorithm: str
+    title: str
+    device: str
+    created: float
+    host: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+    result: str | None = None
+    steps: int = 0
+    value: float | None = None
+    stderr: float | None = None
+    reference: float | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.text("id", self.id)
+        checks.instance("spec", self.spec, str, "Give the canonical JSON text: varq.spec.dumps(spec).")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a run's journal: a request and its reply.
+
+    Args:
+        step: number of the step.
+        role: "step", or "final" for the request after the last step.
+        request: canonical JSON of the request.
+        digest: SHA-256 of the request, arrays included.
+        reply: canonical JSON of the reply.
+        key: the request's device key, hexadecimal.
+        value: the cost, if the reply has one.
+        stderr: one standard error of `value`; None when it is exact.
+        seconds: time spent evaluating up to here.
+        executions: circuits run for this request.
+        versions: canonical JSON of package versions where they differ from those of the run; None otherwise.
+
+    Raises:
+        TypeError: if `step` is no integer, or `request` or `reply` no text.
+        ValueError: if `step` is negative or `role` unknown.
+
+    Example:
+        >>> Row(0, "step", "{}", "00", "{}", "00", -1.1, None, 0.01, 1).same_as(
+        ...     Row(0, "step", "{}", "00", "{}", "00", -1.1, None, 0.02, 1))
+        True
+    """
+
+    step: int
+    role: str
+    request: str
+    digest: str
+    reply: str
+    key: str
+    value: float | None
+    stderr: float | None
+    seconds: float
+    executions: int
+    versions: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            checks.choice("role", self.role, ROLES)
+        checks.integer("step", self.step, minimum=0)
+        checks.instance("request", self.request, str)
+        checks.instance("reply", self.reply, str)
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What two records of one step must agree on: all but the time it took and the versions it ran on."""
+        return (self.step, self.role, self.request, self.digest, self.reply, self.key, self.executions)
+
+    def same_as(self, other: Row) -> bool:
+        """Whether both record the same request with the same reply."""
+        return self.content == other.content
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that `verify` found wrong.
+
+    Args:
+        file: the file it is in; None for a store in memory.
+        run: the id of the run; None if it concerns the file.
+        where: which row, such as "step 12".
+        what: what is wrong.
+    """
+
+    file: str | None
+    run: str | None
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class GcReport:
+    """What `gc` removed: how many arrays, empty runs and old leases, temporary files, and bytes on disk."""
+
+    arrays: int
+    runs: int
+    leases: int
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """What `merge` did: files read; new runs, rows and arrays; rows that were there already; results taken."""
+
+    files: int
+    runs: int
+    rows: int
+    arrays: int
+    equal: int
+    results: int
+
+
+def _plain(value: Any) -> Any:
+    # repr gives back every bit of a float and writes NaN and infinity, which JSON cannot.
+    return repr(value) if isinstance(value, float) else value
+
+
+def seal(table: str, *parts: Any) -> str:
+    """SHA-256 of a row's parts: the canonical JSON of [table, part, ...] with floats as Python writes them.
+
+    Example:
+        >>> seal("steps", 1, 0.5) == seal("steps", 1, 0.5), seal("steps", 1, 0.5) == seal("steps", 10.5)
+        (True, False)
+    """
+    return hashlib.sha256(canonical([table, *map(_plain, parts)]).encode()).hexdigest()
+
+
+def to_sql(value: float | None) -> float | str | None:
+    """A float for SQLite, which would turn NaN into NULL: it is kept as the text 'nan'."""
+    if value is None:
+        return None
+    number = float(value) + 0.0  # SQLite keeps no negative zero; this sum has none
+    return "nan" if math.isnan(number) else number
+
+
+def from_sql(value: float | str | None) -> float | None:
+    """The float that `to_sql` wrote."""
+    return None if value is None else float(value)

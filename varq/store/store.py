@@ -1,0 +1,508 @@
+"""The store: runs, their journals and results, in a folder with one file for each host, read as one."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from varq import checks
+from varq.protocol import Reason
+from varq.store import maintenance, tables
+from varq.store.database import Database
+from varq.store.faults import OwnedError, StoreCorrupt, StoreError, StoreForeign, StoreUnwritable
+from varq.store.lease import Keeper, Lease, Process
+from varq.store.records import Finding, GcReport, MergeReport, Row, RunRecord
+from varq.store.tables import Outcome, Stored
+
+__all__ = ["Store", "open_store"]
+
+_PREFIX = 4  # least characters of an id that name a run
+_LISTED = 8  # candidates shown for a prefix that fits several
+Records: TypeAlias = list[RunRecord]  # inside the class, `list` is a method
+Rows: TypeAlias = list[Row]
+Findings: TypeAlias = list[Finding]
+Group: TypeAlias = list[Stored]
+Names: TypeAlias = list[str]
+Files: TypeAlias = list[Database]
+_NOTHING: Mapping[str, NDArray[Any]] = {}
+
+
+def open_store(
+    path: str | os.PathLike[str] | None,
+    *,
+    read_only: bool = False,
+    timeout: float = 30.0,
+    heartbeat: float = 10.0,
+    stale: float = 60.0,
+    host: str | None = None,
+) -> Store:
+    """Opens a store, making the folder and this host's file in it where they are missing.
+
+    Args:
+        path: the folder; None for a store in memory, gone with the process.
+        read_only: open what is there, and never write.
+        timeout: seconds to wait for another process's lock.
+        heartbeat: seconds between the signs of life of a run's owner.
+        stale: age of the last sign of life, in seconds, after which a run may be taken over.
+        host: this machine's name; None for the one it gives itself.
+
+    Raises:
+        StoreUnwritable: if the folder or this host's file cannot be made or written.
+        StoreForeign: if a file in it is not varq's.
+        StoreNewer: if a file in it needs a newer varq.
+        StoreCorrupt: if a file in it is damaged.
+        StoreError: the base of all these; for any other fault.
+
+    Example:
+        >>> with open_store(None) as store:
+        ...     store.list()
+        []
+    """
+    folder = None if path is None else Path(os.fspath(checks.instance("path", path, (str, os.PathLike))))
+    checks.boolean("read_only", read_only)
+    checks.real("timeout", timeout, minimum=0)
+    checks.real("heartbeat", heartbeat, above=0)
+    checks.real("stale", stale, minimum=0)
+    return Store(folder, read_only, float(timeout), (float(heartbeat), float(stale)), host or socket.gethostname())
+
+
+class Store:
+    """Runs with their journals and results; use `open_store` to get one.
+
+    A store may be used from several threads, and by several processes at once. Every method raises a `StoreError` of
+    the kind that fits when a file cannot do its part; whatever was recorded before stays.
+    """
+
+    def __init__(
+        self, path: Path | None, read_only: bool, timeout: float, pulse: tuple[float, float], host: str
+    ) -> None:
+        self.path = path
+        self.host = host
+        self._timeout = timeout
+        self._lock = threading.RLock()
+        self._others: dict[str, tuple[tuple[int, int], Database]] = {}
+        self._foreign: dict[str, dict[tuple[int, str], Row]] = {}
+        self._adopted: set[str] = set()
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", host).lstrip(".") or "host"
+        self._own_name = f"{name}.sqlite"
+        self._own = self._open_own(read_only)
+        self._keeper = None if self._own is None else Keeper(self._own, self._elsewhere, Process.this(host), *pulse)
+        self._files()
+
+    def _open_own(self, read_only: bool) -> Database | None:
+        if self.path is not None and self.path.exists() and not self.path.is_dir():
+            raise StoreUnwritable(f"A store is a folder. {self.path} is a file. Name another folder as the store.")
+        if self.path is None:
+            return Database(None, True, self._timeout)
+        if not read_only:
+            return Database(self.path / self._own_name, True, self._timeout)
+        if not self.path.is_dir():
+            raise StoreError(f"There is no store at {self.path}. Name the folder that holds one.")
+        return None
+
+    def __repr__(self) -> str:
+        return f"Store({'in memory' if self.path is None else str(self.path)!r})"
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives back the runs it owns and closes its files; a second call does nothing."""
+        if self._keeper is not None:
+            self._keeper.close()
+        with self._lock:
+            for _, file in self._others.values():
+                file.close()
+            self._others.clear()
+        if self._own is not None:
+            self._own.close()
+
+    # -- files
+
+    def _elsewhere(self) -> Files:
+        """The files of other hosts, as they are in the folder now."""
+        if self.path is None:
+            return []
+        with self._lock:
+            found = self._nodes(self.path)
+            for name in [n for n, (node, _) in self._others.items() if found.get(n) != node]:
+                self._others.pop(name)[1].close()
+            for name, node in found.items():
+                if name not in self._others:
+                    self._others[name] = (node, Database(self.path / name, False, self._timeout))
+            return [self._others[name][1] for name in sorted(self._others)]
+
+    def _nodes(self, folder: Path) -> dict[str, tuple[int, int]]:
+        """Name and identity of each file of another host."""
+        own = self._own_name if self._own is not None else None
+        found: dict[str, tuple[int, int]] = {}
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.endswith(".sqlite") and not entry.name.startswith(".") and entry.name != own:
+                        stat = entry.stat()
+                        found[entry.name] = (stat.st_dev, stat.st_ino)
+        except OSError as error:
+            raise StoreError(
+                f"The store {folder} cannot be listed: {error}. Was it moved, or its disk taken away?"
+            ) from error
+        return found
+
+    def _files(self) -> Files:
+        return [*([] if self._own is None else [self._own]), *self._elsewhere()]
+
+    def _writer(self) -> Database:
+        if self._own is None:
+            raise StoreUnwritable(f"The store {self.path} was opened for reading. Open it without read_only=True.")
+        return self._own
+
+    # -- runs
+
+    def get(self, run_id: str) -> RunRecord | None:
+        """The run with exactly this id, or None."""
+        found = self._union(self._files(), "WHERE id = ?", (checks.text("run_id", run_id),))
+        return found[0] if found else None
+
+    def find(self, prefix: str) -> RunRecord:
+        """The one run whose id starts with `prefix`.
+
+        Raises:
+            ValueError: if the prefix has fewer than 4 characters.
+            LookupError: if no run fits, or several do; lists close or fitting ones.
+        """
+        checks.text("prefix", prefix)
+        if len(prefix) < _PREFIX:
+            raise ValueError(f"A run is named by at least {_PREFIX} characters of its id. Got {prefix!r}.")
+        found = self._union(self._files(), "WHERE id >= ? AND id < ?", (prefix, prefix + "\U0010ffff"))
+        exact = [record for record in found if record.id == prefix]
+        if len(found) == 1 or exact:
+            return (exact or found)[0]
+        if found:
+            lines = "".join(f"\n  {record.id[:16]}  {record.title}" for record in found[:_LISTED])
+            more = f"\n  and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+            raise LookupError(f"{len(found)} runs have ids that start with {prefix!r}; give more of it:{lines}{more}")
+        raise LookupError(self._unknown(prefix))
+
+    def _unknown(self, run_id: str) -> str:
+        where = "in memory" if self.path is None else f"in {self.path}"
+        ids = {row[0] for file in self._files() for row in file.read("SELECT id FROM runs")}
+        if not ids:
+            return f"There is no run {run_id[:16]!r}: the store {where} is empty."
+        short = {i[: max(len(run_id), _PREFIX)]: i[:16] for i in ids}
+        near = [short[s] for s in checks.close_names(run_id, short)]
+        meant = f" Did you mean {' or '.join(near)}?" if near else " `varq list` shows what there is."
+        return f"There is no run {run_id[:16]!r} in the store {where}.{meant}"
+
+    def list(self, algorithm: str | None = None, limit: int | None = None) -> Records:
+        """The runs, newest first.
+
+        Args:
+            algorithm: only those of this kind, such as "algorithm:vqe".
+            limit: only so many.
+        """
+        where, values = (
+            ("", ()) if algorithm is None else ("WHERE algorithm = ?", (checks.text("algorithm", algorithm),))
+        )
+        if limit is not None:
+            checks.integer("limit", limit, minimum=0)
+        order = "ORDER BY created DESC, id" + ("" if limit is None else f" LIMIT {limit}")
+        return self._union(self._files(), f"{where} {order}", values)[:limit]
+
+    def _union(self, files: Sequence[Database], condition: str, values: tuple[Any, ...]) -> Records:
+        groups: dict[str, Group] = {}
+        for file in files:
+            for run in tables.read_runs(file, condition, values):
+                groups.setdefault(run.definition[0], []).append(run)
+        records = [(group[0] if len(group) == 1 else self._joined(files, group)).record() for group in groups.values()]
+        return sorted(records, key=lambda record: (-record.created, record.id))
+
+    @staticmethod
+    def _joined(files: Sequence[Database], group: Sequence[Stored]) -> Stored:
+        first = min(group, key=lambda run: run.definition[7])
+        for run in group:
+            tables.same_identity(run.definition[0], first.definition[1], run.definition[1])
+        outcome = max((run.outcome for run in group), key=lambda out: out[:2])
+        sql = "SELECT step FROM steps JOIN runs ON run = number WHERE id = ? AND role = 'step'"
+        steps = {step for file in files for (step,) in file.read(sql, (first.definition[0],))}
+        return Stored(first.definition, outcome, len(steps), max(run.seconds for run in group))
+
+    def create(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]] = _NOTHING) -> None:
+        """Records a run, with the large arrays of its spec; a run that is there already is left as it is.
+
+        Raises:
+            ConflictError: if a run of another identity has the same id.
+        """
+        checks.instance("record", record, RunRecord)
+        outcome = Outcome(
+            record.steps, 0, record.reason, record.result, record.value, record.stderr, record.reference, record.seconds
+        )
+        with self._writer().write() as db:
+            tables.put_arrays(db, arrays)
+            tables.add_run(db, tables.definition(record), outcome)
+
+    def _adopt(self, run_id: str) -> None:
+        """Makes sure that this host's file knows a run that may be another host's."""
+        own = self._writer()
+        if run_id in self._adopted:
+            return
+        if not own.read("SELECT 1 FROM runs WHERE id = ?", (run_id,)):
+            found = [run for file in self._elsewhere() for run in tables.read_runs(file, "WHERE id = ?", (run_id,))]
+            if not found:
+                raise LookupError(self._unknown(run_id))
+            run = self._joined(self._files(), found)
+            wanted = maintenance.references(run.definition[3])
+            with own.write() as db:
+                tables.put_arrays(db, {sha: self.array(sha) for sha in wanted})
+                tables.add_run(db, run.definition, run.outcome)
+        self._adopted.add(run_id)
+
+    # -- journal
+
+    def append(self, run_id: str, row: Row, arrays: Mapping[str, NDArray[Any]] = _NOTHING, paid: bool = False) -> None:
+        """Records one step: when this returns it survives the end of the process, whatever ends it.
+
+        Args:
+            run_id: the run's id.
+            row: the step. One that is there already with the same content is left as it is.
+            arrays: large arrays that its request or reply names, by SHA-256.
+            paid: whether the reply cost money: then the row also survives a power failure.
+
+        Raises:
+            ConflictError: if the step is there with another content; shows both.
+            OwnedError: if the run was held here and somebody took it over.
+            LookupError: if there is no such run.
+        """
+        self.extend(run_id, (row,), arrays, paid)
+
+    def extend(
+        self,
+        run_id: str,
+        rows: Iterable[Row],
+        arrays: Mapping[str, NDArray[Any]] = _NOTHING,
+        paid: bool = False,
+    ) -> None:
+        """`append` for several rows: all of them are recorded, or none."""
+        if run_id not in self._adopted:
+            self._adopt(run_id)
+        foreign = self._foreign_rows(run_id)
+        with self._writer().write(paid) as db:
+            self._check_owner(db, run_id)
+            if arrays:
+                tables.put_arrays(db, arrays)
+            for row in rows:
+                elsewhere = foreign.get((row.step, row.role)) if foreign else None
+                if elsewhere is not None and not elsewhere.same_as(row):
+                    raise tables.conflict(run_id, elsewhere, row)
+                if elsewhere is None and not tables.add_row(db, run_id, row):
+                    self._check_equal(db, run_id, row)
+
+    def _check_owner(self, db: Any, run_id: str) -> None:
+        keeper = self._keeper
+        if keeper is not None and (run_id in keeper.held or run_id in keeper.lost):
+            sql = "SELECT token FROM leases WHERE run = ? AND released = 0"
+            found = db.execute(sql, (run_id,)).fetchone()
+            keeper.check(run_id, found[0] if found else None)
+
+    def _check_equal(self, db: Any, run_id: str, row: Row) -> None:
+        sql = f"{tables.ROWS} AND step = ? AND role = ?"
+        found = db.execute(sql, (run_id, row.step, row.role)).fetchone()
+        if found is None:
+            self._adopted.discard(run_id)
+            raise LookupError(self._unknown(run_id))
+        here = tables.row_of(self._writer().name, run_id, found)
+        if not here.same_as(row):
+            raise tables.conflict(run_id, here, row)
+
+    def _foreign_rows(self, run_id: str) -> dict[tuple[int, str], Row]:
+        """What other hosts recorded of a run; read once, since only its owner adds to it."""
+        known = self._foreign.get(run_id)
+        if known is None:
+            rows = [row for file in self._elsewhere() for row in tables.read_rows(file, run_id)]
+            known = self._foreign[run_id] = {(row.step, row.role): row for row in rows}
+        return known
+
+    def rows(self, run_id: str, first: int = 0) -> Rows:
+        """The journal of a run from step `first` on, by step; within a step, "step" before "final".
+
+        Raises:
+            ConflictError: if two hosts recorded different contents for one step; shows both.
+            StoreCorrupt: if a row is not what was written.
+        """
+        checks.integer("first", first, minimum=0)
+        files = self._files()
+        if len(files) == 1:
+            return tables.read_rows(files[0], run_id, "AND step >= ?", (first,))
+        out: dict[tuple[int, int], Row] = {}
+        for file in files:
+            for row in tables.read_rows(file, run_id, "AND step >= ?", (first,)):
+                known = out.setdefault((row.step, int(row.role == "final")), row)
+                if not known.same_as(row):
+                    raise tables.conflict(run_id, known, row)
+        return [out[place] for place in sorted(out)]
+
+    def array(self, sha256: str) -> NDArray[Any]:
+        """A large array by its SHA-256, read-only.
+
+        Raises:
+            LookupError: if the store has none.
+            StoreCorrupt: if its bytes have changed.
+        """
+        for file in self._files():
+            found = tables.read_array(file, sha256)
+            if found is not None:
+                return found
+        raise LookupError(
+            f"The store has no array {sha256[:12]}. If the run came from another machine, merge its store."
+        )
+
+    # -- outcomes
+
+    def conclude(
+        self,
+        run_id: str,
+        reason: str,
+        result: str,
+        arrays: Mapping[str, NDArray[Any]] = _NOTHING,
+        steps: int = 0,
+        value: float | None = None,
+        stderr: float | None = None,
+        reference: float | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        """Records what a run came to, in place of what it had come to before.
+
+        Args:
+            run_id: the run's id.
+            reason: why it ended, one of `varq.protocol.Reason`.
+            result: canonical JSON of the result.
+            arrays: large arrays that the result names, by SHA-256.
+            steps: steps done.
+            value: the answer.
+            stderr: one standard error of `value`.
+            reference: the independent exact answer.
+            seconds: time spent evaluating.
+
+        Raises:
+            LookupError: if there is no such run.
+            OwnedError: if the run was held here and somebody took it over.
+        """
+        reason = checks.choice("reason", getattr(reason, "value", reason), [r.value for r in Reason])
+        self._end(run_id, Outcome(steps, 0, reason, result, value, stderr, reference, seconds), arrays)
+
+    def reopen(self, run_id: str) -> None:
+        """Marks a run as unfinished again; its journal stays, its reference too."""
+        record = self.get(run_id)
+        if record is None:
+            raise LookupError(self._unknown(run_id))
+        self._end(run_id, Outcome(record.steps, 0, None, None, None, None, record.reference, record.seconds), _NOTHING)
+
+    def _end(self, run_id: str, outcome: Outcome, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._adopt(run_id)
+        sql = "SELECT revision FROM results JOIN runs ON run = number WHERE id = ?"
+        foreign = [row[0] for file in self._elsewhere() for row in file.read(sql, (run_id,))]
+        with self._writer().write() as db:
+            self._check_owner(db, run_id)
+            own = [row[0] for row in db.execute(sql, (run_id,))]
+            if not own:
+                self._adopted.discard(run_id)
+                raise LookupError(self._unknown(run_id))
+            tables.put_arrays(db, arrays)
+            tables.add_result(db, run_id, outcome._replace(revision=1 + max(own + foreign)))
+
+    # -- ownership
+
+    def lease(self, run_id: str, take_over: bool = False) -> AbstractContextManager[Lease]:
+        """The right to write to a run, held inside `with`: a run has one owner at a time.
+
+        Args:
+            run_id: the run's id; it need not exist yet.
+            take_over: whether to take it from an owner whose last sign of life is stale, or from another run object in
+                this process. (An owner whose process is seen to be gone is replaced without asking.)
+
+        Raises:
+            OwnedError: on entering, if the run has an owner.
+        """
+        self._writer()
+        assert self._keeper is not None
+        self._foreign.pop(run_id, None)
+        return Lease(self._keeper, checks.text("run_id", run_id), checks.boolean("take_over", take_over))
+
+    # -- care
+
+    def remove(self, run_ids: Iterable[str]) -> Names:
+        """Deletes runs for good, named by their ids or prefixes; the full ids of what was deleted.
+
+        Arrays that nothing refers to any more go with the next `gc`.
+
+        Raises:
+            LookupError: if one is unknown or ambiguous; nothing is deleted then.
+            OwnedError: if one is owned just now; nothing is deleted then.
+            StoreUnwritable: if one is also in another host's file, which only that host writes.
+        """
+        own = self._writer()
+        ids = [self.find(prefix).id for prefix in checks.instance("run_ids", run_ids, (list, tuple, set, frozenset))]
+        for run_id in ids:
+            holder = self._keeper.owner(run_id) if self._keeper is not None else None
+            if holder is not None and self._keeper is not None:
+                raise OwnedError(
+                    f"A run is removed only when nobody owns it. Run {run_id[:12]} is owned "
+                    f"{holder.words(self._keeper.me)}. Stop it first. Nothing was removed."
+                )
+        maintenance.remove(own, self._elsewhere(), ids)
+        for run_id in ids:
+            self._adopted.discard(run_id)
+            self._foreign.pop(run_id, None)
+        return ids
+
+    def gc(self) -> GcReport:
+        """Frees what nothing needs in this host's file: arrays that no run refers to, unfinished runs without a single
+        row that nobody owns and that are older than a day, leases given back, drafts of files; then packs the file.
+        """
+        owned = self._keeper.owner if self._keeper is not None else lambda _: None
+        report = maintenance.gc(self._writer(), self._elsewhere(), owned)
+        self._adopted.clear()
+        return report
+
+    def merge(self, others: Iterable[str | os.PathLike[str]]) -> MergeReport:
+        """Adds the runs, rows, arrays and results of other stores to this host's file: all of them, or nothing.
+
+        Args:
+            others: folders of stores, or single files of them; they are only read.
+
+        Raises:
+            ConflictError: if a step or an identity differs between two of them; shows both.
+            StoreError: if one cannot be read.
+        """
+        own = self._writer()
+        sources = maintenance.sources(others, own.path, self._timeout)
+        try:
+            return maintenance.merge(own, self._elsewhere(), sources)
+        finally:
+            for file in sources:
+                file.close()
+
+    def verify(self) -> Findings:
+        """What is wrong with the store, nothing if it is sound: the digest of every row and array, gaps in journals,
+        missing arrays, the structure of each file.  Only reads.
+        """
+        findings: Findings = []
+        try:
+            files = self._files()
+        except (StoreCorrupt, StoreForeign) as error:
+            files = [] if self._own is None else [self._own]
+            findings.append(Finding(None, None, "file", str(error)))
+        return findings + maintenance.verify(files)
