@@ -1,0 +1,59 @@
+"""What the documents say is so: their examples run, their links lead somewhere, their commands exist."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import house
+import pytest
+
+DOCUMENTS = sorted(p for p in house.tree_files() if p.suffix == ".md")
+RUN = [house.ROOT / "README.md", house.ROOT / "CONTRIBUTING.md"]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The fenced blocks of one language, in order."""
+    text = path.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("path", RUN, ids=lambda p: p.name)
+def test_the_python_examples_run(path: Path) -> None:
+    examples = blocks(path, "python")
+    assert examples
+    space: dict[str, object] = {"__name__": "__main__"}
+    for example in examples:
+        exec(compile(example, path.name, "exec"), space)
+
+
+def test_the_readme_shows_whole_spec_files() -> None:
+    files = blocks(house.ROOT / "README.md", "toml")
+    assert files
+    assert all(tomllib.loads(text) for text in files)
+
+
+def test_the_two_commands_are_targets() -> None:
+    readme = (house.ROOT / "README.md").read_text(encoding="utf-8")
+    makefile = (house.ROOT / "Makefile").read_text(encoding="utf-8")
+    for command in ("demo", "test"):
+        assert f"make {command}" in readme
+        assert re.search(rf"^{command}:", makefile, re.MULTILINE)
+    assert "make test" in (house.ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_links_lead_to_files(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
+    dead = [link for link in links if "://" not in link and not (path.parent / link).exists()]
+    assert not dead
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_files_that_are_named_exist(path: Path) -> None:
+    named = re.findall(
+        r"`((?:varq|tests|benchmarks|notebooks|docs|algorithms|ansatze|\.ci)/[\w./-]+)`", path.read_text()
+    )
+    absent = sorted({name for name in named if not (house.ROOT / name).exists()})
+    assert not absent
