@@ -1,0 +1,162 @@
+"""Optax's public factories by name: what exists, what it accepts, and how a nested value becomes an optax object."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import optax
+import optax.contrib
+
+from varq import checks, spec
+
+__all__ = ["EVALUATING", "arguments_of", "build", "factory", "is_transformation", "names"]
+
+EVALUATING: Mapping[str, str] = {
+    "lbfgs": "L-BFGS-B",
+    "scale_by_zoom_linesearch": "BFGS",
+    "scale_by_backtracking_linesearch": "CG",
+    "contrib.sophia": "Newton-CG",
+    "contrib.hutchinson_estimator_diag_hessian": "trust-ncg",
+}
+"""Factories whose update evaluates the cost by itself, and the SciPy method that does the like by asking."""
+
+# Public factories that optax leaves without a return annotation.
+_UNANNOTATED = frozenset(["scale_by_factored_rms", "contrib.dog", "contrib.dowg"])
+
+
+def is_transformation(value: Any) -> bool:
+    """Whether `value` is an optax transformation: it can `init` and `update`."""
+    return isinstance(value, optax.GradientTransformation) or (
+        isinstance(value, optax.MultiSteps)
+        or (isinstance(value, tuple) and hasattr(value, "init") and hasattr(value, "update"))
+    )
+
+
+def _role(name: str, value: Any) -> str | None:
+    """What a public name of optax makes: "optimizer", "schedule", or None for anything else."""
+    if inspect.isclass(value) or not inspect.isroutine(value):
+        return None
+    if name in _UNANNOTATED:
+        return "optimizer"
+    annotation = inspect.signature(value).return_annotation
+    if annotation == optax.Schedule or str(annotation).endswith("Schedule"):
+        return "schedule"
+    made = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return "optimizer" if made.split(".")[-1].startswith("GradientTransformation") else None
+
+
+@cache
+def _known() -> Mapping[str, tuple[str, Callable[..., Any]]]:
+    found = {}
+    for prefix, module in (("", optax), ("contrib.", optax.contrib)):
+        for plain in dir(module):
+            role = None if plain.startswith("_") else _role(prefix + plain, getattr(module, plain))
+            if role is not None:
+                found[prefix + plain] = (role, getattr(module, plain))
+    return found
+
+
+def names(role: str) -> list[str]:
+    """The names of the factories of "optimizer" (any gradient transformation) or of "schedule", sorted."""
+    return sorted(name for name, (made, _) in _known().items() if made == role and name not in EVALUATING)
+
+
+def factory(name: Any, role: str | None = None) -> Callable[..., Any]:
+    """The factory called `name`; with `role`, only if it makes that.
+
+    Raises:
+        ValueError: for an unknown name (lists the close ones) or one that evaluates the cost by itself.
+    """
+    if name in EVALUATING:
+        raise ValueError(
+            f"optax.{name} evaluates the cost inside its update, so its evaluations cannot be recorded or carried on. "
+            f"Use varq.Scipy({EVALUATING[name]!r}) instead."
+        )
+    known = _known()
+    if isinstance(name, str) and name in known and role in (None, known[name][0]):
+        return known[name][1]
+    options = names(role) if role else [*names("optimizer"), *names("schedule")]
+    near = checks.close_names(name, options) if isinstance(name, str) else []
+    meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    what = f"a factory of optax that makes a {role}" if role == "schedule" else "a public factory of optax"
+    raise ValueError(
+        f"name must be {what}, such as {'adam' if role != 'schedule' else 'linear_schedule'!r}. Got {name!r}.{meant}"
+    )
+
+
+def arguments_of(name: str, positional: tuple[Any, ...], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a factory by name, as data; variadic ones are a tuple under their own name.
+
+    Raises:
+        TypeError: if they do not fit its signature; names the accepted ones.
+    """
+    signature = inspect.signature(factory(name))
+    several = _variadic(signature)
+    given = dict(keywords)
+    if several is not None and several in given:
+        positional = (*positional, *given.pop(several))
+    try:
+        bound = signature.bind(*positional, **given)
+    except TypeError as error:
+        accepted = ", ".join(str(p).split(":")[0].split("=")[0].strip() for p in signature.parameters.values())
+        near = [
+            close
+            for key in given
+            if key not in signature.parameters
+            for close in checks.close_names(key, signature.parameters)
+        ]
+        meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise TypeError(f"optax.{name}: {error}. It accepts: {accepted}.{meant}") from None
+    return {key: _data(value, signature.parameters[key]) for key, value in bound.arguments.items()}
+
+
+def _variadic(signature: inspect.Signature) -> str | None:
+    return next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+
+
+def _data(value: Any, parameter: inspect.Parameter) -> Any:
+    # An integer where a number is meant is that number, so that learning_rate=1 and 1.0 are one spec.
+    number = isinstance(parameter.default, float) or "float" in str(parameter.annotation)
+    if number and isinstance(value, (int, np.integer, np.floating)) and not isinstance(value, bool):
+        return float(value)
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if is_transformation(value):
+        return spec.Opaque(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(entry) for entry in value)
+    if hasattr(value, "__array__") and not isinstance(value, np.generic):
+        out = np.array(value)
+        out.flags.writeable = False
+        return out
+    return value
+
+
+def build(name: str, arguments: Mapping[str, Any]) -> Any:
+    """What the factory makes of its arguments, nested specs made first."""
+    made = factory(name)
+    given = {key: _built(value) for key, value in arguments.items()}
+    several = _variadic(inspect.signature(made))
+    positional = given.pop(several, ()) if several is not None else ()
+    return made(*positional, **given)
+
+
+def _built(value: Any) -> Any:
+    if hasattr(value, "built"):
+        return value.built
+    if isinstance(value, spec.Opaque):
+        return value.value
+    if isinstance(value, Mapping):
+        # JSON has string keys only; optax's step -> factor tables have integer ones.
+        return {int(key) if key.isdecimal() else key: _built(entry) for key, entry in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple(_built(entry) for entry in value)
+    return value
