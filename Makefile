@@ -18,7 +18,7 @@ export PIP_DEFAULT_TIMEOUT
 
 # Tests only: compiled circuits are shared by workers, passes and later runs; threads by the workers.
 TESTING = JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-PYTEST = $(TESTING) $(BIN)/pytest -n $(WORKERS) --dist worksteal -q --durations 15
+PYTEST = $(TESTING) $(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 15
 
 # An environment whose Python has gone is made again.
 STALE := $(shell test -x $(BIN)/python || rm -f $(VENV)/.varq-*)

@@ -1,4 +1,4 @@
-"""Settings of every test: JAX's compilation cache, hypothesis, a folder of its own, and nothing global left changed."""
+"""Settings of every test and doctest: JAX's compilation cache, hypothesis, a folder of its own, no global changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent
 
 # Compiling is most of the time that circuits take in tests, and two workers, two passes and the next run compile the
 # same ones.  Set here, before anything imports JAX, so that a plain `pytest` shares the cache that `make test` fills.
@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent.name != "tests" or FLAGLESS.match(item.path.name):
+        if ROOT / "tests" not in item.path.parents or FLAGLESS.match(item.path.name):
             item.add_marker("flagless")
 
 
