@@ -2,7 +2,6 @@
 #   PYTHON=/path/to/python   the Python that $(VENV) is made from (default: the newest of 3.13, 3.12, 3.11 found)
 #   VENV=folder              where (default: .venv); `make clean` removes it
 #   WORKERS=2                test processes
-.POSIX:
 .SUFFIXES:
 .PHONY: demo test style types tests lock clean
 

@@ -29,7 +29,7 @@ FLAGLESS = re.compile(
 )
 """Tests of rooms that never touch JAX, and tests that start processes of their own: once is enough for them.
 
-Every other test runs a second time with JAX's x64 flag on."""
+Every other test runs a second time with JAX's x64 flag on, unless its file or itself is marked `flagless`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
