@@ -25,9 +25,10 @@ settings.register_profile("full", deadline=None, derandomize=True, max_examples=
 settings.load_profile("house")
 
 FLAGLESS = re.compile(
-    r"test_(house|problems|store|plots|display|cli|notebooks|keys|checks|names|spec|fingerprint)(_|\.py)"
+    r"test_(checks|cli|display|fingerprint|house|keys|names|notebooks|plots|problems|spec|store|testing)(_|\.py)"
+    r"|test_\w*kill"
 )
-"""Tests of rooms that never touch JAX, and tests that start processes of their own: once is enough for them.
+"""Tests of rooms that never touch JAX, and tests that start processes of their own: for them once is enough.
 
 Every other test runs a second time with JAX's x64 flag on, unless its file or itself is marked `flagless`."""
 
