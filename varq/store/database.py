@@ -28,6 +28,7 @@ _NETWORK = re.compile(
 )
 _ELSEWHERE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _STATEMENTS = 256  # prepared statements kept by a connection
+_FETCHED = 64  # rows read at a time where there may be many
 
 
 def network_filesystem(path: Path, mounts: str) -> str | None:
@@ -93,6 +94,12 @@ def _publish(draft: Path, path: Path) -> None:
         if error.errno in _ELSEWHERE or path.exists():
             raise
         draft.rename(path)  # a file system without hard links
+    with suppress(OSError):  # a file system that cannot sync folders
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _close(db: sqlite3.Connection, owner: int) -> None:
@@ -117,7 +124,8 @@ class Database:
         self.writable = writable
         self.timeout = timeout
         self.lock = threading.RLock()
-        self._broken: StoreCorrupt | None = None
+        self._damaged = False
+        self._node: tuple[int, int] | None = None
         self._owner = os.getpid()
         with guarded(path, timeout):
             self._db = self._open()
@@ -138,6 +146,8 @@ class Database:
         inspect(self.path)
         if not self.writable:
             return self._for_reading(self.path)
+        stat = os.stat(self.path)
+        self._node = (stat.st_dev, stat.st_ino)
         db = self._connect(uri(self.path, "mode=rw"), True)
         try:
             self._journal(db, self.path)
@@ -213,17 +223,33 @@ class Database:
             raise StoreError("This store is closed. Open it again with open_store(path).")
         return self._db
 
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        with guarded(self.path, self.timeout):
+            try:
+                yield
+            except sqlite3.DatabaseError as error:
+                self._damaged |= error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+                raise
+
     def read(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
-        with guarded(self.path, self.timeout):
+        with self._guarded():
             db = self._connection()
             with self.lock:
                 return db.execute(sql, parameters).fetchall()
 
     def each(self, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query one by one; the file may be written in between."""
-        with guarded(self.path, self.timeout):
-            yield from self._connection().execute(sql, parameters)
+        """The rows of a query, a few at a time; the file may be written in between."""
+        with self._guarded():
+            with self.lock:
+                cursor = self._connection().execute(sql, parameters)
+            while True:
+                with self.lock:
+                    rows = cursor.fetchmany(_FETCHED)
+                if not rows:
+                    return
+                yield from rows
 
     @contextmanager
     def write(self, paid: bool = False) -> Iterator[sqlite3.Connection]:
@@ -238,19 +264,35 @@ class Database:
         """
         if not self.writable:
             raise StoreUnwritable(f"The store {self.path} was opened for reading. Open it without read_only=True.")
+        if self._damaged:
+            # Whatever page is written next might be lost with the damaged ones.
+            raise StoreCorrupt(
+                f"A damaged store file is not written to. {self.path} was found damaged before, in this process. "
+                "Copy it away, and see with `varq verify` what is wrong."
+            )
+        with self._guarded():
+            db = self._connection()
+            self._still_there()
+            with self.lock, self._transaction(db, paid):
+                yield db
+
+    def _still_there(self) -> None:
+        """What is written to a file that was deleted is lost without a word; this says it."""
+        if self.path is None:
+            return
         try:
-            with guarded(self.path, self.timeout):
-                db = self._connection()
-                with self.lock, self._transaction(db, paid):
-                    yield db
-        except StoreCorrupt as error:
-            self._broken = error
-            raise
+            stat = os.stat(self.path)
+            node = (stat.st_dev, stat.st_ino)
+        except OSError:
+            node = None
+        if node != self._node:
+            raise StoreError(
+                f"A store file stays in its place while it is open. {self.path} was removed or replaced, so nothing can "
+                "be recorded in it. Put it back or open the store again, then resume the run."
+            )
 
     @contextmanager
     def _transaction(self, db: sqlite3.Connection, paid: bool) -> Iterator[None]:
-        if self._broken is not None:
-            raise self._broken  # whatever page is written next might be lost with the damaged ones
         if paid:
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA fullfsync = ON")  # macOS: past the drive's own cache; no effect elsewhere
@@ -271,7 +313,7 @@ class Database:
 
     def vacuum(self) -> None:
         """Gives freed space back to the disk."""
-        with guarded(self.path, self.timeout), self.lock:
+        with self._guarded(), self.lock:
             self._connection().execute("VACUUM")
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -118,7 +119,9 @@ def _log(path: Path) -> None:
         what = _log_damage(log)
         if what is None:
             return
-        if attempt == 2:
+        if attempt < 2:
+            time.sleep(0.02)
+        else:
             raise StoreCorrupt(
                 f"The write-ahead log {log} is damaged: {what}. SQLite would drop what follows. {_LEAVE}"
                 f'Copy the folder, then keep what precedes the damage with: python -c "import sqlite3; '

@@ -58,23 +58,29 @@ def _namespace() -> str:
         return ""
 
 
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _start(pid: int) -> str | None:
     """When a process started, in the system's words; None if there is no such process, "" if it cannot be known."""
     if Path("/proc/self/stat").exists():
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except (FileNotFoundError, ProcessLookupError):
-            return None
+            return "" if _exists(pid) else None  # /proc may hide other users' processes
         except OSError:
             return ""
         state, *rest = stat.rpartition(")")[2].split()  # a command's name may hold spaces and brackets
         return None if state in "ZX" else rest[18]
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+    if not _exists(pid):
         return None
-    except PermissionError:
-        pass
     try:  # macOS
         said = subprocess.run(
             ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=5
@@ -228,7 +234,7 @@ class Keeper:
             raise OwnedError(self._refusal(rival) + " Both asked at the same moment: try again.")
         self.lost.discard(run)
         self.held[run] = token
-        self._start()
+        self._keep_beating()
 
     def _admit(self, holder: Holder, take_over: bool) -> None:
         if holder.released or self._gone(holder):
@@ -269,6 +275,8 @@ class Keeper:
 
     def release(self, run: str, token: str) -> None:
         """Gives a run back."""
+        if self.me.pid != os.getpid():
+            return  # a forked child owns nothing of its parent's
         if self.held.get(run) == token:
             del self.held[run]
         try:
@@ -291,7 +299,7 @@ class Keeper:
         while self._forgotten:
             self.release(*self._forgotten.popleft())
 
-    def _start(self) -> None:
+    def _keep_beating(self) -> None:
         if self._thread is not None and self._thread.is_alive() and not self._stop.is_set():
             return
         self._stop = threading.Event()

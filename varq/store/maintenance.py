@@ -189,7 +189,7 @@ def _merge_run(
     elsewhere = {
         (row.step, row.role): row
         for other in others
-        if other.path != file.path
+        if _place(other) != _place(file)
         for row in tables.read_rows(other, run_id)
     }
     for row in tables.read_rows(file, run_id):
@@ -204,6 +204,10 @@ def _merge_run(
         tally.conflicts += 1
         if len(tally.shown) < _SHOWN:
             tally.shown.append(tables.differing(run_id, known, row))
+
+
+def _place(file: Database) -> Path | None:
+    return None if file.path is None else file.path.resolve()
 
 
 def _merge_definition(db: sqlite3.Connection, run: tables.Stored) -> None:

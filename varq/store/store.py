@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +16,8 @@ from varq import checks
 from varq.protocol import Reason
 from varq.store import maintenance, tables
 from varq.store.database import Database
-from varq.store.faults import OwnedError, StoreCorrupt, StoreError, StoreForeign, StoreUnwritable
+from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign
+from varq.store.folder import Folder
 from varq.store.lease import Keeper, Lease, Process
 from varq.store.records import Finding, GcReport, MergeReport, Row, RunRecord
 from varq.store.tables import Outcome, Stored
@@ -32,7 +31,6 @@ Rows: TypeAlias = list[Row]
 Findings: TypeAlias = list[Finding]
 Group: TypeAlias = list[Stored]
 Names: TypeAlias = list[str]
-Files: TypeAlias = list[Database]
 _NOTHING: Mapping[str, NDArray[Any]] = {}
 
 
@@ -88,26 +86,12 @@ class Store:
         self.path = path
         self.host = host
         self._timeout = timeout
-        self._lock = threading.RLock()
-        self._others: dict[str, tuple[tuple[int, int], Database]] = {}
+        self._folder = Folder(path, host, read_only, timeout)
+        self._keeper = None
+        if self._folder.own is not None:
+            self._keeper = Keeper(self._folder.own, self._folder.elsewhere, Process.this(host), *pulse)
+        self._adopted: set[str] = set()  # runs that this host's file has
         self._foreign: dict[str, dict[tuple[int, str], Row]] = {}
-        self._adopted: set[str] = set()
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", host).lstrip(".") or "host"
-        self._own_name = f"{name}.sqlite"
-        self._own = self._open_own(read_only)
-        self._keeper = None if self._own is None else Keeper(self._own, self._elsewhere, Process.this(host), *pulse)
-        self._files()
-
-    def _open_own(self, read_only: bool) -> Database | None:
-        if self.path is not None and self.path.exists() and not self.path.is_dir():
-            raise StoreUnwritable(f"A store is a folder. {self.path} is a file. Name another folder as the store.")
-        if self.path is None:
-            return Database(None, True, self._timeout)
-        if not read_only:
-            return Database(self.path / self._own_name, True, self._timeout)
-        if not self.path.is_dir():
-            raise StoreError(f"There is no store at {self.path}. Name the folder that holds one.")
-        return None
 
     def __repr__(self) -> str:
         return f"Store({'in memory' if self.path is None else str(self.path)!r})"
@@ -124,57 +108,13 @@ class Store:
         """Gives back the runs it owns and closes its files; a second call does nothing."""
         if self._keeper is not None:
             self._keeper.close()
-        with self._lock:
-            for _, file in self._others.values():
-                file.close()
-            self._others.clear()
-        if self._own is not None:
-            self._own.close()
-
-    # -- files
-
-    def _elsewhere(self) -> Files:
-        """The files of other hosts, as they are in the folder now."""
-        if self.path is None:
-            return []
-        with self._lock:
-            found = self._nodes(self.path)
-            for name in [n for n, (node, _) in self._others.items() if found.get(n) != node]:
-                self._others.pop(name)[1].close()
-            for name, node in found.items():
-                if name not in self._others:
-                    self._others[name] = (node, Database(self.path / name, False, self._timeout))
-            return [self._others[name][1] for name in sorted(self._others)]
-
-    def _nodes(self, folder: Path) -> dict[str, tuple[int, int]]:
-        """Name and identity of each file of another host."""
-        own = self._own_name if self._own is not None else None
-        found: dict[str, tuple[int, int]] = {}
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.endswith(".sqlite") and not entry.name.startswith(".") and entry.name != own:
-                        stat = entry.stat()
-                        found[entry.name] = (stat.st_dev, stat.st_ino)
-        except OSError as error:
-            raise StoreError(
-                f"The store {folder} cannot be listed: {error}. Was it moved, or its disk taken away?"
-            ) from error
-        return found
-
-    def _files(self) -> Files:
-        return [*([] if self._own is None else [self._own]), *self._elsewhere()]
-
-    def _writer(self) -> Database:
-        if self._own is None:
-            raise StoreUnwritable(f"The store {self.path} was opened for reading. Open it without read_only=True.")
-        return self._own
+        self._folder.close()
 
     # -- runs
 
     def get(self, run_id: str) -> RunRecord | None:
         """The run with exactly this id, or None."""
-        found = self._union(self._files(), "WHERE id = ?", (checks.text("run_id", run_id),))
+        found = self._union(self._folder.files(), "WHERE id = ?", (checks.text("run_id", run_id),))
         return found[0] if found else None
 
     def find(self, prefix: str) -> RunRecord:
@@ -187,7 +127,7 @@ class Store:
         checks.text("prefix", prefix)
         if len(prefix) < _PREFIX:
             raise ValueError(f"A run is named by at least {_PREFIX} characters of its id. Got {prefix!r}.")
-        found = self._union(self._files(), "WHERE id >= ? AND id < ?", (prefix, prefix + "\U0010ffff"))
+        found = self._union(self._folder.files(), "WHERE id >= ? AND id < ?", (prefix, prefix + "\U0010ffff"))
         exact = [record for record in found if record.id == prefix]
         if len(found) == 1 or exact:
             return (exact or found)[0]
@@ -199,7 +139,7 @@ class Store:
 
     def _unknown(self, run_id: str) -> str:
         where = "in memory" if self.path is None else f"in {self.path}"
-        ids = {row[0] for file in self._files() for row in file.read("SELECT id FROM runs")}
+        ids = {row[0] for file in self._folder.files() for row in file.read("SELECT id FROM runs")}
         if not ids:
             return f"There is no run {run_id[:16]!r}: the store {where} is empty."
         short = {i[: max(len(run_id), _PREFIX)]: i[:16] for i in ids}
@@ -220,7 +160,7 @@ class Store:
         if limit is not None:
             checks.integer("limit", limit, minimum=0)
         order = "ORDER BY created DESC, id" + ("" if limit is None else f" LIMIT {limit}")
-        return self._union(self._files(), f"{where} {order}", values)[:limit]
+        return self._union(self._folder.files(), f"{where} {order}", values)[:limit]
 
     def _union(self, files: Sequence[Database], condition: str, values: tuple[Any, ...]) -> Records:
         groups: dict[str, Group] = {}
@@ -250,20 +190,22 @@ class Store:
         outcome = Outcome(
             record.steps, 0, record.reason, record.result, record.value, record.stderr, record.reference, record.seconds
         )
-        with self._writer().write() as db:
+        with self._folder.writer().write() as db:
             tables.put_arrays(db, arrays)
             tables.add_run(db, tables.definition(record), outcome)
 
     def _adopt(self, run_id: str) -> None:
         """Makes sure that this host's file knows a run that may be another host's."""
-        own = self._writer()
+        own = self._folder.writer()
         if run_id in self._adopted:
             return
         if not own.read("SELECT 1 FROM runs WHERE id = ?", (run_id,)):
-            found = [run for file in self._elsewhere() for run in tables.read_runs(file, "WHERE id = ?", (run_id,))]
+            found = [
+                run for file in self._folder.elsewhere() for run in tables.read_runs(file, "WHERE id = ?", (run_id,))
+            ]
             if not found:
                 raise LookupError(self._unknown(run_id))
-            run = self._joined(self._files(), found)
+            run = self._joined(self._folder.files(), found)
             wanted = maintenance.references(run.definition[3])
             with own.write() as db:
                 tables.put_arrays(db, {sha: self.array(sha) for sha in wanted})
@@ -299,7 +241,7 @@ class Store:
         if run_id not in self._adopted:
             self._adopt(run_id)
         foreign = self._foreign_rows(run_id)
-        with self._writer().write(paid) as db:
+        with self._folder.writer().write(paid) as db:
             self._check_owner(db, run_id)
             if arrays:
                 tables.put_arrays(db, arrays)
@@ -323,7 +265,7 @@ class Store:
         if found is None:
             self._adopted.discard(run_id)
             raise LookupError(self._unknown(run_id))
-        here = tables.row_of(self._writer().name, run_id, found)
+        here = tables.row_of(self._folder.writer().name, run_id, found)
         if not here.same_as(row):
             raise tables.conflict(run_id, here, row)
 
@@ -331,7 +273,7 @@ class Store:
         """What other hosts recorded of a run; read once, since only its owner adds to it."""
         known = self._foreign.get(run_id)
         if known is None:
-            rows = [row for file in self._elsewhere() for row in tables.read_rows(file, run_id)]
+            rows = [row for file in self._folder.elsewhere() for row in tables.read_rows(file, run_id)]
             known = self._foreign[run_id] = {(row.step, row.role): row for row in rows}
         return known
 
@@ -343,7 +285,7 @@ class Store:
             StoreCorrupt: if a row is not what was written.
         """
         checks.integer("first", first, minimum=0)
-        files = self._files()
+        files = self._folder.files()
         if len(files) == 1:
             return tables.read_rows(files[0], run_id, "AND step >= ?", (first,))
         out: dict[tuple[int, int], Row] = {}
@@ -361,7 +303,7 @@ class Store:
             LookupError: if the store has none.
             StoreCorrupt: if its bytes have changed.
         """
-        for file in self._files():
+        for file in self._folder.files():
             found = tables.read_array(file, sha256)
             if found is not None:
                 return found
@@ -400,6 +342,7 @@ class Store:
             LookupError: if there is no such run.
             OwnedError: if the run was held here and somebody took it over.
         """
+        checks.instance("result", result, str, "Give the canonical JSON text: varq.spec.dumps(result).")
         reason = checks.choice("reason", getattr(reason, "value", reason), [r.value for r in Reason])
         self._end(run_id, Outcome(steps, 0, reason, result, value, stderr, reference, seconds), arrays)
 
@@ -413,8 +356,8 @@ class Store:
     def _end(self, run_id: str, outcome: Outcome, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._adopt(run_id)
         sql = "SELECT revision FROM results JOIN runs ON run = number WHERE id = ?"
-        foreign = [row[0] for file in self._elsewhere() for row in file.read(sql, (run_id,))]
-        with self._writer().write() as db:
+        foreign = [row[0] for file in self._folder.elsewhere() for row in file.read(sql, (run_id,))]
+        with self._folder.writer().write() as db:
             self._check_owner(db, run_id)
             own = [row[0] for row in db.execute(sql, (run_id,))]
             if not own:
@@ -436,7 +379,7 @@ class Store:
         Raises:
             OwnedError: on entering, if the run has an owner.
         """
-        self._writer()
+        self._folder.writer()
         assert self._keeper is not None
         self._foreign.pop(run_id, None)
         return Lease(self._keeper, checks.text("run_id", run_id), checks.boolean("take_over", take_over))
@@ -453,7 +396,7 @@ class Store:
             OwnedError: if one is owned just now; nothing is deleted then.
             StoreUnwritable: if one is also in another host's file, which only that host writes.
         """
-        own = self._writer()
+        own = self._folder.writer()
         ids = [self.find(prefix).id for prefix in checks.instance("run_ids", run_ids, (list, tuple, set, frozenset))]
         for run_id in ids:
             holder = self._keeper.owner(run_id) if self._keeper is not None else None
@@ -462,7 +405,7 @@ class Store:
                     f"A run is removed only when nobody owns it. Run {run_id[:12]} is owned "
                     f"{holder.words(self._keeper.me)}. Stop it first. Nothing was removed."
                 )
-        maintenance.remove(own, self._elsewhere(), ids)
+        maintenance.remove(own, self._folder.elsewhere(), ids)
         for run_id in ids:
             self._adopted.discard(run_id)
             self._foreign.pop(run_id, None)
@@ -473,7 +416,7 @@ class Store:
         row that nobody owns and that are older than a day, leases given back, drafts of files; then packs the file.
         """
         owned = self._keeper.owner if self._keeper is not None else lambda _: None
-        report = maintenance.gc(self._writer(), self._elsewhere(), owned)
+        report = maintenance.gc(self._folder.writer(), self._folder.elsewhere(), owned)
         self._adopted.clear()
         return report
 
@@ -487,10 +430,10 @@ class Store:
             ConflictError: if a step or an identity differs between two of them; shows both.
             StoreError: if one cannot be read.
         """
-        own = self._writer()
+        own = self._folder.writer()
         sources = maintenance.sources(others, own.path, self._timeout)
         try:
-            return maintenance.merge(own, self._elsewhere(), sources)
+            return maintenance.merge(own, self._folder.elsewhere(), sources)
         finally:
             for file in sources:
                 file.close()
@@ -501,8 +444,8 @@ class Store:
         """
         findings: Findings = []
         try:
-            files = self._files()
+            files = self._folder.files()
         except (StoreCorrupt, StoreForeign) as error:
-            files = [] if self._own is None else [self._own]
+            files = [] if self._folder.own is None else [self._folder.own]
             findings.append(Finding(None, None, "file", str(error)))
         return findings + maintenance.verify(files)

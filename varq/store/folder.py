@@ -1,0 +1,100 @@
+"""The files of a store: this host's, which is written, and those of other hosts, which are read."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from pathlib import Path
+
+from varq.store.database import Database
+from varq.store.faults import StoreError, StoreUnwritable
+
+__all__ = ["Folder"]
+
+_Node = tuple[int, int]  # device and inode: a file that was replaced is another file
+
+
+class Folder:
+    """The files in a store's folder, or one in memory.
+
+    Args:
+        path: the folder; None for memory.
+        host: this machine's name.
+        read_only: whether to leave this host's file to others.
+        timeout: seconds to wait for another process's lock.
+
+    Raises:
+        StoreError: of the kind that fits, if a file cannot be used.
+    """
+
+    def __init__(self, path: Path | None, host: str, read_only: bool, timeout: float) -> None:
+        self.path = path
+        self._timeout = timeout
+        self._lock = threading.RLock()
+        self._others: dict[str, tuple[_Node, Database]] = {}
+        self._own_name = (re.sub(r"[^A-Za-z0-9._-]", "_", host).lstrip(".") or "host") + ".sqlite"
+        self.own = self._open(read_only)
+        try:
+            self.elsewhere()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, read_only: bool) -> Database | None:
+        if self.path is None:
+            return Database(None, True, self._timeout)
+        if self.path.exists() and not self.path.is_dir():
+            raise StoreUnwritable(f"A store is a folder. {self.path} is a file. Name another folder as the store.")
+        if not read_only:
+            return Database(self.path / self._own_name, True, self._timeout)
+        if not self.path.is_dir():
+            raise StoreError(f"There is no store at {self.path}. Name the folder that holds one.")
+        return None
+
+    def elsewhere(self) -> list[Database]:
+        """The files of other hosts, as they are in the folder now."""
+        if self.path is None:
+            return []
+        with self._lock:
+            found = self._nodes(self.path)
+            for name in [n for n, (node, _) in self._others.items() if found.get(n) != node]:
+                self._others.pop(name)[1].close()
+            for name, node in found.items():
+                if name not in self._others:
+                    self._others[name] = (node, Database(self.path / name, False, self._timeout))
+            return [self._others[name][1] for name in sorted(self._others)]
+
+    def _nodes(self, folder: Path) -> dict[str, _Node]:
+        own = self._own_name if self.own is not None else None
+        found: dict[str, _Node] = {}
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.endswith(".sqlite") and not entry.name.startswith(".") and entry.name != own:
+                        stat = entry.stat()
+                        found[entry.name] = (stat.st_dev, stat.st_ino)
+        except OSError as error:
+            raise StoreError(
+                f"The store {folder} cannot be listed: {error}. Was it moved, or its disk taken away?"
+            ) from error
+        return found
+
+    def files(self) -> list[Database]:
+        """All files, this host's first."""
+        return [*([] if self.own is None else [self.own]), *self.elsewhere()]
+
+    def writer(self) -> Database:
+        """This host's file; StoreUnwritable if the store was opened for reading."""
+        if self.own is None:
+            raise StoreUnwritable(f"The store {self.path} was opened for reading. Open it without read_only=True.")
+        return self.own
+
+    def close(self) -> None:
+        """Closes every file; a second call does nothing."""
+        with self._lock:
+            for _, file in self._others.values():
+                file.close()
+            self._others.clear()
+        if self.own is not None:
+            self.own.close()
