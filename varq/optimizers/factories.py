@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import optax.contrib
 
 from varq import checks, spec
 
-__all__ = ["EVALUATING", "arguments_of", "build", "factory", "is_transformation", "names"]
+__all__ = ["EVALUATING", "arguments_of", "build", "factory", "is_transformation", "methods", "names"]
 
 EVALUATING: Mapping[str, str] = {
     "lbfgs": "L-BFGS-B",
@@ -27,6 +27,9 @@ EVALUATING: Mapping[str, str] = {
 # Public factories that optax leaves without a return annotation.
 _UNANNOTATED = frozenset(["scale_by_factored_rms", "contrib.dog", "contrib.dowg"])
 
+# Whole optimizers that find their learning rate themselves.
+_RATELESS = frozenset(["polyak_sgd", "contrib.cocob", "contrib.dog", "contrib.dowg"])
+
 
 def is_transformation(value: Any) -> bool:
     """Whether `value` is an optax transformation: it can `init` and `update`."""
@@ -38,7 +41,7 @@ def is_transformation(value: Any) -> bool:
 
 def _role(name: str, value: Any) -> str | None:
     """What a public name of optax makes: "optimizer", "schedule", or None for anything else."""
-    if inspect.isclass(value) or not inspect.isroutine(value):
+    if not (inspect.isroutine(value) or isinstance(value, partial)):
         return None
     if name in _UNANNOTATED:
         return "optimizer"
@@ -63,6 +66,17 @@ def _known() -> Mapping[str, tuple[str, Callable[..., Any]]]:
 def names(role: str) -> list[str]:
     """The names of the factories of "optimizer" (any gradient transformation) or of "schedule", sorted."""
     return sorted(name for name, (made, _) in _known().items() if made == role and name not in EVALUATING)
+
+
+def methods() -> list[str]:
+    """The names of the factories that make a whole optimizer, those that evaluate the cost by themselves included."""
+    whole = [name for name in _known() if not name.split(".")[-1].startswith("scale_by") and _is_whole(name)]
+    return sorted({*whole, "lbfgs"})
+
+
+def _is_whole(name: str) -> bool:
+    role, made = _known()[name]
+    return role == "optimizer" and (name in _RATELESS or "learning_rate" in inspect.signature(made).parameters)
 
 
 def factory(name: Any, role: str | None = None) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,16 @@ from varq.spec import Opaque
 __all__ = ["Optax"]
 
 READY_MADE = "ready-made"  # the name of an Optax that holds an optax object instead of a factory's name
+
+DEFAULT_RATE = 0.05  # angles of order one and costs of order one: neither crawls nor overshoots
+RATES = {
+    "sgd": 0.1,
+    "noisy_sgd": 0.1,
+    "optimistic_gradient_descent": 0.1,
+    "lion": 0.01,
+    "sign_sgd": 0.01,
+    "signum": 0.01,
+}
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -99,6 +110,23 @@ class Optax(ByContent):
         """
         return cls(READY_MADE, arguments={"transformation": Opaque(transformation, name)})
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of optax's whole optimizers, sorted."""
+        return factories.methods()
+
+    @classmethod
+    def default(cls, name: str) -> Optax:
+        """The optimizer of that name, with a learning rate of 0.05 (another for a few) where it requires one.
+
+        Raises:
+            ValueError: for an unknown name, or a method that evaluates the cost by itself.
+            TypeError: if it requires further arguments; names them.
+        """
+        rate = inspect.signature(factories.factory(name)).parameters.get("learning_rate")
+        required = rate is not None and rate.default is rate.empty
+        return cls(name, learning_rate=RATES.get(name, DEFAULT_RATE)) if required else cls(name)
+
     @property
     def stop(self) -> Stop:
         """At most 500 steps; no more once 20 in a row improved the best value by less than 1e-7."""
@@ -132,7 +160,7 @@ class Optax(ByContent):
 
         def step(x: Any, inner: Any, count: Any, value: Any, grad: Any) -> Any:
             updates, inner = transformation.update(grad, inner, x, value=value, grad=grad)
-            return optax.apply_updates(x, updates), inner, count + 1, None if rate is None else rate(count)
+            return optax.apply_updates(x, updates), inner, count + 1, rate(count) if callable(rate) else None
 
         return jax.jit(step)
 
@@ -147,18 +175,16 @@ def _opaque(value: Any) -> Opaque:
     return held
 
 
-def _rate(value: Any) -> Callable[[Any], Any] | None:
-    """The learning rate at each step, by the first argument of that name; of several parts, the last that has one."""
+def _rate(value: Any) -> float | Callable[[Any], Any] | None:
+    """The learning rate, or what gives it at each step, by the first argument of that name; of parts, the last's."""
     if not isinstance(value, Optax):
         parts = value if isinstance(value, tuple) else ()
         return next((rate for part in reversed(parts) if (rate := _rate(part)) is not None), None)
     found = value.arguments.get("learning_rate")
-    if isinstance(found, float):
-        return lambda count: found
     if isinstance(found, Optax):
         return found.built  # type: ignore[no-any-return]
-    if callable(found):
-        return found  # type: ignore[no-any-return]
+    if isinstance(found, float) or callable(found):
+        return found
     return _rate(tuple(value.arguments.values()))
 
 
@@ -208,6 +234,8 @@ class OptaxMethod:
         with double():
             x, inner, count, rate = self.spec._step(state.x, state.inner, state.count, value, grad)
         info = {"value": value, "grad_norm": gradient_norm(grad)}
-        if rate is not None:
+        if isinstance(constant := _rate(self.spec), float):
+            info["learning_rate"] = constant
+        elif rate is not None:
             info["learning_rate"] = float(rate)
         return _State(x, inner, count), info
