@@ -1,1 +1,86 @@
-"""varq."""
+"""varq: a laboratory for hybrid quantum-classical algorithms.
+
+State a problem, pick an ansatz and an algorithm, run it; nothing that was computed is ever lost.
+
+    >>> import varq
+    >>> from varq.problems import Molecule
+    >>> from varq.algorithms import vqe
+    >>> result = vqe(Molecule.load("H2"), store=None, progress=False)
+    >>> bool(abs(result.deviation) < 1e-6)
+    True
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from varq.keys import Key
+    from varq.optimizers.classical import Scipy
+    from varq.optimizers.coordinate import ExcitationSolve, Rotosolve
+    from varq.optimizers.gradient import Optax
+    from varq.optimizers.natural import NaturalGradient
+    from varq.optimizers.stochastic import SPSA
+    from varq.protocol import Event, Reason, Result, Stop
+    from varq.session.api import compare, load, resume, run, start
+    from varq.session.replay import ReplayError
+    from varq.session.run import Run
+    from varq.session.session import Session
+    from varq.store.store import open_store
+
+_HOME = {
+    "Event": "varq.protocol",
+    "ExcitationSolve": "varq.optimizers.coordinate",
+    "Key": "varq.keys",
+    "NaturalGradient": "varq.optimizers.natural",
+    "Optax": "varq.optimizers.gradient",
+    "Reason": "varq.protocol",
+    "ReplayError": "varq.session.replay",
+    "Result": "varq.protocol",
+    "Rotosolve": "varq.optimizers.coordinate",
+    "Run": "varq.session.run",
+    "SPSA": "varq.optimizers.stochastic",
+    "Scipy": "varq.optimizers.classical",
+    "Session": "varq.session.session",
+    "Stop": "varq.protocol",
+    "compare": "varq.session.api",
+    "load": "varq.session.api",
+    "open_store": "varq.store.store",
+    "resume": "varq.session.api",
+    "run": "varq.session.api",
+    "start": "varq.session.api",
+}
+
+__all__ = [
+    "Event",
+    "ExcitationSolve",
+    "Key",
+    "NaturalGradient",
+    "Optax",
+    "Reason",
+    "ReplayError",
+    "Result",
+    "Rotosolve",
+    "Run",
+    "SPSA",
+    "Scipy",
+    "Session",
+    "Stop",
+    "compare",
+    "load",
+    "open_store",
+    "resume",
+    "run",
+    "start",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import what a name of the table stands for when it is first used (PEP 562)."""
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

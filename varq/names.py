@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from types import MappingProxyType
 from typing import Any
 
 from varq import checks
 
-__all__ = ["KINDS", "TABLE", "find", "loaded", "names"]
+__all__ = ["KINDS", "TABLE", "find", "loaded", "names", "versions"]
 
 TABLE = MappingProxyType(
     {
@@ -93,6 +93,17 @@ def find(kind: str, name: str) -> Any:
         return plugins[name].load()
     checks.choice(kind, name, names(kind))
     raise AssertionError("unreachable: choice raises for an unknown name")
+
+
+def versions() -> dict[str, str]:
+    """The versions of varq and of the packages whose numbers a run depends on; packages that are absent are left out."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in ("varq", "pennylane", "jax", "numpy", "scipy", "optax"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def loaded(module: str, qualified_name: str) -> Any | None:

@@ -363,6 +363,9 @@ class Result:
     kind: ClassVar[str] = "request:result"
     version: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", Reason(self.reason))
+
     @property
     def deviation(self) -> float | None:
         """`value - reference`, or None when either is missing."""

@@ -11,6 +11,7 @@ import secrets
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from varq import fingerprint, names
 
 __all__ = [
     "INLINE",
+    "READABLE",
+    "UNHASHED",
     "Opaque",
     "array_digest",
     "canonical",
@@ -31,11 +34,15 @@ __all__ = [
     "identity",
     "is_spec",
     "loads",
-    "unhashed",
     "unwrap",
 ]
 
+READABLE = (
+    8  # arrays of at most this many entries stand in the JSON as numbers, longer ones as base64: ten times faster
+)
 INLINE = 1024  # arrays of at most this many entries stand in the JSON; larger ones are kept once, by their SHA-256
+
+UNHASHED = MappingProxyType({"hashed": False})  # metadata of a field that is kept with a spec but is not its identity
 
 Json = Any
 Arrays = dict[str, NDArray[Any]]
@@ -64,14 +71,13 @@ def unwrap(value: Any) -> Any:
     return value.value if isinstance(value, Opaque) else value
 
 
-def unhashed(default: Any) -> Any:
-    """A dataclass field that is stored with the spec but is no part of its identity."""
-    return dataclasses.field(default=default, metadata={"hashed": False})
-
-
 def is_spec(value: Any) -> bool:
     """Whether `value` is an instance of a frozen dataclass with a `kind` such as "problem:molecule"."""
-    return dataclasses.is_dataclass(value) and not isinstance(value, type) and isinstance(getattr(value, "kind", None), str)
+    return (
+        dataclasses.is_dataclass(value)
+        and not isinstance(value, type)
+        and isinstance(getattr(value, "kind", None), str)
+    )
 
 
 def fields(value: Any, hashed_only: bool = False) -> dict[str, Any]:
@@ -152,7 +158,7 @@ class _Encoder:
         out: dict[str, Json] = {"$": "array", "dtype": data.dtype.str, "shape": list(data.shape)}
         if data.size <= INLINE:
             plain = data.dtype.kind in "biu" or (data.dtype == np.float64 and bool(np.isfinite(data).all()))
-            if plain:
+            if plain and data.size <= READABLE:
                 out["data"] = data.ravel().tolist()
             else:
                 out["base64"] = base64.b64encode(data.tobytes()).decode()
@@ -234,7 +240,9 @@ class _Decoder:
             return fingerprint.restore(data, self.objects, self._encode)
         if tag == "opaque":
             return self._opaque(data)
-        raise ValueError(f"This record holds a value tagged {tag!r}, which this version of varq does not know. Update varq.")
+        raise ValueError(
+            f"This record holds a value tagged {tag!r}, which this version of varq does not know. Update varq."
+        )
 
     @staticmethod
     def _encode(value: Any, path: str = "") -> Json:
@@ -263,7 +271,10 @@ class _Decoder:
         known = {f.name for f in dataclasses.fields(cls) if f.init}
         if extra := set(given) - known:
             raise ValueError(f"A record of {data['kind']} has unknown fields {sorted(extra)}. Known: {sorted(known)}.")
-        return cls(**given)
+        # Fields that were None were left out; those that have no default are given back as None.
+        bare = (dataclasses.MISSING, dataclasses.MISSING)
+        absent = [f.name for f in dataclasses.fields(cls) if f.init and (f.default, f.default_factory) == bare]
+        return cls(**{**dict.fromkeys(absent), **given})
 
     def _opaque(self, data: Json) -> Opaque:
         name = data["name"]

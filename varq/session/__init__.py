@@ -1,1 +1,1 @@
-
+"""The session: the one loop that drives every method, and the runs it never loses."""

@@ -1,0 +1,146 @@
+"""The quantum approximate optimization algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from varq import checks
+from varq.algorithms.task import Task, minimization, put, settled, starting_point
+from varq.ansatze.alternating import Alternating
+from varq.node.nodes import Cost, Nodes
+from varq.optimizers.resolution import as_optimizer
+from varq.protocol import Array, Plan, Reply, Sample
+
+__all__ = ["KEPT", "QAOA"]
+
+KEPT = 64  # bit strings kept in a result, the most probable first
+
+
+@dataclass(frozen=True, eq=False)
+class QAOA(Task):
+    """Approximate the best cut of a graph (Farhi, Goldstone and Gutmann, arXiv:1411.4028).
+
+    `value` is the expectation of minus the cut, `reference` minus the best cut.  `details` holds the expected cut, its
+    ratio to the best one, the best bit string seen, and the distribution over bit strings.
+
+    Args:
+        problem: a `MaxCut`.
+        depth: p, the number of layers.
+        optimizer: an optimizer or its name; None for L-BFGS-B, or SPSA when there are shots.
+        initial: starting angles (radians), shape (2, depth): gammas, betas; None for a linear ramp.
+
+    Raises:
+        TypeError: if `problem` is no `MaxCut`.
+        ValueError: if `depth` is below 1.
+
+    Example:
+        >>> from varq.problems import MaxCut
+        >>> QAOA(problem=MaxCut([(0, 1), (1, 2), (2, 0)]), depth=2).resolve("lightning.qubit", None).initial.shape
+        (2, 2)
+    """
+
+    problem: Any
+    depth: int = 1
+    optimizer: Any = None
+    initial: Any = None
+
+    kind: ClassVar[str] = "algorithm:qaoa"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not hasattr(self.problem, "cut") or not hasattr(self.problem, "hamiltonian"):
+            raise TypeError(
+                f"problem must be a MaxCut. Got {self.problem!r}. Use MaxCut(graph), or VQE for an operator."
+            )
+        put(self, depth=checks.integer("depth", self.depth, minimum=1))
+        if self.optimizer is not None:
+            put(self, optimizer=as_optimizer(self.optimizer))
+        if self.initial is not None:
+            put(self, initial=checks.array("initial", self.initial, (2, self.depth)))
+
+    @property
+    def title(self) -> str:
+        """What is run, in a few words."""
+        return f"QAOA {self.problem.title}, p = {self.depth}"
+
+    def resolve(self, device: Any, shots: int | None) -> QAOA:
+        """This spec with every choice made."""
+        ansatz = Alternating.for_problem(self.problem, depth=self.depth)
+        default = "L-BFGS-B" if shots is None else "spsa"
+        optimizer = as_optimizer(default if self.optimizer is None else self.optimizer)
+        initial = starting_point(self.initial, ansatz.shape, ansatz.init, self.seed)
+        resolved: QAOA = settled(self, device, shots, optimizer=optimizer, initial=initial)
+        return resolved
+
+    def plan(self, nodes: Nodes) -> Plan:
+        """This spec, resolved, made runnable on a device."""
+        problem = self.problem
+        ansatz = Alternating.for_problem(problem, depth=self.depth)
+        cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape)
+
+        def details(x: Array, final: Reply | None) -> Mapping[str, Any]:
+            strings, weights = _distribution(cost, x, final)
+            return cut_details(problem, strings, weights)
+
+        def more(x: Array) -> tuple[Any, ...]:
+            return () if self.shots is None else (Sample(x, self.shots),)
+
+        return minimization(
+            method=self.optimizer.method(),
+            start=self.initial,
+            evaluate=cost.evaluate,
+            sampled=self.shots is not None,
+            reference=problem.reference,
+            stop=self.optimizer.stop,
+            title=self.title,
+            unit="",
+            details=details,
+            more=more,
+        )
+
+
+def _distribution(cost: Cost, x: Array, final: Reply | None) -> tuple[NDArray[np.uint8], Array]:
+    """Bit strings, shape (k, wires), and their probabilities: measured ones, or all of them when exact."""
+    if final is not None and final.parts and final.parts[-1].outcomes is not None:
+        strings, counts = np.unique(final.parts[-1].outcomes, axis=0, return_counts=True)
+        return strings.astype(np.uint8), counts / counts.sum()
+    if cost.exact is None:  # stopped before the sample was taken
+        return np.zeros((0, 0), np.uint8), np.zeros(0)
+    weights = cost.probabilities(x)
+    wires = len(weights).bit_length() - 1
+    index = np.arange(len(weights), dtype=np.uint64)
+    strings = (index[:, None] >> np.arange(wires - 1, -1, -1, dtype=np.uint64)) & np.uint64(1)
+    return strings.astype(np.uint8), weights
+
+
+def cut_details(problem: Any, strings: NDArray[np.uint8], weights: Array) -> dict[str, Any]:
+    """What a distribution over bit strings says of a cut problem."""
+    if not len(strings):
+        return {}
+    edges = np.asarray(problem.edges, dtype=np.int64).reshape(-1, 2)
+    crossing = strings[:, edges[:, 0]] != strings[:, edges[:, 1]]
+    cuts = crossing.astype(np.float64) @ np.asarray(problem.weights, dtype=np.float64)
+    likely = np.argsort(-weights, kind="stable")[:KEPT]
+    seen = weights > 0
+    best = int(np.argmax(np.where(seen, cuts, -np.inf)))
+    levels, level = np.unique(np.round(cuts, 9), return_inverse=True)
+    reference = problem.reference()
+    expected = float(weights @ cuts)
+    out = {
+        "expected_cut": expected,
+        "best_bits": "".join(map(str, strings[best])),
+        "best_cut": float(cuts[best]),
+        "bitstrings": tuple("".join(map(str, strings[k])) for k in likely),
+        "probabilities": np.asarray(weights[likely]),
+        "values": cuts[likely],
+        "cut_levels": levels,
+        "cut_probabilities": np.bincount(np.ravel(level), weights=weights),
+    }
+    if reference:
+        out["approximation_ratio"] = expected / -reference
+    return out

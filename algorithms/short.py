@@ -1,0 +1,92 @@
+"""Algorithms as functions: problem in, result out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from varq.algorithms.approximate import QAOA
+from varq.algorithms.minimization import Minimize
+from varq.algorithms.phase import PhaseEstimation
+from varq.algorithms.variational import VQE
+from varq.protocol import Result
+from varq.session.api import run
+
+__all__ = ["minimize", "phase_estimation", "qaoa", "vqe"]
+
+_RUNNING = set(inspect.signature(run).parameters) - {"task", "stop"}
+
+
+def _run(build: Callable[..., Any], options: dict[str, Any]) -> Result:
+    """Give each option to whom it belongs: the spec's fields to the spec, the others to `varq.run`."""
+    running = {k: options.pop(k) for k in list(options) if k in _RUNNING}
+    return run(build(**options), **running)
+
+
+def vqe(problem: Any, **options: Any) -> Result:
+    """The ground state energy of a problem: `varq.run(VQE(problem=problem, ...))`.
+
+    Args:
+        problem: a `Molecule`, a lattice, an `Operator`; anything with a Hamiltonian.
+        **options: fields of `VQE` (`ansatz`, `optimizer`, `seed`, `shots`, `stop` ...) and arguments of `varq.run`
+            (`store`, `progress`, `existing` ...).
+
+    Example:
+        >>> from varq.problems import Molecule
+        >>> bool(abs(vqe(Molecule.load("H2"), store=None, progress=False).deviation) < 1e-6)
+        True
+    """
+    return _run(VQE, {"problem": problem, **options})
+
+
+def qaoa(problem: Any, depth: int = 1, **options: Any) -> Result:
+    """The best cut of a graph, approximately: `varq.run(QAOA(problem=problem, depth=depth, ...))`.
+
+    Args:
+        problem: a `MaxCut`.
+        depth: number of layers.
+        **options: fields of `QAOA` and arguments of `varq.run`.
+
+    Example:
+        >>> from varq.problems import MaxCut
+        >>> ring = MaxCut([(0, 1), (1, 2), (2, 3), (3, 0)])
+        >>> round(qaoa(ring, depth=2, store=None, progress=False).details["expected_cut"], 3)
+        4.0
+    """
+    return _run(QAOA, {"problem": problem, "depth": depth, **options})
+
+
+def phase_estimation(problem: Any, **options: Any) -> Result:
+    """An eigenphase, with its posterior: `varq.run(PhaseEstimation(problem=problem, ...))`.
+
+    Args:
+        problem: an `EigenPhase`.
+        **options: fields of `PhaseEstimation` (`applications`, `shots`, `coherence` ...) and arguments of `varq.run`.
+
+    Example:
+        >>> import numpy as np
+        >>> from varq.problems import EigenPhase
+        >>> result = phase_estimation(EigenPhase(np.diag([1, np.exp(2.0j)]), state=1), store=None, progress=False)
+        >>> bool(abs(result.deviation) < 6 * result.stderr)
+        True
+    """
+    return _run(PhaseEstimation, {"problem": problem, **options})
+
+
+def minimize(cost: Any, x0: Any, **options: Any) -> Result:
+    """The minimum of any function of an array: `varq.run(Minimize(cost, x0, ...))`.
+
+    Args:
+        cost: takes an array, returns a number.
+        x0: the starting point.
+        **options: fields of `Minimize` and arguments of `varq.run`.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np
+        >>> def bowl(x):
+        ...     return jnp.sum((x - 1.0) ** 2)
+        >>> bool(minimize(bowl, np.zeros(2), store=None, progress=False).value < 1e-10)
+        True
+    """
+    return _run(Minimize, {"cost": cost, "x0": x0, **options})

@@ -1,0 +1,136 @@
+"""What every algorithm's spec has in common, and how a minimization becomes a plan."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from varq import checks, spec
+from varq.keys import Key
+from varq.protocol import Array, Many, Method, Outcome, Plan, Progress, Reply, Request, Stop, Value
+
+__all__ = ["Task", "minimization"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """The fields of every algorithm.
+
+    Args:
+        device: a PennyLane device name or object; None for the session's.
+        shots: of each circuit; None for exact values (or the session's shots).
+        precision: "double" or "single".
+        seed: of all random numbers of the run.
+        repeat: tells runs of one and the same spec apart; they draw the same random numbers.
+        stop: when to stop; None for the method's own rule.  It is no part of the run's identity.
+
+    Raises:
+        ValueError: for shots below 1, or an unknown precision.
+    """
+
+    device: Any = None
+    shots: int | None = None
+    precision: str = "double"
+    seed: int = 0
+    repeat: int = 0
+    stop: Stop | None = field(default=None, metadata=spec.UNHASHED)
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.shots is not None:
+            put(self, shots=checks.integer("shots", self.shots, minimum=1, hint="Use shots=None for exact values."))
+        if self.device is not None and not isinstance(self.device, (str, spec.Opaque)):
+            put(self, device=spec.Opaque(self.device))
+        checks.choice("precision", self.precision, ("double", "single"))
+        put(self, seed=checks.integer("seed", self.seed), repeat=checks.integer("repeat", self.repeat, minimum=0))
+        if self.stop is not None:
+            checks.instance("stop", self.stop, Stop, hint="Give varq.Stop(steps=...).")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and spec.identity(self) == spec.identity(other)
+
+    def __hash__(self) -> int:
+        return hash(spec.identity(self))
+
+
+def put(task: Any, **values: Any) -> None:
+    """Set fields of a frozen dataclass while it is being made."""
+    for name, value in values.items():
+        object.__setattr__(task, name, value)
+
+
+def settled(task: Any, device: Any, shots: int | None, **values: Any) -> Any:
+    """`task` with the session's device and shots, and with other fields resolved."""
+    return dataclasses.replace(task, device=device, shots=shots, **values)
+
+
+def starting_point(initial: Any, shape: tuple[int, ...], draw: Callable[[Key], Array], seed: int) -> Array:
+    """The parameters to start from: those given, or drawn from the run's seed."""
+    if initial is None:
+        initial = draw(Key.from_seed(seed).fold("initial"))
+    return checks.array("initial", initial, shape)
+
+
+def minimization(
+    *,
+    method: Method,
+    start: Array,
+    evaluate: Callable[[Request, Key], Reply],
+    sampled: bool,
+    reference: Callable[[], float | None],
+    stop: Stop,
+    title: str,
+    unit: str,
+    details: Callable[[Array, Reply | None], Mapping[str, Any]] = lambda x, final: {},
+    more: Callable[[Array], tuple[Any, ...]] = lambda x: (),
+) -> Plan:
+    """The plan of a run that minimizes a cost.
+
+    The answer belongs to the point with the lowest recorded value, or to the method's own iterate where that is not
+    among the points evaluated.  A sampled cost is estimated once more at that point, so that the value reported is not
+    the luckiest of many.
+
+    Args:
+        method: asks and is told.
+        start: the starting parameters.
+        evaluate: answers requests.
+        sampled: whether values carry shot noise.
+        reference: the exact answer, or None.
+        stop: the stop rule of a run that names none.
+        title: what is run.
+        unit: of the cost.
+        details: further results at the chosen point, given the final reply.
+        more: further requests at the chosen point, evaluated with its value.
+    """
+
+    def chosen(progress: Progress) -> Array | None:
+        iterate = progress.info.get("x")
+        return progress.best_x if iterate is None else np.asarray(iterate)
+
+    def final(progress: Progress) -> Request | None:
+        x = chosen(progress)
+        if x is None or not (sampled or progress.info.get("x") is not None):
+            return None
+        extra = more(x)
+        return Many((Value(x), *extra)) if extra else Value(x)
+
+    def conclude(progress: Progress) -> Outcome:
+        fresh = progress.final
+        x = chosen(progress)
+        if fresh is not None:
+            first = fresh.parts[0] if fresh.parts else fresh
+            better = progress.best_value is not None and first.value is not None and progress.best_value < first.value
+            if sampled or not better:
+                assert x is not None
+                return Outcome(first.value, first.stderr, x, details(x, fresh))
+        if progress.best_x is None:
+            return Outcome()
+        return Outcome(progress.best_value, progress.best_stderr, progress.best_x, details(progress.best_x, None))
+
+    return Plan(method, start, evaluate, conclude, final, reference, stop, title, unit)

@@ -1,0 +1,135 @@
+"""The variational quantum eigensolver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from varq import checks, names, spec
+from varq.algorithms.task import Task, minimization, put, settled, starting_point
+from varq.ansatze.choose import as_ansatz
+from varq.node.nodes import Nodes
+from varq.optimizers.resolution import as_optimizer
+from varq.problems.operator import Operator
+from varq.protocol import Array, Plan, Reply
+
+__all__ = ["VQE"]
+
+
+@dataclass(frozen=True, eq=False)
+class VQE(Task):
+    """Minimize the energy of a parametrized circuit (Peruzzo et al., Nat. Commun. 5, 4213 (2014)).
+
+    Args:
+        problem: what has the energy: a `Molecule`, a lattice, an `Operator`; anything with `hamiltonian` and `wires`.
+        ansatz: an ansatz or its name; None for the problem's usual one (UCCSD where there are electrons,
+            Hamiltonian-variational for lattices, else hardware-efficient).
+        optimizer: an optimizer or its name; None for L-BFGS-B, or SPSA when there are shots.
+        initial: starting parameters of the ansatz' shape (radians); None for the ansatz' own.
+        track: further observables to follow at each step, by name.  They are no part of the run's identity.
+
+    Raises:
+        TypeError: if `problem` has no Hamiltonian.
+        ValueError: for an unknown ansatz or optimizer, or parameters of another shape.
+
+    Example:
+        >>> from varq.problems import Molecule
+        >>> task = VQE(problem=Molecule.load("H2"), ansatz="uccsd", optimizer="L-BFGS-B", seed=7)
+        >>> task.resolve("lightning.qubit", None).ansatz.shape
+        (3,)
+    """
+
+    problem: Any
+    ansatz: Any = None
+    optimizer: Any = None
+    initial: Any = None
+    track: Mapping[str, Any] = field(default_factory=dict, metadata=spec.UNHASHED)
+
+    kind: ClassVar[str] = "algorithm:vqe"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not hasattr(self.problem, "hamiltonian") or not hasattr(self.problem, "wires"):
+            raise TypeError(
+                f"problem must have a Hamiltonian. Got {self.problem!r}. Use a Molecule, a lattice, MaxCut, or "
+                "Operator(op) for any PennyLane observable."
+            )
+        put(self, track=tracked_problems(self.track))
+        if self.ansatz is not None:
+            put(self, ansatz=as_ansatz(self.ansatz, self.problem))
+        if self.optimizer is not None:
+            put(self, optimizer=as_optimizer(self.optimizer))
+        if self.initial is not None:
+            put(self, initial=checks.array("initial", self.initial))
+
+    @property
+    def title(self) -> str:
+        """What is run, in a few words."""
+        parts = [self.problem.title, *(str(part.title) for part in (self.ansatz, self.optimizer) if part is not None)]
+        return "VQE " + ", ".join(parts)
+
+    def resolve(self, device: Any, shots: int | None) -> VQE:
+        """This spec with every choice made."""
+        ansatz = as_ansatz(usual_ansatz(self.problem) if self.ansatz is None else self.ansatz, self.problem)
+        default = "L-BFGS-B" if shots is None else "spsa"
+        optimizer = as_optimizer(default if self.optimizer is None else self.optimizer)
+        check_frequencies(optimizer, ansatz)
+        initial = starting_point(self.initial, ansatz.shape, ansatz.init, self.seed)
+        resolved: VQE = settled(self, device, shots, ansatz=ansatz, optimizer=optimizer, initial=initial)
+        return resolved
+
+    def plan(self, nodes: Nodes) -> Plan:
+        """This spec, resolved, made runnable on a device."""
+        problem, ansatz = self.problem, self.ansatz
+        tracked = {name: entry.hamiltonian for name, entry in self.track.items()}
+        cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked)
+        energies = dict(getattr(problem, "energies", None) or {})
+
+        def details(x: Array, final: Reply | None) -> Mapping[str, Any]:
+            return {f"energy_{name}": value for name, value in energies.items() if value is not None}
+
+        return minimization(
+            method=self.optimizer.method(),
+            start=self.initial,
+            evaluate=cost.evaluate,
+            sampled=self.shots is not None,
+            reference=problem.reference,
+            stop=self.optimizer.stop,
+            title=self.title,
+            unit=getattr(problem, "unit", ""),
+            details=details,
+        )
+
+
+def usual_ansatz(problem: Any) -> str:
+    """The name of the ansatz that suits a problem when none is named."""
+    if hasattr(problem, "orbitals"):
+        return "uccsd"
+    return "hamiltonian-variational" if hasattr(problem, "parts") else "hardware-efficient"
+
+
+def check_frequencies(optimizer: Any, ansatz: Any) -> None:
+    """ValueError if a coordinate optimizer assumes other frequencies than the ansatz has."""
+    assumed = getattr(optimizer, "frequencies", None)
+    if assumed is None:
+        return
+    known = getattr(ansatz, "frequencies", None)
+    if known is not None and set(known) <= set(assumed):
+        return
+    what = "are not single frequencies" if known is None else f"have frequencies {tuple(known)}"
+    usable = [n for n in names.names("optimizer") if n not in ("rotosolve", "excitation-solve")]
+    raise ValueError(
+        f"{optimizer.title} assumes that the cost in each parameter has the frequencies {tuple(assumed)}. The "
+        f"parameters of {ansatz.title} {what}. Use ExcitationSolve for excitations, Rotosolve for rotations, "
+        f"frequencies=... where you know them, or one of {usable}."
+    )
+
+
+def tracked_problems(track: Mapping[str, Any]) -> dict[str, Any]:
+    """Observables to follow, as problems that a spec can keep."""
+    checks.instance("track", track, Mapping, hint="Give a mapping of names to observables.")
+    return {
+        checks.text("track name", name): entry if hasattr(entry, "hamiltonian") else Operator(entry)
+        for name, entry in track.items()
+    }

@@ -1,0 +1,1 @@
+"""Circuits on devices: the only room that builds PennyLane tapes and runs them."""

@@ -1,0 +1,170 @@
+"""Costs: requests in, replies out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from varq import checks
+from varq.devices.catalog import DEFAULT, open_device
+from varq.keys import Key
+from varq.node.exact import ExactCost
+from varq.node.sampled import SampledCost
+from varq.problems.pauli import PauliSum
+from varq.protocol import Array, Experiment, Many, Metric, Reply, Request, Sample, Value
+
+__all__ = ["Cost", "Nodes"]
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Builds costs on one device.
+
+    Args:
+        device: a PennyLane device name or device object; None for varq's default.
+        shots: of each circuit; None for exact expectation values.
+        precision: "double" or "single".
+
+    Raises:
+        ValueError: for an unknown device, or shots below 1.
+
+    Example:
+        >>> import numpy as np, pennylane as qml
+        >>> cost = Nodes("default.qubit").cost(lambda x: qml.RY(x[0], 0), qml.Z(0), wires=1, shape=(1,))
+        >>> reply = cost.evaluate(ValueAndGrad(np.array([0.3])), Key.from_seed(0))
+        >>> bool(abs(reply.value - np.cos(0.3)) < 1e-12), bool(abs(reply.grad[0] + np.sin(0.3)) < 1e-12)
+        (True, True)
+    """
+
+    device: Any = None
+    shots: int | None = None
+    precision: str = "double"
+
+    def __post_init__(self) -> None:
+        if self.shots is not None:
+            checks.integer("shots", self.shots, minimum=1, hint="Use shots=None for exact values.")
+        checks.choice("precision", self.precision, ("double", "single"))
+
+    def cost(
+        self,
+        circuit: Callable[[Any], Any],
+        observable: Any,
+        wires: int,
+        shape: tuple[int, ...],
+        tracked: Mapping[str, Any] | None = None,
+    ) -> Cost:
+        """The expectation value of `observable` in the state that `circuit` prepares, as a function of its parameters.
+
+        Args:
+            circuit: queues PennyLane operations on wires 0 .. wires-1 for parameters of `shape`.
+            observable: a PennyLane operator or a `PauliSum`.
+            wires: how many wires.
+            shape: of the parameters.
+            tracked: further observables, evaluated at each point asked for, by name.
+        """
+        opened = open_device(DEFAULT if self.device is None else self.device, wires, self.precision)
+        further = dict(tracked or {})
+        if self.shots is None:
+            exact = ExactCost(
+                circuit,
+                _operator(observable),
+                wires,
+                shape,
+                opened,
+                {k: _operator(o) for k, o in further.items()},
+                self.precision,
+            )
+            return Cost(exact, None, shape)
+        sums = {k: _pauli(o, wires) for k, o in further.items()}
+        pauli = _pauli(observable, wires)
+        return Cost(None, SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision), shape)
+
+
+def _operator(observable: Any) -> Any:
+    return observable.operator() if isinstance(observable, PauliSum) else observable
+
+
+def _pauli(observable: Any, wires: int) -> PauliSum:
+    return observable if isinstance(observable, PauliSum) else PauliSum.from_operator(observable, wires)
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """Answers requests about one circuit and one observable; NumPy float64 in, NumPy float64 out."""
+
+    exact: ExactCost | None
+    sampled: SampledCost | None
+    shape: tuple[int, ...]
+
+    def evaluate(self, request: Request, key: Key) -> Reply:
+        """The reply to a request.
+
+        Args:
+            request: what to evaluate.
+            key: the request's device key; each part of a `Many` uses a child of it.
+
+        Raises:
+            ValueError: if the parameters have another shape or are not finite.
+            TypeError: for a request that a cost cannot answer.
+        """
+        if isinstance(request, Many):
+            parts = tuple(self._single(part, key.fold(k)) for k, part in enumerate(request.parts))
+            return Reply(parts=parts, executions=sum(p.executions for p in parts))
+        return self._single(request, key)
+
+    def _single(self, request: Request, key: Key) -> Reply:
+        if isinstance(request, (Experiment, Many)):
+            raise TypeError(f"A variational cost answers values, gradients, metrics and samples. Got {request!r}.")
+        x = checks.array("parameters", request.x, self.shape)
+        if isinstance(request, Metric):
+            return self._metric(x)
+        if isinstance(request, Sample):
+            return self._sample(x, key)
+        reply = self._value(x, key) if isinstance(request, Value) else self._gradient(x, key)
+        tracked, circuits = self._tracked(x, key)
+        return replace(reply, tracked=tracked, executions=reply.executions + circuits)
+
+    def _value(self, x: Array, key: Key) -> Reply:
+        if self.exact is not None:
+            value, circuits = self.exact.value(x)
+            return Reply(value=value, executions=circuits)
+        assert self.sampled is not None
+        value, stderr, circuits = self.sampled.value(x, key)
+        return Reply(value=value, stderr=stderr, executions=circuits)
+
+    def _gradient(self, x: Array, key: Key) -> Reply:
+        if self.exact is not None:
+            value, grad, circuits = self.exact.value_and_grad(x)
+            return Reply(value=value, grad=grad, executions=circuits)
+        assert self.sampled is not None
+        value, stderr, grad, grad_stderr, circuits = self.sampled.value_and_grad(x, key)
+        return Reply(value=value, stderr=stderr, grad=grad, grad_stderr=grad_stderr, executions=circuits)
+
+    def _tracked(self, x: Array, key: Key) -> tuple[dict[str, float], int]:
+        if self.exact is not None:
+            return self.exact.tracked(x)
+        assert self.sampled is not None
+        return self.sampled.tracked(x, key.fold("tracked"))
+
+    def _metric(self, x: Array) -> Reply:
+        if self.exact is None:
+            raise ValueError(
+                "The metric tensor is computed from the state, so it needs shots=None. "
+                "Use shots=None, or an optimizer without a metric such as 'spsa' or 'adam'."
+            )
+        return Reply(metric=self.exact.metric(x), executions=1)
+
+    def _sample(self, x: Array, key: Key) -> Reply:
+        if self.sampled is None:
+            raise ValueError("Samples need a number of shots. Got shots=None. Give shots, such as shots=1000.")
+        return Reply(outcomes=self.sampled.sample(x, key), executions=1)
+
+    def probabilities(self, x: Array) -> NDArray[np.float64]:
+        """The exact probability of each basis state, shape (2**wires,)."""
+        if self.exact is None:
+            raise ValueError("Exact probabilities need shots=None. With shots, ask for a Sample.")
+        return self.exact.probabilities(checks.array("parameters", x, self.shape))

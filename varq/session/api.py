@@ -1,0 +1,179 @@
+"""The short way: one spec, one session of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from varq.protocol import Observer, Result, Stop
+from varq.session.run import Run
+from varq.session.session import UNSET, Session, Unset
+from varq.store.records import RunRecord
+from varq.store.store import Store
+
+__all__ = ["compare", "load", "resume", "run", "start"]
+
+StoreLike = str | os.PathLike[str] | Store | None | Unset
+
+
+def start(
+    task: Any,
+    *,
+    stop: Stop | None = None,
+    existing: str = "continue",
+    store: StoreLike = UNSET,
+    progress: bool = True,
+    observers: Sequence[Observer] = (),
+    take_over: bool = False,
+) -> Run:
+    """The run of a spec, ready to be stepped.
+
+    Args:
+        task: a spec such as `VQE(...)`.
+        stop: the stop rule, in place of the spec's own; totals over the run's whole life.
+        existing: "continue", "return", "error" or "repeat" a spec that was run before.
+        store: folder of the store; None keeps nothing.
+        progress: whether to show a live line.
+        observers: called with every event.
+        take_over: take a run whose owner's heartbeat has gone stale.
+
+    Example:
+        >>> from varq.problems import Molecule
+        >>> from varq.algorithms import VQE
+        >>> run = start(VQE(problem=Molecule.load("H2")), store=None, progress=False)
+        >>> run.step(2).step
+        2
+        >>> run.finish().reason.value
+        'converged'
+    """
+    session = Session(store=store, progress=progress, observers=observers)
+    return session.start(task, stop=stop, existing=existing, take_over=take_over)
+
+
+def run(
+    task: Any,
+    *,
+    stop: Stop | None = None,
+    existing: str = "continue",
+    store: StoreLike = UNSET,
+    progress: bool = True,
+    observers: Sequence[Observer] = (),
+    take_over: bool = False,
+) -> Result:
+    """The result of a spec: `start(...).finish()`.  The same spec again gives the recorded result at once.
+
+    Args:
+        task: a spec such as `VQE(...)`.
+        stop: the stop rule, in place of the spec's own; totals over the run's whole life.
+        existing: "continue", "return", "error" or "repeat" a spec that was run before.
+        store: folder of the store; None keeps nothing.
+        progress: whether to show a live line.
+        observers: called with every event.
+        take_over: take a run whose owner's heartbeat has gone stale.
+
+    Example:
+        >>> from varq.problems import Molecule
+        >>> from varq.algorithms import VQE
+        >>> result = run(VQE(problem=Molecule.load("H2")), store=None, progress=False)
+        >>> bool(abs(result.deviation) < 1e-6)
+        True
+    """
+    with Session(store=store, progress=progress, observers=observers) as session:
+        return session.run(task, stop=stop, existing=existing, take_over=take_over)
+
+
+def load(
+    run_id: str,
+    *,
+    stop: Stop | None = None,
+    objects: Mapping[str, Any] | None = None,
+    fork: bool = False,
+    take_over: bool = False,
+    store: StoreLike = UNSET,
+    progress: bool = True,
+    observers: Sequence[Observer] = (),
+) -> Run:
+    """The run with this id (or a unique beginning of it), rebuilt from the store alone.
+
+    Args:
+        run_id: the id.
+        stop: the stop rule, in place of the recorded one; totals, never increments.
+        objects: objects that the store could not keep, by name.
+        fork: keep the recorded steps that the method still asks for, and go on from there as a new run.
+        take_over: take a run whose owner's heartbeat has gone stale.
+        store: folder of the store.
+        progress: whether to show a live line.
+        observers: called with every event.
+
+    Raises:
+        LookupError: if there is no such run, or an object is not at hand.
+    """
+    session = Session(store=store, progress=progress, observers=observers)
+    return session.load(run_id, stop=stop, objects=objects, fork=fork, take_over=take_over)
+
+
+def resume(
+    run_id: str,
+    *,
+    stop: Stop | None = None,
+    objects: Mapping[str, Any] | None = None,
+    fork: bool = False,
+    take_over: bool = False,
+    store: StoreLike = UNSET,
+    progress: bool = True,
+    observers: Sequence[Observer] = (),
+) -> Result:
+    """Carry a run on to its end, in any process on any day: `load(...).finish()`.
+
+    Args:
+        run_id: the id, or a unique beginning of it.
+        stop: the stop rule, in place of the recorded one; totals, never increments.
+        objects: objects that the store could not keep, by name.
+        fork: keep the recorded steps that the method still asks for, and go on from there as a new run.
+        take_over: take a run whose owner's heartbeat has gone stale.
+        store: folder of the store.
+        progress: whether to show a live line.
+        observers: called with every event.
+
+    Raises:
+        LookupError: if there is no such run, or an object is not at hand.
+        ReplayError: if the method now asks for something else than was recorded.
+    """
+    with Session(store=store, progress=progress, observers=observers) as session:
+        return session.resume(run_id, stop=stop, objects=objects, fork=fork, take_over=take_over)
+
+
+def compare(a: str, b: str, *, store: StoreLike = UNSET) -> dict[str, tuple[Any, Any]]:
+    """What differs between two runs: the fields of their specs and the versions they ran on.
+
+    Args:
+        a: id of a run, or a unique beginning of it.
+        b: id of another one.
+        store: folder of the store.
+
+    Returns:
+        For each difference its place (such as "optimizer.arguments.learning_rate") and both values; None where one
+        has no such field.
+    """
+    with Session(store=store, progress=False) as session:
+        first, second = session.store.find(a), session.store.find(b)
+    left, right = _flat(first), _flat(second)
+    return {k: (left.get(k), right.get(k)) for k in sorted({*left, *right}) if left.get(k) != right.get(k)}
+
+
+def _flat(record: RunRecord) -> dict[str, Any]:
+    out = {f"versions.{package}": version for package, version in record.versions.items()}
+    out["host"] = record.host
+
+    def walk(data: Any, path: str) -> None:
+        if isinstance(data, dict) and data.get("$") in (None, "spec"):
+            for key, value in data.items():
+                if key != "$":
+                    walk(value, f"{path}.{key}" if path else key)
+        else:
+            out[path] = json.dumps(data) if isinstance(data, (dict, list)) else data
+
+    walk(json.loads(record.spec), "")
+    return out

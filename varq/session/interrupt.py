@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM: the first one finishes the evaluation in flight and stops; the second one stops at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["REQUEUE", "Interrupts", "wraps_interrupt"]
+
+REQUEUE = 75  # exit status after SIGTERM: EX_TEMPFAIL of sysexits.h, "try again later", for batch scripts that requeue
+
+
+class Interrupts:
+    """Which signals came while the loop was running."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.terminated = False
+
+    @contextmanager
+    def watched(self) -> Iterator[Interrupts]:
+        """Count SIGINT and SIGTERM inside the block instead of raising; only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def note(number: int, frame: Any) -> None:
+            self.count += 1
+            self.terminated = self.terminated or number == signal.SIGTERM
+            if self.count > 1:
+                raise KeyboardInterrupt
+
+        for number in before:
+            signal.signal(number, note)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def wraps_interrupt(error: BaseException) -> bool:
+    """Whether an error is, or stands for, a KeyboardInterrupt (under a JAX callback it surfaces as JaxRuntimeError)."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt) or "KeyboardInterrupt" in str(seen):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

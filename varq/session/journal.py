@@ -1,0 +1,97 @@
+"""One run's rows in the store: requests and replies as they are written and read back."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from varq import spec
+from varq.keys import Key
+from varq.protocol import Reply, Request
+from varq.session.replay import CLOSE, ReplayError, difference
+from varq.store.records import Row
+from varq.store.store import Store
+
+__all__ = ["Answer", "Journal"]
+
+STEP, FINAL = "step", "final"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply, whether it came from the journal, how far the recorded request was, and the seconds spent so far."""
+
+    reply: Reply
+    replayed: bool
+    gap: float
+    seconds: float
+
+
+class Journal:
+    """The recorded replies of one run, read once and added to.
+
+    Args:
+        store: where the rows are.
+        run_id: whose rows.
+        versions: of packages now and when the run was created, for the message of a `ReplayError`.
+    """
+
+    def __init__(self, store: Store, run_id: str, then: dict[str, str], now: dict[str, str]) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._versions = (then, now)
+        self._rows: dict[tuple[int, str], Row] = {}
+
+    def refresh(self, first: int) -> None:
+        """Read the rows from step `first` on, which another process may have added."""
+        for row in self._store.rows(self._run_id, first):
+            self._rows[row.step, row.role] = row
+
+    def has(self, step: int, role: str = STEP) -> bool:
+        """Whether a reply is recorded."""
+        return (step, role) in self._rows
+
+    def recall(self, step: int, request: Request, role: str = STEP) -> Answer:
+        """The recorded reply to `request`.
+
+        Raises:
+            ReplayError: if another request was recorded.
+        """
+        row = self._rows.pop((step, role)) if role == STEP else self._rows[step, role]
+        reply = spec.loads(row.reply, self._store.array)
+        text = spec.dumps(request)
+        if _digest(text) == row.digest:
+            return Answer(reply, True, 0.0, row.seconds)
+        gap, why = difference(request, spec.loads(row.request, self._store.array))
+        # A gap of zero with another digest is the sign of a zero or the payload of a NaN: rounding too.
+        if not gap <= CLOSE:
+            raise ReplayError(step, gap, *self._versions, detail=why)
+        return Answer(reply, True, max(gap, np.finfo(float).tiny), row.seconds)
+
+    def write(self, step: int, request: Request, reply: Reply, key: Key, seconds: float, role: str = STEP) -> None:
+        """Record a reply; when this returns it survives the death of the process."""
+        arrays: dict[str, NDArray[Any]] = {}
+        asked, answered = spec.dumps(request, arrays), spec.dumps(reply, arrays)
+        row = Row(
+            step=step,
+            role=role,
+            request=asked,
+            digest=_digest(asked),
+            reply=answered,
+            key=key.hex,
+            value=reply.value,
+            stderr=reply.stderr,
+            seconds=seconds,
+            executions=reply.executions,
+        )
+        self._store.append(self._run_id, row, arrays)
+        if role == FINAL:
+            self._rows[step, role] = row
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
