@@ -34,10 +34,17 @@ class Module:
 @cache
 def tree_files() -> tuple[Path, ...]:
     """Every file of the working tree that git tracks or would track; symbolic links are left out."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0")
-    return tuple(sorted(p for name in listed if name and (p := ROOT / name).is_file() and not p.is_symlink()))
+    asked = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    found = [ROOT / name for name in listed.stdout.split("\0") if name] if listed.returncode == 0 else list(_walked())
+    return tuple(sorted(p for p in found if p.is_file() and not p.is_symlink()))
+
+
+def _walked() -> Iterator[Path]:
+    """The files of a source tree that came without its history."""
+    for top in (*FOLDERS.values(), "tests", "notebooks", "benchmarks", "docs", ".ci"):
+        yield from (p for p in (ROOT / top).rglob("*") if "__pycache__" not in p.parts)
+    yield from ROOT.iterdir()
 
 
 @cache
