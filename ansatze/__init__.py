@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from varq.ansatze.alternating import Alternating
+    from varq.ansatze.choose import as_ansatz
     from varq.ansatze.conserving import GivensLayers
     from varq.ansatze.coupled_cluster import UCCSD, KUpCCGSD
     from varq.ansatze.custom import Circuit
     from varq.ansatze.layered import HamiltonianVariational, HardwareEfficient
-    from varq.ansatze.resolution import as_ansatz
 
 _HOME = {
     "Alternating": "varq.ansatze.alternating",
@@ -19,7 +19,7 @@ _HOME = {
     "HardwareEfficient": "varq.ansatze.layered",
     "KUpCCGSD": "varq.ansatze.coupled_cluster",
     "UCCSD": "varq.ansatze.coupled_cluster",
-    "as_ansatz": "varq.ansatze.resolution",
+    "as_ansatz": "varq.ansatze.choose",
 }
 
 __all__ = [

@@ -1,0 +1,54 @@
+"""From what a person writes for an ansatz to the ansatz itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from varq import checks, names
+from varq.ansatze.base import Ansatz
+from varq.ansatze.requirements import qubits
+
+__all__ = ["as_ansatz"]
+
+
+def as_ansatz(value: Any, problem: Any) -> Any:
+    """The ansatz that `value` stands for on `problem`.
+
+    Args:
+        value: an ansatz, or the name of one, such as "uccsd"; capitals, hyphens and underscores do not matter.
+        problem: what is to be solved; it states `wires`.
+
+    Raises:
+        TypeError: if `value` is neither.
+        ValueError: for an unknown name (the close ones are listed), for an ansatz that the problem does not allow,
+            and for one on another number of wires.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> as_ansatz("UCCSD", SimpleNamespace(wires=4, electrons=(1, 1), orbitals=2))
+        UCCSD(electrons=(1, 1), orbitals=2)
+    """
+    if isinstance(value, str):
+        return names.find("ansatz", _known(value)).for_problem(problem)
+    if isinstance(value, type) or not isinstance(value, Ansatz):
+        raise TypeError(
+            f"ansatz must be an ansatz or the name of one. Got {value!r}. "
+            f"Names: {', '.join(names.names('ansatz'))}; your own circuit: Circuit(function, shape=..., wires=...)."
+        )
+    wires = qubits("ansatz", problem)
+    if value.wires != wires:
+        raise ValueError(
+            f"ansatz must act on the problem's {wires} wires. Got {getattr(value, 'title', type(value).__name__)} on "
+            f"{value.wires}. Make it with {type(value).__name__}.for_problem(problem), or give its name."
+        )
+    return value
+
+
+def _known(name: str) -> str:
+    """The name in the table that is `name` but for capitals, hyphens, underscores and spaces."""
+    known = names.names("ansatz")
+    return next((k for k in known if _bare(k) == _bare(name)), None) or checks.choice("ansatz", name, known)
+
+
+def _bare(name: str) -> str:
+    return "".join(c for c in name.casefold() if c not in "-_ ")
