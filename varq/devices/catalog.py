@@ -56,6 +56,11 @@ class OpenDevice:
         """Give the device a fresh generator, so that what it ran before does not change what it draws next."""
         if self.abilities.seeded:
             self.device._rng = np.random.default_rng(seed)
+            # lightning.qubit hands its generator to a state vector that outlives a circuit
+            # (pennylane-lightning 0.45, lightning_qubit/_measurements.py).
+            state = getattr(self.device, "_statevector", None)
+            if state is not None:
+                state._rng = self.device._rng
 
 
 def known(name: str) -> str:

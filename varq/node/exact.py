@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -111,7 +112,10 @@ class ExactCost:
             result = self._cost.run([self._cost.bind(0, 0, [flat[k] for k in range(len(values))])])
             return qml.math.real(_only(self._cost.join(0, result)))
 
-        cost, slopes = autograd.value_and_grad(run)(pnp.array(values, requires_grad=True))
+        with warnings.catch_warnings():
+            # Real observables of complex states: autograd's backward pass casts, and says so each time.
+            warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+            cost, slopes = autograd.value_and_grad(run)(pnp.array(values, requires_grad=True))
         return float(cost), self._cost.pull_back(x, [[list(np.asarray(slopes))]]), 1
 
     def _shifted(self, x: Array) -> tuple[float, Array, int]:

@@ -206,6 +206,11 @@ class Run:
             self._replay_all()
         return self.steps
 
+    def instrument(self, point: Callable[[str, int], None], plan: Plan) -> None:
+        """Call `point` with a name and the step at each named point of the loop, and drive `plan`: for fault tests."""
+        self._point = point
+        self._plan = plan
+
     # -- the one loop --
 
     def _advance(self, most: int | None) -> Event | None:
@@ -392,4 +397,4 @@ class Run:
 
 
 def _nowhere(point: str, step: int) -> None:
-    """The kill harness of `varq.testing` puts its own function here; a run as such does nothing at these points."""
+    """Stands for no instrument: a run as such does nothing at the named points."""

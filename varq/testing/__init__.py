@@ -1,1 +1,1 @@
-
+"""Tools for testing runs: killing them where it hurts."""

@@ -1,0 +1,182 @@
+"""Kill a run with SIGKILL at named points or random moments, carry it on, and see whether anything shows.
+
+A run is driven in a forked child, which dies for real; what it executed is noted in a file that outlives it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from varq import checks
+from varq.protocol import Plan, Reply
+from varq.session.run import Run
+from varq.session.session import Session
+from varq.store.records import Row
+from varq.store.store import open_store
+
+__all__ = ["POINTS", "Kill", "Report", "chain_of_kills", "random_kills"]
+
+POINTS = ("before execute", "after execute", "after journal", "inside tell")
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Where a run dies: at a named point of the step with this number."""
+
+    point: str
+    step: int
+
+    def __post_init__(self) -> None:
+        checks.choice("point", self.point, POINTS)
+        checks.integer("step", self.step, minimum=0)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run left behind.
+
+    Args:
+        rows: its journal.
+        value: its answer.
+        reason: why it ended.
+        executed: how often each step was executed, over all lives; the final request counts under the last step.
+        lives: how many processes it took.
+    """
+
+    rows: tuple[Row, ...]
+    value: float | None
+    reason: str | None
+    executed: Mapping[int, int]
+    lives: int
+
+    def trace(self) -> tuple[tuple[Any, ...], ...]:
+        """What must be the same, bit for bit, however often the run was killed: requests, replies and keys."""
+        return tuple((r.step, r.role, r.request, r.reply, r.key) for r in self.rows)
+
+
+def chain_of_kills(task: Callable[[], Any], folder: Path, kills: tuple[Kill, ...] = ()) -> Report:
+    """Run a spec, dying at each of `kills` in turn and carried on by a fresh process each time.
+
+    Args:
+        task: makes the spec (in the child).
+        folder: empty; the store and the notes go there.
+        kills: where to die, in order; none for an undisturbed run.
+
+    Raises:
+        RuntimeError: if a life ends otherwise than planned; holds the child's traceback.
+    """
+    for kill in kills:
+        status = _life(task, folder, kill)
+        if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+            raise RuntimeError(f"The run was to die {kill.point} of step {kill.step} and did not. {_notes(folder)[1]}")
+    _expect_success(_life(task, folder, None), folder)
+    return _report(folder, len(kills) + 1)
+
+
+def random_kills(task: Callable[[], Any], folder: Path, kills: int, seed: int, longest: float) -> Report:
+    """Run a spec, killed after random times (uniform below `longest` seconds) until it has died `kills` times.
+
+    A life that ends before its time counts as no kill; the run is then over.
+    """
+    clock = random.Random(seed)
+    deaths = 0
+    while deaths < kills:
+        status = _life(task, folder, None, after=clock.uniform(0, longest))
+        if os.WIFSIGNALED(status):
+            deaths += 1
+            continue
+        _expect_success(status, folder)
+        break
+    _expect_success(_life(task, folder, None), folder)
+    return _report(folder, deaths + 1)
+
+
+def _life(task: Callable[[], Any], folder: Path, kill: Kill | None, after: float | None = None) -> int:
+    """One process: starts or carries on the run; returns its wait status."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            _live(task, folder, kill)
+            code = 0
+        except BaseException:
+            (folder / "error.txt").write_text(traceback.format_exc())
+        finally:
+            os._exit(code)
+    if after is not None:
+        deadline = time.monotonic() + after
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return status
+            time.sleep(0.002)
+        os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def _live(task: Callable[[], Any], folder: Path, kill: Kill | None) -> None:
+    notes = os.open(folder / "executed.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with Session(store=folder / "store", progress=False) as session:
+        run = session.start(task())
+        _watch(run, kill, lambda step: os.write(notes, f"{step}\n".encode()))
+        run.finish()
+
+
+def _watch(run: Run, kill: Kill | None, note: Callable[[int], Any]) -> None:
+    """Note every execution, and die at the planned point."""
+    plan = run.plan
+
+    def at(point: str, step: int) -> None:
+        if point == "after execute":
+            note(step)
+        if kill is not None and (kill.point, kill.step) == (point, step):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    class Dying:
+        """The method, which dies after it has heard a reply and before anybody hears of it."""
+
+        init, ask = staticmethod(plan.method.init), staticmethod(plan.method.ask)
+
+        @staticmethod
+        def tell(state: Any, reply: Reply) -> Any:
+            heard = plan.method.tell(state, reply)
+            if kill is not None and kill.point == "inside tell" and run.steps == kill.step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return heard
+
+    run.instrument(at, _with_method(plan, Dying()))
+
+
+def _with_method(plan: Plan, method: Any) -> Plan:
+    return Plan(**{**{k: getattr(plan, k) for k in plan.__dataclass_fields__}, "method": method})
+
+
+def _notes(folder: Path) -> tuple[Counter[int], str]:
+    executed = folder / "executed.txt"
+    counted: Counter[int] = Counter()
+    if executed.exists():
+        for line in executed.read_text().splitlines():
+            counted[int(line)] += 1
+    error = folder / "error.txt"
+    return counted, error.read_text() if error.exists() else ""
+
+
+def _expect_success(status: int, folder: Path) -> None:
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise RuntimeError(f"The run failed with status {status}. {_notes(folder)[1]}")
+
+
+def _report(folder: Path, lives: int) -> Report:
+    with open_store(folder / "store") as store:
+        (record,) = store.list()
+        rows = tuple(store.rows(record.id))
+    return Report(rows, record.value, record.reason, _notes(folder)[0], lives)
