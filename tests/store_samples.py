@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import textwrap
@@ -93,10 +92,10 @@ def line(process: subprocess.Popen[str]) -> str:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The bytes of every file of a folder, but SQLite's shared memory, which carries no data."""
-    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if not p.name.endswith("-shm")}
+    """The bytes of every file of a folder, but SQLite's shared memory and empty logs, which carry no data."""
+    found = {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if not p.name.endswith("-shm")}
+    return {name: data for name, data in found.items() if data or not name.endswith("-wal")}
 
 
-def as_nobody() -> dict[str, Any]:
-    """Options that start a process without the superuser's rights, where this one has them."""
-    return {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+WITHOUT_RIGHTS = "os.getuid() == 0 and (os.setgroups([]), os.setgid(65534), os.setuid(65534))"
+"""Gives up the superuser's rights, in a process of `start`; only there once everything is imported."""

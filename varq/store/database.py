@@ -193,7 +193,8 @@ class Database:
         except sqlite3.OperationalError as error:
             db.close()
             log = path.with_name(path.name + "-wal")
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or (log.exists() and log.stat().st_size):
+            refused = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+            if not refused or (log.exists() and log.stat().st_size):
                 raise
             # A folder that nobody can write: without its shared memory a WAL file is readable only as unchanging.
             return self._connect(uri(path, "mode=ro&immutable=1"), True)
@@ -287,8 +288,8 @@ class Database:
             node = None
         if node != self._node:
             raise StoreError(
-                f"A store file stays in its place while it is open. {self.path} was removed or replaced, so nothing can "
-                "be recorded in it. Put it back or open the store again, then resume the run."
+                f"A store file stays in its place while it is open. {self.path} was removed or replaced, so nothing "
+                "can be recorded in it. Put it back or open the store again, then resume the run."
             )
 
     @contextmanager

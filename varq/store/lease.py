@@ -196,6 +196,7 @@ class Keeper:
         self.held: dict[str, str] = {}
         self.lost: set[str] = set()
         self._forgotten: deque[tuple[str, str]] = deque()
+        self._lock = threading.Lock()  # of who is held, and of the thread that follows from it
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -232,9 +233,10 @@ class Keeper:
         if rival is not None:
             self._end(run, token)
             raise OwnedError(self._refusal(rival) + " Both asked at the same moment: try again.")
-        self.lost.discard(run)
-        self.held[run] = token
-        self._keep_beating()
+        with self._lock:
+            self.lost.discard(run)
+            self.held[run] = token
+            self._keep_beating()
 
     def _admit(self, holder: Holder, take_over: bool) -> None:
         if holder.released or self._gone(holder):
@@ -277,15 +279,16 @@ class Keeper:
         """Gives a run back."""
         if self.me.pid != os.getpid():
             return  # a forked child owns nothing of its parent's
-        if self.held.get(run) == token:
-            del self.held[run]
+        with self._lock:
+            if self.held.get(run) == token:
+                del self.held[run]
+            if not self.held:
+                self._stop.set()
         try:
             self._end(run, token)
         except StoreError as error:
             # The run's outcome must not hang on this: the row says who it was, and that process will be gone.
             _LOG.warning("The lease of run %s could not be given back: %s", run[:12], error)
-        if not self.held:
-            self._stop.set()
 
     def _end(self, run: str, token: str) -> None:
         with self.own.write() as db:

@@ -115,7 +115,7 @@ def definition(record: RunRecord) -> tuple[Any, ...]:
         record.device,
         float(record.created),
         record.host,
-        canonical(dict(record.versions)),
+        canonical(record.versions),
     )
 
 
