@@ -18,6 +18,8 @@ __all__ = ["Alternating"]
 
 RAMP = 0.6  # largest angle of the linear ramp, in units of 1 / (largest cost coefficient) for the cost
 
+TERM = "A term is (coefficient, (wires of the Z,)), such as (0.5, (0, 1))."
+
 Term = tuple[float, tuple[int, ...]]
 
 
@@ -61,19 +63,19 @@ class Alternating(Template):
     def __post_init__(self) -> None:
         object.__setattr__(self, "wires", checks.integer("wires", self.wires, minimum=1))
         object.__setattr__(self, "depth", checks.integer("depth", self.depth, minimum=1, hint="It counts layers."))
+        checks.instance("terms", self.terms, (tuple, list), hint=TERM)
         object.__setattr__(self, "terms", tuple(self._term(t) for t in self.terms))
 
     def _term(self, term: Any) -> Term:
-        hint = "A term is (coefficient, (wires of the Z,)), such as (0.5, (0, 1))."
         try:
             weight, where = term
             where = tuple(where)
         except (TypeError, ValueError) as error:
-            raise TypeError(f"terms must hold pairs of a number and a tuple of wires. Got {term!r}. {hint}") from error
-        places = tuple(checks.integer("terms", w, minimum=0, maximum=self.wires - 1, hint=hint) for w in where)
+            raise TypeError(f"terms must hold pairs of a number and a tuple of wires. Got {term!r}. {TERM}") from error
+        places = tuple(checks.integer("terms", w, minimum=0, maximum=self.wires - 1, hint=TERM) for w in where)
         if not places or len(set(places)) < len(places):
-            raise ValueError(f"terms must each name different wires, at least one. Got {term!r}. {hint}")
-        return checks.real("terms", weight, hint=hint), places
+            raise ValueError(f"terms must each name different wires, at least one. Got {term!r}. {TERM}")
+        return checks.real("terms", weight, hint=TERM), places
 
     @classmethod
     def for_problem(cls, problem: Any, depth: int = 1) -> Alternating:

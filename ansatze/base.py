@@ -49,6 +49,9 @@ class Template:
         def shape(self) -> tuple[int, ...]:
             """The shape of the parameters."""
 
+        def _apply(self, params: Any) -> None:
+            """Queue the circuit; `params` have the right shape."""
+
     @property
     def size(self) -> int:
         """How many parameters there are."""
@@ -102,6 +105,3 @@ class Template:
 
     def _start(self, key: Key) -> Any:
         return 0.1 * key.generator().standard_normal(self.shape)
-
-    def _apply(self, params: Any) -> None:
-        raise NotImplementedError(f"{type(self).__name__} must queue its operations.")
