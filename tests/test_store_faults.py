@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from store_samples import BIG, BIG_SHA, WITHOUT_RIGHTS, contents, finish, line, record, row, run_id, start
 
-from varq.store import database
-from varq.store.database import network_filesystem
+from varq.store import creation, database
+from varq.store.creation import network_filesystem
 from varq.store.faults import (
     StoreCorrupt,
     StoreError,
@@ -194,7 +194,7 @@ def test_no_room_for_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     def link(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(database.os, "link", link)
+    monkeypatch.setattr(creation.os, "link", link)
     with pytest.raises(StoreFull, match="cannot be made"):
         open_store(tmp_path / "runs")
     assert list((tmp_path / "runs").iterdir()) == []
@@ -204,7 +204,7 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
     def link(*_: object) -> None:
         raise OSError(errno.EPERM, "no links here")
 
-    monkeypatch.setattr(database.os, "link", link)
+    monkeypatch.setattr(creation.os, "link", link)
     with open_store(tmp_path / "runs") as store:
         store.create(record(), {})
         assert store.get(run_id(0)) == record()
@@ -621,7 +621,7 @@ def test_network_file_systems_are_known(path: str, kind: str | None) -> None:
 
 
 def test_on_a_network_file_system_no_shared_memory_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_network", lambda path: "nfs4")
+    monkeypatch.setattr(database, "network", lambda path: "nfs4")
     with pytest.warns(UserWarning, match=r"is on a network file system \(nfs4\)") as caught:
         store = open_store(folder, host="ada")
     assert len(caught) == 1

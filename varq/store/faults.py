@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = [
@@ -19,7 +17,7 @@ __all__ = [
     "StoreLocked",
     "StoreNewer",
     "StoreUnwritable",
-    "guarded",
+    "explained",
 ]
 
 
@@ -92,7 +90,8 @@ _WRITING = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLI
 _PRIMARY = 0xFF  # the low byte of an extended result code, https://www.sqlite.org/rescode.html
 
 
-def _explained(error: sqlite3.Error, path: Path | None, timeout: float) -> StoreError:
+def explained(error: sqlite3.Error, path: Path | None, timeout: float) -> StoreError:
+    """The error to raise for SQLite's `error` on the file `path`, opened with a `timeout` in seconds."""
     where = f"The store file {path}" if path is not None else "The store in memory"
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     said = f" (SQLite: {error})"
@@ -103,12 +102,3 @@ def _explained(error: sqlite3.Error, path: Path | None, timeout: float) -> Store
         code = sqlite3.SQLITE_CORRUPT
     kind, rule = _RULES.get(code & _PRIMARY, (StoreError, "failed. Run `varq verify` to see whether it is sound."))
     return kind(f"{where} {rule.format(timeout=timeout)}{said}")
-
-
-@contextmanager
-def guarded(path: Path | None, timeout: float) -> Iterator[None]:
-    """Turns SQLite's errors on the file `path` into `StoreError`s."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _explained(error, path, timeout) from error
