@@ -1,0 +1,62 @@
+"""The command `varq`: what it says and accepts stands in `app`; each command's work is loaded when it is called."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from varq.cli.app import main
+    from varq.cli.demonstration import demo
+    from varq.cli.drawing import compare, export, plot
+    from varq.cli.health import doctor
+    from varq.cli.keeping import gc, merge, remove, verify
+    from varq.cli.looking import list_runs, show
+    from varq.cli.probing import probe
+    from varq.cli.running import resume, run_file
+
+_HOME = {
+    "compare": "varq.cli.drawing",
+    "demo": "varq.cli.demonstration",
+    "doctor": "varq.cli.health",
+    "export": "varq.cli.drawing",
+    "gc": "varq.cli.keeping",
+    "list_runs": "varq.cli.looking",
+    "main": "varq.cli.app",
+    "merge": "varq.cli.keeping",
+    "plot": "varq.cli.drawing",
+    "probe": "varq.cli.probing",
+    "remove": "varq.cli.keeping",
+    "resume": "varq.cli.running",
+    "run_file": "varq.cli.running",
+    "show": "varq.cli.looking",
+    "verify": "varq.cli.keeping",
+}
+
+__all__ = [
+    "compare",
+    "demo",
+    "doctor",
+    "export",
+    "gc",
+    "list_runs",
+    "main",
+    "merge",
+    "plot",
+    "probe",
+    "remove",
+    "resume",
+    "run_file",
+    "show",
+    "verify",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import what a name of the table stands for when it is first used (PEP 562)."""
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,0 +1,275 @@
+"""What `varq` says and accepts: its commands, their options, and how it ends.  Loads nothing but typer."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from varq import cli
+from varq.cli.mistakes import InputError
+from varq.store.faults import StoreError
+
+__all__ = ["app", "main"]
+
+RUN, LOOK, KEEP = "Run", "Look", "Keep"
+WRONG, FAILED = 2, 1  # exit statuses: the input was wrong; varq was
+
+
+class _Commands(TyperGroup):
+    """Commands in sections.  What a person got wrong is a message and never a traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Takes `--debug` wherever it stands: it is added to a command line that just went wrong."""
+        own = ["--debug"] if "--debug" in args else []
+        return list(super().parse_args(ctx, own + [word for word in args if word != "--debug"]))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of a day's work."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands, a section each for running, looking and keeping."""
+        for section in (RUN, LOOK, KEEP):
+            found = [(n, c) for n, c in self.commands.items() if getattr(c, "rich_help_panel", None) == section]
+            with formatter.section(section):
+                formatter.write_dl([(name, command.get_short_help_str(limit=100)) for name, command in found])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; say errors and warnings in one line each."""
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            try:
+                return super().invoke(ctx)
+            except (InputError, StoreError) as error:
+                _give_up(ctx, str(error), WRONG)
+            except Exception as error:
+                # Typer ends by errors that have an exit status; it handles Abort and a broken pipe as well.
+                if hasattr(error, "exit_code") or isinstance(error, (typer.Abort, BrokenPipeError)):
+                    raise
+                hint = "Please report it; `--debug` shows where it happened."
+                _give_up(ctx, f"unexpected {type(error).__name__}: {error}\n{hint}", FAILED)
+
+
+def _give_up(ctx: Any, message: str, status: int) -> None:
+    if ctx.params.get("debug"):
+        raise
+    typer.echo(f"varq: {message}", err=True)
+    raise typer.Exit(status)
+
+
+def _warn(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    typer.echo(f"varq: {message}", err=True)
+
+
+app = typer.Typer(
+    name="varq",
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Store = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="DIR", help="Folder of the store.  [default: varq-runs]", show_default=False),
+]
+Run = Annotated[str, typer.Argument(metavar="ID", help="The run's id, or its first 4 characters or more.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Steps = Annotated[
+    int | None, typer.Option("--stop-steps", metavar="N", min=0, help="Stop after N steps in all, resumed or not.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live line; print the result only.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write.", show_default=False)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"varq {version('varq')}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Start with `varq demo`.  Every run is kept: Ctrl-C stops one, `varq resume ID` carries it on. "
+    "`varq COMMAND --help` says more."
+)
+def _varq(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Hybrid quantum-classical algorithms that never lose a run."""
+
+
+@app.command(rich_help_panel=RUN)
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to draw the curve.")] = Path(
+        "varq-demo.png"
+    ),
+    store: Store = None,
+) -> None:
+    """Dissociate LiH: five VQE runs, a table and a picture.
+
+    The energy of lithium hydride at five bond lengths by UCCSD and L-BFGS-B, exactly simulated, against Hartree-Fock
+    and the exact answer.  Ends with status 1 if one deviates by more than chemical accuracy.
+    """
+    raise typer.Exit(cli.demo(out, store))
+
+
+@app.command("run", rich_help_panel=RUN)
+def run_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to run.")],
+    store: Store = None,
+    stop_steps: Steps = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="A PennyLane device.", show_default=False)] = None,
+    shots: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Shots of each circuit; exact if not given.")
+    ] = None,
+    existing: Annotated[
+        str,
+        typer.Option(
+            metavar="continue|return|error|repeat", help="What to do with a run of the same file that the store has."
+        ),
+    ] = "continue",
+    quiet: Quiet = False,
+) -> None:
+    """Run what a TOML file describes, or carry it on.
+
+    The same file again gives the recorded result at once.  Ctrl-C stops after the evaluation in flight and prints the
+    line that carries on (status 130); SIGTERM does the same with status 75.
+    """
+    raise typer.Exit(cli.run_file(file, store, stop_steps, device, shots, existing, quiet))
+
+
+@app.command(rich_help_panel=RUN)
+def resume(
+    run: Run,
+    store: Store = None,
+    stop_steps: Steps = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Take the run from an owner that no longer shows signs of life.")
+    ] = False,
+    fork: Annotated[
+        bool, typer.Option("--fork", help="Go on as a new run from the last step that is still asked for.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Carry a run on; recorded steps cost nothing."""
+    raise typer.Exit(cli.resume(run, store, stop_steps, take_over, fork, quiet))
+
+
+@app.command("list", rich_help_panel=LOOK)
+def list_runs(
+    store: Store = None,
+    algorithm: Annotated[
+        str | None, typer.Option("--algorithm", "-a", metavar="NAME", help="Only runs of this one, such as vqe.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", metavar="N", min=0, help="Only the N newest.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """The runs in the store, newest first."""
+    cli.list_runs(store, algorithm, limit, json)
+
+
+@app.command(rich_help_panel=LOOK)
+def show(run: Run, store: Store = None, json: Json = False) -> None:
+    """One run: result, spec, versions, and how to carry it on."""
+    cli.show(run, store, json)
+
+
+@app.command(rich_help_panel=LOOK)
+def plot(
+    runs: Annotated[list[str], typer.Argument(metavar="ID...", help="A run's id; several for a curve.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind", "-k", metavar="KIND", help="convergence, parameters, distribution, posterior, circuit, curve ..."
+        ),
+    ] = "convergence",
+    out: Out = None,
+    store: Store = None,
+) -> None:
+    """Draw a run to a file (PNG, PDF or SVG, by its ending)."""
+    cli.plot(runs, kind, out, store)
+
+
+@app.command(rich_help_panel=LOOK)
+def export(
+    run: Run,
+    form: Annotated[
+        str,
+        typer.Option("--format", "-f", metavar="csv|json", help="csv: the history; json: spec, result and history."),
+    ] = "csv",
+    out: Out = None,
+    store: Store = None,
+) -> None:
+    """Write a run's history for other programs (to standard output by default)."""
+    cli.export(run, form, out, store)
+
+
+@app.command(rich_help_panel=LOOK)
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A run's id.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one's.")],
+    store: Store = None,
+    json: Json = False,
+) -> None:
+    """What differs between two runs: specs, versions, host."""
+    cli.compare(first, second, store, json)
+
+
+@app.command(rich_help_panel=KEEP)
+def rm(
+    runs: Annotated[list[str], typer.Argument(metavar="ID...", help="The runs' ids.")],
+    store: Store = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete runs for good."""
+    cli.remove(runs, store, yes)
+
+
+@app.command(rich_help_panel=KEEP)
+def gc(store: Store = None) -> None:
+    """Free what no run needs, and pack the store's file."""
+    cli.gc(store)
+
+
+@app.command(rich_help_panel=KEEP)
+def merge(
+    sources: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Other stores; they are only read.")],
+    store: Store = None,
+) -> None:
+    """Add other stores' runs to this one: all of them, or nothing."""
+    cli.merge(sources, store)
+
+
+@app.command(rich_help_panel=KEEP)
+def verify(store: Store = None, json: Json = False) -> None:
+    """Check every row of the store against its digest; status 1 if something is wrong."""
+    raise typer.Exit(cli.verify(store, json))
+
+
+@app.command(rich_help_panel=KEEP)
+def doctor(store: Store = None, json: Json = False) -> None:
+    """Versions, devices, extras and known conflicts, and how to mend them; status 1 if something is broken."""
+    raise typer.Exit(cli.doctor(store, json))
+
+
+def main() -> None:
+    """The entry point of the command `varq`."""
+    try:
+        app(prog_name="varq")
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)

@@ -1,0 +1,112 @@
+"""`varq demo`: a molecule taken apart, start to finish, in a minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from varq import plots
+from varq.algorithms.variational import VQE
+from varq.cli.console import CHEMICAL_ACCURACY, note, say, table
+from varq.cli.mistakes import asked
+from varq.cli.running import finished
+from varq.cli.stores import DEFAULT_FOLDER, line
+from varq.problems.molecule import Molecule
+from varq.protocol import Result
+from varq.session.session import UNSET, Session
+
+__all__ = ["BONDS", "demo"]
+
+BONDS = (1.0, 1.3, 1.6, 2.2, 3.0)  # angstrom; the equilibrium is near 1.6, and at 3.0 Hartree-Fock is far off
+_GOOD, _BAD = 0, 1
+
+
+@dataclass(frozen=True)
+class _Point:
+    bond: float
+    hartree_fock: float
+    result: Result
+
+    @property
+    def deviation(self) -> float:
+        return float("nan") if self.result.deviation is None else self.result.deviation
+
+    @property
+    def good(self) -> bool:
+        return abs(self.deviation) < CHEMICAL_ACCURACY
+
+
+def demo(out: Path, store: Path | None) -> int:
+    """Run LiH at five bond lengths, print the table, draw the curve; 1 if one deviates by chemical accuracy or more."""
+    began = time.perf_counter()
+    note("LiH, 12 qubits, 4 electrons: UCCSD and L-BFGS-B, exactly simulated, at five bond lengths.")
+    with Session(store=UNSET if store is None else store) as session:
+        points = [_point(session, bond, store) for bond in BONDS]
+        kept = session.store.path
+    with asked(str(out)):
+        plots.save(_curve(points), out)
+    good = _print(points)
+    say(f"The dissociation curve is in {out}.  {time.perf_counter() - began:.0f} s in all.")
+    _next(points, kept, store)
+    return _GOOD if good else _BAD
+
+
+def _point(session: Session, bond: float, store: Path | None) -> _Point:
+    problem = Molecule.load("LiH", bond=bond)
+    run = session.start(VQE(problem=problem, ansatz="uccsd", optimizer="L-BFGS-B"))
+    return _Point(bond, float(problem.energies["hf"]), finished(run, store))
+
+
+def _curve(points: Sequence[_Point]) -> Any:
+    columns = {
+        "bond": [p.bond for p in points],
+        "HF": [p.hartree_fock for p in points],
+        "VQE": [p.result.value for p in points],
+        "exact": [p.result.reference for p in points],
+    }
+    axes = plots.curve(columns)
+    axes.set_title("LiH, STO-3G: UCCSD-VQE")
+    return axes
+
+
+def _print(points: Sequence[_Point]) -> bool:
+    rows = [
+        [
+            f"{p.bond:.1f}",
+            f"{p.hartree_fock:.6f}",
+            f"{p.result.value:.6f}",
+            f"{p.result.reference:.6f}",
+            f"{1e3 * p.deviation:+.3f}",
+            "yes" if p.good else "NO",
+        ]
+        for p in points
+    ]
+    say()
+    table(["bond/Å", "HF/Ha", "VQE/Ha", "exact/Ha", "VQE - exact/mHa", "< 1.6 mHa"], rows, right=range(6))
+    good = all(p.good for p in points)
+    worst = max(points, key=lambda p: abs(p.deviation))
+    where = f"the largest deviation is {1e3 * worst.deviation:+.3f} mHa, at {worst.bond} Å"
+    say()
+    if good:
+        say(f"Every energy is within chemical accuracy (1.6 mHa): {where}.", "green")
+    else:
+        say(f"Not every energy is within chemical accuracy (1.6 mHa): {where}.", "bold red")
+    return good
+
+
+def _next(points: Sequence[_Point], kept: Path | None, store: Path | None) -> None:
+    if kept is None:
+        note("The runs were kept in memory only. --store DIR names a folder that can be written.")
+        return
+    run_id = points[2].result.run_id
+    where = "" if store is None or store == DEFAULT_FOLDER else f" --store {store}"
+    note(f"The runs are kept in {kept}: the same command again takes them from there.  Next:")
+    for command, why in (
+        (f"varq list{where}", "the five runs"),
+        (line("show", run_id, store), f"the one at {points[2].bond} Å: result, spec, versions"),
+        (line("plot", run_id, store), "its convergence, as a picture"),
+    ):
+        note(f"  {command:<24} {why}")

@@ -1,0 +1,116 @@
+"""`varq run` and `varq resume`: a run from its first step to its end, and the line that carries it on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from varq.cli import specfile
+from varq.cli.console import lines, note, result_lines, say
+from varq.cli.mistakes import InputError, asked
+from varq.cli.stores import line, writing
+from varq.protocol import Reason, Result, Stop
+from varq.session.replay import ReplayError
+from varq.session.run import Run
+from varq.session.session import EXISTING, UNSET, Session
+from varq.store.faults import OwnedError
+
+__all__ = ["INTERRUPTED", "finished", "resume", "run_file"]
+
+INTERRUPTED = 130  # the shells' exit status for a program that SIGINT ended
+_DONE, _NO_NUMBER = 0, 1
+
+
+def run_file(
+    file: Path,
+    store: Path | None,
+    steps: int | None,
+    device: str | None,
+    shots: int | None,
+    existing: str,
+    quiet: bool,
+) -> int:
+    """Run what a file describes; returns the exit status.
+
+    Raises:
+        InputError: if the file, an option or the store is wrong.
+    """
+    if existing not in EXISTING:
+        raise InputError(f"--existing must be one of {', '.join(EXISTING)}. Got {existing!r}.")
+    described = specfile.read(file)
+    folder = store or described.store
+    chosen: dict[str, Any] = {
+        "device": device or described.device,
+        "shots": described.shots if shots is None else shots,
+        "store": UNSET if folder is None else folder,
+    }
+    rule = described.task.stop
+    if steps is not None:
+        rule = Stop(steps=steps) if rule is None else dataclasses.replace(rule, steps=steps)
+    with Session(**chosen, progress=not quiet) as session:
+        with asked(str(file)):
+            run = _ready(session.start(described.task, stop=rule, existing=existing))
+        return _status(finished(run, folder), folder, quiet)
+
+
+def resume(run_id: str, store: Path | None, steps: int | None, take_over: bool, fork: bool, quiet: bool) -> int:
+    """Carry a run on; returns the exit status.
+
+    Raises:
+        InputError: if the run is unknown, owned by another process, or cannot be replayed here.
+    """
+    rule = None if steps is None else Stop(steps=steps)
+    with writing(store) as opened, Session(store=opened, progress=not quiet) as session:
+        with asked():
+            run = _ready(session.load(run_id, stop=rule, fork=fork, take_over=take_over))
+        return _status(finished(run, store), store, quiet)
+
+
+def _ready(run: Run) -> Run:
+    """The run with its circuits built, so that what does not fit its device is told as a mistake."""
+    if not run.done:
+        _ = run.plan
+    return run
+
+
+def finished(run: Run, folder: Path | None) -> Result:
+    """The result of a run that goes on to its end.
+
+    Raises:
+        InputError: if it is owned by another process, cannot be replayed here, or fails before its first step.
+        SystemExit: if it was interrupted, after the line that carries it on is printed: 130, or 75 after SIGTERM.
+    """
+    try:
+        settled = run.done  # a finished run, or what there is of an unfinished one
+        result = run.result or run.finish()
+    except (KeyboardInterrupt, SystemExit) as end:
+        _carry_on(run, folder)
+        raise SystemExit(INTERRUPTED if isinstance(end, KeyboardInterrupt) else end.code) from None
+    except ReplayError as error:
+        raise InputError(f"{error}\nOn the command line: {line('resume', run.id, folder)} --fork") from error
+    except Exception as error:
+        if run.steps == 0:
+            with asked():
+                raise
+        if not isinstance(error, OwnedError):
+            _carry_on(run, folder)
+        raise
+    if result.reason is Reason.STOPPED and not settled:
+        _carry_on(run, folder)
+        raise SystemExit(INTERRUPTED)
+    return result
+
+
+def _carry_on(run: Run, folder: Path | None) -> None:
+    best = "" if run.value is None else f", best value {run.value:.10g}"
+    note(f"Stopped after {run.steps} steps{best}. Carry on with: {line('resume', run.id, folder)}")
+
+
+def _status(result: Result, folder: Path | None, quiet: bool) -> int:
+    """Print a result; 1 if it has no number."""
+    say(result.title, "bold")
+    lines([*result_lines(result), ("run", result.run_id)])
+    if not quiet:
+        note(f"{line('show', result.run_id, folder)} says more; {line('plot', result.run_id, folder)} draws it.")
+    return _NO_NUMBER if result.reason is Reason.NONFINITE else _DONE
