@@ -50,6 +50,8 @@ _HOME = {
     "start": "varq.session.api",
 }
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Event",
     "ExcitationSolve",

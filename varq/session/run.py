@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -84,6 +85,7 @@ class Run:
         self._gap = 0.0
         self._replayed = 0
         self._wanted_stop = False
+        self._frozen = False
         self._interrupts = Interrupts()
         self._result: Result | None = None
         self._point: Callable[[str, int], None] = _nowhere
@@ -196,7 +198,8 @@ class Run:
         self._result = result
 
     def recall(self) -> None:
-        """Make a result of what is recorded so far, executing nothing."""
+        """Make a result of what is recorded so far, executing nothing, now or later."""
+        self._frozen = True
         self._replay_all()
         self._result = self._concluded(Reason.STOPPED, "", self._trace.progress(self._state))
 
@@ -216,7 +219,7 @@ class Run:
     def _advance(self, most: int | None) -> Event | None:
         """Ask, answer, journal, tell, until the run ends or `most` steps are done."""
         event: Event | None = None
-        if self._result is not None and self._result.reason.final:
+        if self._result is not None and (self._frozen or self._result.reason.final):
             return event
         self._result = None
         with self._store.lease(self.id, take_over=self._take_over), self._interrupts.watched():
@@ -230,6 +233,9 @@ class Run:
             except Exception as error:
                 self._fail(error)
                 raise
+        if self._interrupts.count:
+            where = "" if self._store.path is None else f", store={str(self._store.path)!r}"
+            print(f'Stopped after {self.steps} steps. Carry on with: varq.resume("{self.id}"{where})', file=sys.stderr)
         if self._interrupts.terminated:
             raise SystemExit(REQUEUE)
         return event

@@ -83,25 +83,26 @@ def chain_of_kills(task: Callable[[], Any], folder: Path, kills: tuple[Kill, ...
 
 
 def random_kills(task: Callable[[], Any], folder: Path, kills: int, seed: int, longest: float) -> Report:
-    """Run a spec, killed after random times (uniform below `longest` seconds) until it has died `kills` times.
+    """Run a spec, killed `kills` times at random moments and carried on each time.
 
-    A life that ends before its time counts as no kill; the run is then over.
+    The moment is drawn uniformly below `longest` seconds after the life's first execution.  A life that ends before
+    that is no kill: the run is then over, and fewer kills were made.
     """
     clock = random.Random(seed)
     deaths = 0
     while deaths < kills:
         status = _life(task, folder, None, after=clock.uniform(0, longest))
-        if os.WIFSIGNALED(status):
-            deaths += 1
-            continue
-        _expect_success(status, folder)
-        break
+        if not os.WIFSIGNALED(status):
+            _expect_success(status, folder)
+            break
+        deaths += 1
     _expect_success(_life(task, folder, None), folder)
     return _report(folder, deaths + 1)
 
 
 def _life(task: Callable[[], Any], folder: Path, kill: Kill | None, after: float | None = None) -> int:
     """One process: starts or carries on the run; returns its wait status."""
+    executed = sum(_notes(folder)[0].values())
     child = os.fork()
     if child == 0:
         code = 1
@@ -113,12 +114,14 @@ def _life(task: Callable[[], Any], folder: Path, kill: Kill | None, after: float
         finally:
             os._exit(code)
     if after is not None:
-        deadline = time.monotonic() + after
-        while time.monotonic() < deadline:
+        deadline: float | None = None
+        while deadline is None or time.monotonic() < deadline:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
                 return status
-            time.sleep(0.002)
+            if deadline is None and sum(_notes(folder)[0].values()) > executed:
+                deadline = time.monotonic() + after
+            time.sleep(0.0005)
         os.kill(child, signal.SIGKILL)
     return os.waitpid(child, 0)[1]
 

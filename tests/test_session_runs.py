@@ -1,0 +1,414 @@
+"""Runs: found again, carried on, replayed, stopped; nothing computed twice."""
+
+import dataclasses
+import types
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varq
+from varq import names, spec
+from varq.algorithms import Minimize
+from varq.optimizers import Optax, Scipy
+from varq.protocol import Event, Reason, Stop
+from varq.session.session import Session
+from varq.store.faults import OwnedError
+
+# A function counts by all it reads; a module it reads counts by its name, whatever the module holds.
+NOTES = types.ModuleType("notes")
+NOTES.calls = []
+NOTES.broken = []
+
+
+def valley(x: Any) -> float:
+    """Rosenbrock's valley, noting each call; its minimum is 0 at (1, 1)."""
+    NOTES.calls.append(np.array(x))
+    if "raise" in NOTES.broken:
+        raise RuntimeError("the cryostat is warm")
+    if "nan" in NOTES.broken and len(NOTES.calls) > 3:
+        return float("nan")
+    return float(100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2)
+
+
+def slope(x: Any) -> np.ndarray:
+    return np.array([-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)])
+
+
+def task(optimizer: Any = "L-BFGS-B", **options: Any) -> Minimize:
+    return Minimize(
+        **{"cost": valley, "x0": np.array([-1.2, 1.0]), "optimizer": optimizer, "gradient": slope, **options}
+    )
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    NOTES.calls.clear()
+    NOTES.broken.clear()
+    yield
+    NOTES.broken.clear()
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def session(tmp_path: Path, events: list[Event]) -> Iterator[Session]:
+    with Session(store=tmp_path / "store", progress=False, observers=[events.append]) as opened:
+        yield opened
+
+
+ADAM = Optax("adam", learning_rate=0.02)
+
+
+def test_a_finished_run_called_again_costs_nothing_and_says_so(session: Session, events: list[Event]) -> None:
+    first = session.run(task())
+    assert first.reason is Reason.CONVERGED
+    assert first.value == pytest.approx(0, abs=1e-9)
+    calls = len(NOTES.calls)
+    again = session.run(task())
+    assert len(NOTES.calls) == calls
+    assert spec.dumps(again) == spec.dumps(first)
+    assert "done already" in events[-1].info["message"]
+
+
+def test_another_session_finds_it(tmp_path: Path) -> None:
+    first = varq.run(task(), store=tmp_path, progress=False)
+    calls = len(NOTES.calls)
+    assert spec.dumps(varq.run(task(), store=tmp_path, progress=False)) == spec.dumps(first)
+    assert len(NOTES.calls) == calls
+
+
+def test_two_learning_rates_never_share_an_id(session: Session) -> None:
+    ids = {session.start(task(Optax("adam", learning_rate=rate))).id for rate in (0.01, 0.02, 0.1)}
+    assert len(ids) == 3
+
+
+def test_a_default_and_the_same_value_written_out_have_one_id(session: Session) -> None:
+    assert session.start(task()).id == session.start(task(Scipy("L-BFGS-B"), repeat=0, gradient=slope)).id
+
+
+def test_stop_rules_do_not_make_the_id(session: Session) -> None:
+    assert session.start(task(ADAM, stop=Stop(steps=3))).id == session.start(task(ADAM)).id
+
+
+def test_a_larger_stop_carries_a_finished_run_on(session: Session) -> None:
+    short = session.run(task(ADAM), stop=Stop(steps=20))
+    assert (short.reason, short.steps, len(NOTES.calls)) == (Reason.STEPS, 20, 20)
+    longer = varq.resume(short.run_id, stop=Stop(steps=50), store=session.store, progress=False)
+    assert (longer.reason, longer.steps, longer.replay) == (Reason.STEPS, 50, "exact")
+    assert len(NOTES.calls) == 50
+    straight = session.run(task(ADAM), stop=Stop(steps=50), existing="repeat")
+    assert straight.value == longer.value
+    assert np.array_equal(straight.parameters, longer.parameters)
+
+
+def test_a_smaller_stop_changes_nothing(session: Session) -> None:
+    first = session.run(task(ADAM), stop=Stop(steps=20))
+    assert session.run(task(ADAM), stop=Stop(steps=5)).steps == first.steps
+    assert len(NOTES.calls) == 20
+
+
+def test_existing_chooses(session: Session) -> None:
+    first = session.run(task())
+    with pytest.raises(ValueError, match=r"was run before, as .*existing='continue'"):
+        session.run(task(), existing="error")
+    assert session.run(task(), existing="return").run_id == first.run_id
+    calls = len(NOTES.calls)
+    again = session.run(task(), existing="repeat")
+    assert again.run_id != first.run_id
+    assert len(NOTES.calls) == 2 * calls
+    assert again.value == first.value
+    with pytest.raises(ValueError, match="existing must be one of"):
+        session.run(task(), existing="maybe")
+
+
+def test_return_gives_what_there_is_and_executes_nothing(session: Session) -> None:
+    run = session.start(task())
+    run.step(5)
+    calls = len(NOTES.calls)
+    partial = session.run(task(), existing="return")
+    assert (partial.reason, partial.steps, len(NOTES.calls)) == (Reason.STOPPED, 5, calls)
+    assert partial.value == run.value
+    assert run.finish().reason is Reason.CONVERGED
+
+
+def test_an_unfinished_run_continues_where_it_was(session: Session) -> None:
+    session.start(task()).step(7)
+    calls = len(NOTES.calls)
+    resumed = session.run(task())
+    straight = session.run(task(), existing="repeat")
+    assert resumed.replay == "exact"
+    assert resumed.replay_difference == 0
+    assert resumed.value == straight.value
+    assert np.array_equal(resumed.parameters, straight.parameters)
+    assert calls == 7
+    assert straight.steps == resumed.steps == (len(NOTES.calls) / 2)
+
+
+def test_a_run_is_carried_on_by_its_id_alone(session: Session) -> None:
+    run = session.start(task(ADAM, stop=Stop(steps=12)))
+    run.step(4)
+    loaded = varq.load(run.id[:6], store=session.store, progress=False)
+    assert loaded.finish().steps == 12
+    assert len(NOTES.calls) == 12
+    assert np.array_equal(run.finish().parameters, loaded.parameters)
+    assert len(NOTES.calls) == 12  # the first holder finds what the second one recorded
+
+
+def test_steps_are_totals(session: Session) -> None:
+    run = session.start(task(ADAM), stop=Stop(steps=6))
+    assert run.step(4).step == 4
+    assert run.step(4).kind == "end"
+    assert run.step() is None
+    assert run.done
+    assert run.result.steps == 6
+
+
+def test_stop_with_no_steps_evaluates_nothing(session: Session) -> None:
+    result = session.run(task(ADAM), stop=Stop(steps=0))
+    assert (result.reason, result.value, NOTES.calls) == (Reason.STEPS, None, [])
+
+
+def test_an_observer_may_stop_the_run(session: Session) -> None:
+    run = session.start(task(ADAM))
+    run.observe(lambda event: run.stop() if event.step == 3 else None)
+    assert run.finish().reason is Reason.STOPPED
+    assert len(NOTES.calls) == 3
+    assert session.run(task(ADAM), stop=Stop(steps=5)).steps == 5
+    assert len(NOTES.calls) == 5
+
+
+def test_tolerance_and_patience(session: Session) -> None:
+    flat = session.run(task(Optax("sgd", learning_rate=1e-9)), stop=Stop(tolerance=1e-3, patience=4))
+    assert (flat.reason, flat.steps) == (Reason.CONVERGED, 5)
+    wild = session.run(task(Optax("sgd", learning_rate=0.0045)), stop=Stop(patience=3, steps=50))
+    assert wild.reason in (Reason.STALLED, Reason.STEPS)
+
+
+def test_recorded_time_is_not_measured_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = session.run(task(ADAM), stop=Stop(steps=5))
+    monkeypatch.setattr("time.perf_counter", iter(range(10**6)).__next__)  # a clock of one second a look
+    stopped = session.run(task(ADAM, seed=1), stop=Stop(seconds=3.5))
+    assert (stopped.reason, stopped.steps) == (Reason.SECONDS, 4)
+    replayed = session.run(task(ADAM, seed=1), stop=Stop(seconds=3.0))
+    assert (replayed.steps, replayed.seconds) == (4, stopped.seconds)
+    longer = session.run(task(ADAM, seed=1), stop=Stop(seconds=6.5))
+    assert (longer.steps, longer.seconds) == (7, 7.0)
+    assert short.seconds < 3
+
+
+def _recorded_elsewhere(session: Session, step: int, move: float) -> str:
+    """Ten steps as another machine would have recorded them, whose request at `step` differs by the factor 1 + move."""
+    with Session(store=None, progress=False) as other:
+        other.start(task(ADAM)).step(10)
+        (record,) = other.list()
+        rows = other.store.rows(record.id)
+    request = spec.loads(rows[step].request)
+    moved = dataclasses.replace(request, x=request.x * (1 + move))
+    rows[step] = dataclasses.replace(rows[step], request=spec.dumps(moved), digest=spec.digest(moved))
+    session.start(task(ADAM))
+    session.store.extend(record.id, rows)
+    return str(record.id)
+
+
+def test_rounding_of_another_machine_is_marked(session: Session) -> None:
+    run_id = _recorded_elsewhere(session, 4, 1e-13)
+    result = session.resume(run_id, stop=Stop(steps=12))
+    assert result.replay == "approximate"
+    assert 0 < result.replay_difference < 1e-12
+    assert len(NOTES.calls) == 12
+
+
+def test_a_changed_code_path_is_named(session: Session) -> None:
+    run_id = _recorded_elsewhere(session, 4, 1e-3)
+    with pytest.raises(varq.ReplayError, match=r"At step 4 .* x differs by .*fork=True"):
+        session.resume(run_id, stop=Stop(steps=12))
+    assert len(NOTES.calls) == 10
+
+
+def test_a_fork_keeps_what_still_holds(session: Session) -> None:
+    run_id = _recorded_elsewhere(session, 4, 1e-3)
+    forked = session.resume(run_id, stop=Stop(steps=12), fork=True)
+    assert forked.run_id != run_id
+    assert (forked.steps, len(NOTES.calls)) == (12, 10 + 8)
+    assert forked.value == session.run(task(ADAM, repeat=9), stop=Stop(steps=12)).value
+
+
+def test_a_value_that_is_not_finite_ends_the_run_and_is_kept(session: Session) -> None:
+    NOTES.broken.append("nan")
+    result = session.run(task())
+    assert result.reason is Reason.NONFINITE
+    assert np.isfinite(result.value)
+    rows = session.store.rows(result.run_id)
+    assert np.isnan(rows[-1].value)
+    assert len(rows) == 4 == result.steps
+    calls = len(NOTES.calls)
+    assert session.run(task()).reason is Reason.NONFINITE
+    assert len(NOTES.calls) == calls
+
+
+def test_an_error_leaves_a_run_that_goes_on(session: Session) -> None:
+    run = session.start(task(ADAM), stop=Stop(steps=8))
+    run.step(3)
+    NOTES.broken.append("raise")
+    with pytest.raises(RuntimeError, match="the cryostat is warm"):
+        run.finish()
+    (record,) = session.list()
+    assert (record.reason, record.steps) == ("failed", 3)
+    NOTES.broken.clear()
+    assert session.run(task(ADAM), stop=Stop(steps=8)).steps == 8
+    assert run.finish().steps == 8
+
+
+def test_history_has_a_row_a_step(session: Session) -> None:
+    run = session.start(task(ADAM), stop=Stop(steps=9))
+    run.finish()
+    history = run.history
+    assert history["step"].tolist() == list(range(1, 10))
+    assert np.array_equal(history["value"], [valley(x) for x in run.record().points])
+    assert np.array_equal(history["best"], np.minimum.accumulate(history["value"]))
+    assert np.all(np.diff(history["seconds"]) >= 0)
+    assert history["grad_norm"][0] == pytest.approx(np.linalg.norm(slope([-1.2, 1.0])))
+
+
+def test_a_result_from_the_store_has_its_history(session: Session) -> None:
+    first = session.start(task())
+    first.finish()
+    calls = len(NOTES.calls)
+    again = session.start(task())
+    assert np.array_equal(again.history["value"], first.history["value"])
+    assert len(NOTES.calls) == calls
+
+
+def test_events_tell_the_run(session: Session, events: list[Event]) -> None:
+    session.run(task(ADAM), stop=Stop(steps=2))
+    assert [e.kind for e in events] == ["start", "step", "step", "end"]
+    assert events[-1].reason is Reason.STEPS
+    assert not any(e.replayed for e in events)
+    session.run(task(ADAM), stop=Stop(steps=3))
+    assert [e.replayed for e in events if e.kind == "step"] == [False, False, True, True, False]
+
+
+def test_one_owner_at_a_time(session: Session, tmp_path: Path) -> None:
+    run = session.start(task(ADAM))
+    with session.store.lease(run.id), pytest.raises(OwnedError, match="own"):
+        varq.load(run.id, store=tmp_path / "store", progress=False).step()
+
+
+def test_opaque_runs_are_never_taken_for_one_another(session: Session) -> None:
+    lock = object()
+
+    def cost(x: Any) -> float:
+        assert lock is not None
+        return valley(x)
+
+    tasks = [Minimize(cost, np.zeros(2), optimizer=ADAM, gradient=slope, stop=Stop(steps=3)) for _ in range(2)]
+    runs = [session.start(t) for t in tasks]
+    assert runs[0].id != runs[1].id
+    runs[0].step(2)
+    assert session.resume(runs[0].id).steps == 3  # the same process still has the function
+    named = session.start(dataclasses.replace(tasks[0], name="cost"))
+    named.step(1)
+    stored = spec.loads  # a process that has only the store
+    record = session.store.find(named.id)
+    with pytest.raises(LookupError, match="kept under the name 'cost'"):
+        stored(record.spec, session.store.array)
+    assert stored(record.spec, session.store.array, {"cost": cost}).title == "minimize cost"
+
+
+def test_a_session_and_a_spec_must_agree(tmp_path: Path) -> None:
+    with Session("default.qubit", shots=100, store=None, progress=False) as session:
+        with pytest.raises(ValueError, match=r"device of the spec must be None or the session's\. Got"):
+            session.start(task(device="lightning.qubit"))
+        with pytest.raises(ValueError, match=r"shots of the spec must be None or the session's\. Got 7"):
+            session.start(task(shots=7))
+        assert session.start(task(device="default.qubit", shots=100)).steps == 0
+
+
+def test_only_specs_run(session: Session) -> None:
+    with pytest.raises(TypeError, match=r"A session runs specs: VQE\(...\).* Got 'H2'"):
+        session.run("H2")
+
+
+def test_an_unknown_id_is_an_error(session: Session) -> None:
+    with pytest.raises(LookupError, match="empty"):
+        session.load("abcd1234")
+
+
+def test_another_minor_version_warns(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    then = names.versions()
+    monkeypatch.setattr(names, "versions", lambda: {**then, "jax": "0.7.1"})
+    session.run(task(ADAM), stop=Stop(steps=2))
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match=r"computed with jax 0.7.1 \(now .*existing='repeat'"):
+        session.run(task(ADAM), stop=Stop(steps=2))
+
+
+def test_a_folder_that_cannot_be_written_means_memory_with_one_warning(tmp_path: Path) -> None:
+    Path("varq-runs").write_text("not a folder")
+    with pytest.warns(UserWarning, match="kept in memory only") as caught, Session(progress=False) as session:
+        assert session.run(task(ADAM), stop=Stop(steps=2)).steps == 2
+    assert len(caught) == 1
+
+
+def test_no_store_leaves_nothing(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        varq.run(task(ADAM), stop=Stop(steps=2), store=None, progress=False)
+    assert list(Path().iterdir()) == []
+
+
+def test_compare_names_what_differs(session: Session) -> None:
+    a = session.start(task(Optax("adam", learning_rate=0.1)))
+    b = session.start(task(Optax("adam", learning_rate=0.2), seed=3))
+    found = varq.compare(a.id, b.id, store=session.store)
+    assert found == {"optimizer.arguments.learning_rate": (0.1, 0.2), "seed": (0, 3)}
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5])
+def test_steps_are_counted_in_whole_numbers(session: Session, n: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match="n must be"):
+        session.start(task()).step(n)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"steps": -1}, "steps must be at least 0. Got -1. Use None"),
+        ({"seconds": float("nan")}, "seconds must be finite"),
+        ({"tolerance": -1e-3}, "tolerance must be at least 0"),
+        ({"patience": 0}, "patience must be at least 1"),
+        ({"steps": 1.5}, "steps must be an integer"),
+    ],
+)
+def test_stop_rules_are_checked(options: dict[str, Any], match: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=match):
+        Stop(**options)
+
+
+@pytest.mark.parametrize(
+    ("build", "match"),
+    [
+        (lambda: Minimize("f", np.zeros(2)), "cost must be a function"),
+        (lambda: Minimize(valley, [np.nan]), "x0 must be finite"),
+        (lambda: task(gradient="exact"), "gradient must be one of"),
+        (lambda: Minimize(valley, np.zeros(2), gradient=3), "gradient must be 'jax'"),
+        (lambda: task("adamm"), "'adam'"),
+        (lambda: task(shots=0), "shots must be at least 1"),
+        (lambda: task(seed=1.5), "seed must be an integer"),
+        (lambda: task(repeat=-1), "repeat must be at least 0"),
+        (lambda: task(precision="half"), "precision must be one of"),
+        (lambda: task(stop=10), "stop must be of type Stop"),
+        (lambda: task(name=""), "name must not be an empty"),
+        (lambda: Session(shots=0), "shots must be at least 1"),
+    ],
+)
+def test_specs_are_checked(build: Any, match: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=match):
+        build()
