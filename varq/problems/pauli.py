@@ -182,7 +182,7 @@ class PauliSum:
         ax, az, bx, bz = self.x[:, None], self.z[:, None], other.x, other.z
         x, z = ax ^ bx, az ^ bz
         count = np.bitwise_count
-        # Moving Z^az past X^bx gives the sign; the powers of i make up for the Ys of the two words and of their product.
+        # Moving Z^az past X^bx gives the sign; powers of i make up for the Ys of both and of their product.
         turns = count(ax & az).astype(np.int64) + count(bx & bz) + 2 * count(az & bx).astype(np.int64) - count(x & z)
         values = self.coefficients[:, None] * other.coefficients * _UNITS[turns & 3]
         return PauliSum(self.wires, x.ravel(), z.ravel(), values.ravel()).simplify()

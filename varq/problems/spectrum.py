@@ -21,7 +21,10 @@ DENSE = 1024  # basis states up to which LAPACK is faster than Lanczos
 MOST_STATES = 1 << 20  # a vector of 8 MB; Lanczos holds some twenty
 MOST_ENTRIES = 1 << 27  # matrix entries or stored diagonal entries: one gigabyte of float64
 MOST_SIGNS = 1 << 32  # (basis state, term) pairs looked at to build a sector's matrix: below a minute
-STORED = 1 << 14  # basis states up to which a sparse matrix is made; above, terms are applied by reversing axes
+STORED = (
+    1 << 25
+)  # matrix entries up to which Lanczos uses a sparse matrix, 400 MB; above, words are applied by reversing axes
+PRECISION = 1e-10  # relative residual at which Lanczos stops: the error of an eigenvalue goes with its square
 RESIDUAL = 1e-9  # largest |H v - E v| relative to the sum of |coefficients| that counts as an eigenvector
 LEAK = 1e-10  # largest element leading out of a sector, relative to the sum of |coefficients|, that counts as rounding
 
@@ -145,13 +148,12 @@ def matrix(terms: Terms) -> Any:
     groups = len(terms.starts)
     columns = np.empty((terms.states, groups), dtype=np.int32)
     data = np.empty((terms.states, groups), dtype=terms.factors.dtype)
-    for k, (mask, diagonal) in enumerate(terms.diagonals):
-        columns[:, k] = states ^ mask
-        data[:, k] = diagonal[columns[:, k]]
+    for k, group in enumerate(terms.groups):
+        columns[:, k] = states ^ terms.x[group.start]
+        data[:, k] = terms.full_diagonal(group)[columns[:, k]]
     pointers = np.arange(terms.states + 1) * groups
     out = sps.csr_array((data.ravel(), columns.ravel(), pointers), shape=(terms.states, terms.states))
     out.eliminate_zeros()
-    out.sort_indices()
     return out
 
 
@@ -199,7 +201,7 @@ def lowest(terms: Terms, count: int, sector: Any = None) -> NDArray[np.float64] 
     elif not _fits(terms):
         held = None
     else:
-        held = matrix(terms) if terms.states <= STORED else _linear(terms)
+        held = matrix(terms) if terms.states * len(terms.starts) <= STORED else _linear(terms)
     if held is None:
         return None
     if size <= DENSE:
@@ -221,7 +223,7 @@ def _lanczos(held: Any, size: int, count: int, scale: float) -> NDArray[np.float
     for _ in range(count):
         lifted = LinearOperator((size, size), matvec=_lift(held, found, 2 * scale), dtype=held.dtype)
         try:
-            value, vector = eigsh(lifted, k=1, which="SA", v0=start, maxiter=20 * 300, tol=0)
+            value, vector = eigsh(lifted, k=1, which="SA", v0=start, maxiter=6000, tol=PRECISION)
         except ArpackNoConvergence:
             return None
         state = vector[:, 0]
