@@ -54,6 +54,8 @@ class _Commands(TyperGroup):
                 if hasattr(error, "exit_code") or isinstance(error, (typer.Abort, BrokenPipeError)):
                     raise
                 hint = "Please report it; `--debug` shows where it happened."
+                if isinstance(error, ImportError):
+                    hint = "`varq doctor` says what is wrong with the installation."
                 _give_up(ctx, f"unexpected {type(error).__name__}: {error}\n{hint}", FAILED)
 
 
@@ -96,10 +98,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(
-    epilog="Start with `varq demo`.  Every run is kept: Ctrl-C stops one, `varq resume ID` carries it on. "
-    "`varq COMMAND --help` says more."
-)
+@app.callback(epilog="Start with `varq demo`. Every run is kept: `varq resume ID` carries one on, whatever ended it.")
 def _varq(
     show_version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -213,7 +212,10 @@ def export(
     out: Out = None,
     store: Store = None,
 ) -> None:
-    """Write a run's history for other programs (to standard output by default)."""
+    """Write a run's history for other programs.
+
+    To standard output unless --out names a file.
+    """
     cli.export(run, form, out, store)
 
 
@@ -249,19 +251,25 @@ def merge(
     sources: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Other stores; they are only read.")],
     store: Store = None,
 ) -> None:
-    """Add other stores' runs to this one: all of them, or nothing."""
+    """Add other stores' runs to this one: all, or nothing."""
     cli.merge(sources, store)
 
 
 @app.command(rich_help_panel=KEEP)
 def verify(store: Store = None, json: Json = False) -> None:
-    """Check every row of the store against its digest; status 1 if something is wrong."""
+    """Check every row of the store against its digest.
+
+    Status 1 if something is wrong.
+    """
     raise typer.Exit(cli.verify(store, json))
 
 
 @app.command(rich_help_panel=KEEP)
 def doctor(store: Store = None, json: Json = False) -> None:
-    """Versions, devices, extras and known conflicts, and how to mend them; status 1 if something is broken."""
+    """Look for what is broken, and say how to mend it.
+
+    Versions, devices, extras, known conflicts, the store.  Status 1 if something is broken.
+    """
     raise typer.Exit(cli.doctor(store, json))
 
 

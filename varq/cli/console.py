@@ -17,12 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from varq import spec
+from varq.display import result_text
 from varq.protocol import Result
 
-__all__ = ["CHEMICAL_ACCURACY", "energy", "lines", "note", "print_json", "result_lines", "say", "table", "when"]
+__all__ = ["lines", "note", "print_json", "result_block", "say", "show_table", "table", "when"]
 
-CHEMICAL_ACCURACY = 1.594e-3  # hartree: 1 kcal/mol
-LABEL = 11  # width of the names of named lines
+LABEL = 9  # width of the names of named lines, as in the text of a result
 _STYLES = ("green", "red", "yellow", "dim")
 
 
@@ -54,6 +54,11 @@ def lines(named: Iterable[tuple[str, str]], width: int = LABEL) -> None:
             print(f"  {name:<{width}} {styled.plain}".rstrip())
     if console.is_terminal:
         console.print(Padding(grid, (0, 0, 0, 2)), soft_wrap=False)
+
+
+def show_table(made: Table) -> None:
+    """A table that is made already."""
+    _console().print(made, soft_wrap=False)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), wide: int = -1) -> None:
@@ -109,40 +114,13 @@ def when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def energy(value: float | None, stderr: float | None, unit: str) -> str:
-    """A value with its standard error and unit."""
-    if value is None:
-        return "none"
-    error = "" if stderr is None else f" ± {stderr:.2g}"
-    return f"{value:.10g}{error} {unit}".rstrip()
-
-
-def result_lines(result: Result) -> list[tuple[str, str]]:
-    """A result in named lines."""
-    out = [("value", energy(result.value, result.stderr, result.unit))]
-    if result.reference is not None:
-        out.append(("reference", energy(result.reference, None, result.unit)))
-    if result.deviation is not None:
-        out.append(("deviation", _deviation(result)))
-    steps = "1 step" if result.steps == 1 else f"{result.steps} steps"
-    spent = f"{result.executions} circuits, {result.seconds:.3g} s on {result.device}"
-    out.append(("ended", f"{result.reason.value} after {steps}; {spent}"))
-    if result.message:
-        out.append(("said", result.message))
-    if result.replay == "approximate":
-        out.append(("replayed", f"approximately: requests differ by up to {result.replay_difference:.2g}"))
-    out += [(name, _short(value)) for name, value in result.details.items() if _short(value)]
-    return out
-
-
-def _deviation(result: Result) -> str:
-    deviation = result.deviation
-    assert deviation is not None
-    if result.unit != "Ha":
-        return f"{deviation:+.3g} {result.unit}".rstrip()
-    good = abs(deviation) < CHEMICAL_ACCURACY
-    verdict = "within chemical accuracy" if good else "beyond chemical accuracy"
-    return f"{'green' if good else 'yellow'}|{1e3 * deviation:+.4f} mHa, {verdict} (1.6 mHa)"
+def result_block(result: Result) -> None:
+    """A result in named lines, with those of its details that fit on one."""
+    title, *rows = result_text(result).splitlines()
+    say(title, "bold")
+    for row in rows:
+        say(row)
+    lines([(name, _short(value)) for name, value in result.details.items() if _short(value)])
 
 
 def _short(value: Any) -> str:

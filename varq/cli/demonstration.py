@@ -6,21 +6,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from varq import plots
 from varq.algorithms.variational import VQE
-from varq.cli.console import CHEMICAL_ACCURACY, note, say, table
+from varq.cli.console import note, say, show_table
 from varq.cli.mistakes import asked
 from varq.cli.running import finished
 from varq.cli.stores import DEFAULT_FOLDER, line
+from varq.display import energy_table
+from varq.plots.units import CHEMICAL_ACCURACY
 from varq.problems.molecule import Molecule
 from varq.protocol import Result
 from varq.session.session import UNSET, Session
 
 __all__ = ["BONDS", "demo"]
 
-BONDS = (1.0, 1.3, 1.6, 2.2, 3.0)  # angstrom; the equilibrium is near 1.6, and at 3.0 Hartree-Fock is far off
+BONDS = (1.0, 1.3, 1.6, 2.25, 3.0)  # angstrom; the equilibrium is near 1.6, and at 3.0 Hartree-Fock is far off
 _GOOD, _BAD = 0, 1
 
 
@@ -47,8 +48,12 @@ def demo(out: Path, store: Path | None) -> int:
         points = [_point(session, bond, store) for bond in BONDS]
         kept = session.store.path
     with asked(str(out)):
-        plots.save(_curve(points), out)
-    good = _print(points)
+        axes = plots.curve(_columns(points))
+        axes.set_title("LiH, STO-3G: UCCSD-VQE")
+        plots.save(axes, out)
+    say()
+    show_table(energy_table(_columns(points)))
+    good = _verdict(points)
     say(f"The dissociation curve is in {out}.  {time.perf_counter() - began:.0f} s in all.")
     _next(points, kept, store)
     return _GOOD if good else _BAD
@@ -60,40 +65,25 @@ def _point(session: Session, bond: float, store: Path | None) -> _Point:
     return _Point(bond, float(problem.energies["hf"]), finished(run, store))
 
 
-def _curve(points: Sequence[_Point]) -> Any:
-    columns = {
+def _columns(points: Sequence[_Point]) -> dict[str, list[float]]:
+    return {
         "bond": [p.bond for p in points],
         "HF": [p.hartree_fock for p in points],
-        "VQE": [p.result.value for p in points],
-        "exact": [p.result.reference for p in points],
+        "VQE": [_number(p.result.value) for p in points],
+        "exact": [_number(p.result.reference) for p in points],
     }
-    axes = plots.curve(columns)
-    axes.set_title("LiH, STO-3G: UCCSD-VQE")
-    return axes
 
 
-def _print(points: Sequence[_Point]) -> bool:
-    rows = [
-        [
-            f"{p.bond:.1f}",
-            f"{p.hartree_fock:.6f}",
-            f"{p.result.value:.6f}",
-            f"{p.result.reference:.6f}",
-            f"{1e3 * p.deviation:+.3f}",
-            "yes" if p.good else "NO",
-        ]
-        for p in points
-    ]
-    say()
-    table(["bond/Å", "HF/Ha", "VQE/Ha", "exact/Ha", "VQE - exact/mHa", "< 1.6 mHa"], rows, right=range(6))
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _verdict(points: Sequence[_Point]) -> bool:
     good = all(p.good for p in points)
     worst = max(points, key=lambda p: abs(p.deviation))
+    words = "Every energy is" if good else "Not every energy is"
     where = f"the largest deviation is {1e3 * worst.deviation:+.3f} mHa, at {worst.bond} Å"
-    say()
-    if good:
-        say(f"Every energy is within chemical accuracy (1.6 mHa): {where}.", "green")
-    else:
-        say(f"Not every energy is within chemical accuracy (1.6 mHa): {where}.", "bold red")
+    say(f"{words} within chemical accuracy (1.6 mHa): {where}.", "green" if good else "bold red")
     return good
 
 

@@ -116,9 +116,9 @@ def _history(store: Store, run_id: str) -> NDArray[Any]:
     rows = [row for row in store.rows(run_id) if row.role == "step"]
     out = np.zeros(len(rows), [(n, int if n in ("step", "executions") else float) for n in _JOURNALLED])
     total = np.cumsum([row.executions for row in rows])
-    for place, row, executions in zip(out, rows, total, strict=True):
-        numbers = (row.value, row.stderr)
-        place[()] = (row.step + 1, *(np.nan if n is None else n for n in numbers), row.seconds, executions)
+    for i, row in enumerate(rows):
+        value, stderr = (np.nan if number is None else number for number in (row.value, row.stderr))
+        out[i] = (row.step + 1, value, stderr, row.seconds, total[i])
     return out
 
 

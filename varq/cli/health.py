@@ -95,7 +95,7 @@ def doctor(store: Path | None, as_json: bool) -> int:
         mark = "" if check.state == OK else f"{check.state.upper()}: "
         lines([(check.name, f"{_MARKS[check.state] if mark else ''}{mark}{check.found}")], width=20)
         if check.mend:
-            lines([("", f"mend: {check.mend}")], width=20)
+            lines([("", check.mend if check.state == OK else f"mend: {check.mend}")], width=20)
     say(
         f"{len(broken)} broken; see `mend` above." if broken else "Nothing is broken.", "bold red" if broken else "bold"
     )
@@ -134,7 +134,7 @@ def _needs(extra: str | None = None) -> dict[str, str]:
         if (named.group(1) if named else None) == extra:
             parts = re.match(r"([\w.-]+)(\[.*\])?(.*)", need.strip())
             assert parts is not None
-            found[parts.group(1)] = parts.group(3).strip()
+            found[parts.group(1)] = ",".join(sorted(parts.group(3).strip().split(","), reverse=True))
     return found
 
 
@@ -192,9 +192,7 @@ def _probed() -> Any:
 def _running(probe: Any) -> Iterator[Check]:
     section = "A circuit with its gradient"
     if isinstance(probe, str):
-        yield Check(
-            section, "loading", BROKEN, probe, "mend the packages above, or use a fresh environment"
-        )
+        yield Check(section, "loading", BROKEN, probe, "mend the packages above, or use a fresh environment")
         return
     for name in probe.known:
         default = ", the default" if name == probe.default else ""

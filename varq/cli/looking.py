@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from varq import names, spec
-from varq.cli.console import lines, note, print_json, result_lines, say, table, when
+from varq.cli.console import lines, note, print_json, result_block, say, table, when
 from varq.cli.mistakes import asked
 from varq.cli.stores import DEFAULT_FOLDER, line, reading
 from varq.protocol import Reason, Result
@@ -17,6 +17,7 @@ from varq.store.records import RunRecord
 
 __all__ = ["described", "facts", "list_runs", "result_data", "show"]
 
+_CODE = ('"$":"function"', '"$":"opaque"')  # as varq.spec writes what the command line cannot make again
 _SHOWN = 8  # entries of a list or array that are printed
 
 
@@ -83,12 +84,13 @@ def result_data(result: Result | None) -> dict[str, Any] | None:
 
 
 def _print(record: RunRecord, result: Result | None, store: Path | None) -> None:
-    say(record.title, "bold")
     if result is None:
-        so_far = [("state", f"unfinished after {record.steps} steps, {record.seconds:.3g} s")]
+        say(record.title, "bold")
+        so_far = f"unfinished after {record.steps} steps, {record.seconds:.3g} s on {record.device}"
+        lines([("state", so_far), ("run", record.id)])
     else:
-        so_far = result_lines(result)
-    lines([*so_far, ("run", record.id), ("started", f"{when(record.created)} on {record.host}")])
+        result_block(result)
+    lines([("started", f"{when(record.created)} on {record.host}")])
     lines([("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))])
     say("Spec", "bold")
     for depth, text in described(json.loads(record.spec), record.algorithm.split(":")[-1]):
@@ -99,8 +101,8 @@ def _print(record: RunRecord, result: Result | None, store: Path | None) -> None
 def _next(record: RunRecord, store: Path | None) -> str:
     """The line that resumes, or why there is nothing to resume."""
     command = line("resume", record.id, store)
-    if not record.findable:
-        return f"It holds an object that cannot be written down: varq.resume({record.id[:8]!r}, objects=...) in Python."
+    if any(mark in record.spec for mark in _CODE):
+        return f"Carry on where its function is at hand, in Python: varq.resume({record.id[:8]!r})"
     if record.reason is None or not Reason(record.reason).final:
         return f"Carry on with: {command}"
     if record.reason in ("steps", "seconds", "budget"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from varq.cli import specfile
-from varq.cli.console import lines, note, result_lines, say
+from varq.cli.console import note, result_block
 from varq.cli.mistakes import InputError, asked
 from varq.cli.stores import line, writing
 from varq.protocol import Reason, Result, Stop
@@ -103,14 +103,13 @@ def finished(run: Run, folder: Path | None) -> Result:
 
 
 def _carry_on(run: Run, folder: Path | None) -> None:
-    best = "" if run.value is None else f", best value {run.value:.10g}"
-    note(f"Stopped after {run.steps} steps{best}. Carry on with: {line('resume', run.id, folder)}")
+    best = "" if run.value is None else f"best value {run.value:.10g} after {run.steps} steps; "
+    note(f"On the command line: {line('resume', run.id, folder)}  ({best}every step is kept)")
 
 
 def _status(result: Result, folder: Path | None, quiet: bool) -> int:
     """Print a result; 1 if it has no number."""
-    say(result.title, "bold")
-    lines([*result_lines(result), ("run", result.run_id)])
+    result_block(result)
     if not quiet:
         note(f"{line('show', result.run_id, folder)} says more; {line('plot', result.run_id, folder)} draws it.")
     return _NO_NUMBER if result.reason is Reason.NONFINITE else _DONE

@@ -82,7 +82,7 @@ class _Reader:
         session = self._table(data.pop("session", {}), "session")
         self._known(session, _SESSION, "session")
         name = self._kind("algorithm", data.pop("algorithm", None), "")
-        known = _keys(found := self._find("algorithm", name, ""))
+        known = _keys(found := names.find("algorithm", name))
         self._known(data, [*known, "session", "algorithm"], "", shown=[*known, "session"])
         fields: dict[str, Any] = {}
         # The problem comes first: an ansatz is made to fit it.
@@ -113,7 +113,7 @@ class _Reader:
         """A table that describes a problem, an ansatz or an optimizer."""
         fields = dict(self._table(value, table))
         kind = self._kind(category, fields.pop("kind", None), table)
-        found = self._find(category, kind, table)
+        found = names.find(category, kind)
         said = f"kind = {kind!r}"
         if category == "problem":
             return self._problem(found, f"{category}:{kind}", fields, table)
@@ -172,10 +172,6 @@ class _Reader:
         )
         with asked(self._where(table)):
             return checks.choice(key, kind, known, hint=hint)
-
-    def _find(self, category: str, kind: str, table: str) -> Any:
-        with asked(self._where(table)):
-            return names.find(category, kind)
 
     def _known(self, given: Iterable[str], known: Iterable[str], table: str, shown: Iterable[str] = ()) -> None:
         known = list(known)
