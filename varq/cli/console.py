@@ -20,7 +20,7 @@ from varq import spec
 from varq.display import result_text
 from varq.protocol import Result
 
-__all__ = ["lines", "note", "print_json", "result_block", "say", "show_table", "table", "when"]
+__all__ = ["lines", "note", "print_json", "result_block", "say", "table", "when"]
 
 LABEL = 9  # width of the names of named lines, as in the text of a result
 _STYLES = ("green", "red", "yellow", "dim")
@@ -54,11 +54,6 @@ def lines(named: Iterable[tuple[str, str]], width: int = LABEL) -> None:
             print(f"  {name:<{width}} {styled.plain}".rstrip())
     if console.is_terminal:
         console.print(Padding(grid, (0, 0, 0, 2)), soft_wrap=False)
-
-
-def show_table(made: Table) -> None:
-    """A table that is made already."""
-    _console().print(made, soft_wrap=False)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), wide: int = -1) -> None:

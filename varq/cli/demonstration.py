@@ -9,11 +9,10 @@ from pathlib import Path
 
 from varq import plots
 from varq.algorithms.variational import VQE
-from varq.cli.console import note, say, show_table
+from varq.cli.console import note, say, table
 from varq.cli.mistakes import asked
 from varq.cli.running import finished
 from varq.cli.stores import DEFAULT_FOLDER, line
-from varq.display import energy_table
 from varq.plots.units import CHEMICAL_ACCURACY
 from varq.problems.molecule import Molecule
 from varq.protocol import Result
@@ -52,7 +51,7 @@ def demo(out: Path, store: Path | None) -> int:
         axes.set_title("LiH, STO-3G: UCCSD-VQE")
         plots.save(axes, out)
     say()
-    show_table(energy_table(_columns(points)))
+    _table(points)
     good = _verdict(points)
     say(f"The dissociation curve is in {out}.  {time.perf_counter() - began:.0f} s in all.")
     _next(points, kept, store)
@@ -76,6 +75,22 @@ def _columns(points: Sequence[_Point]) -> dict[str, list[float]]:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
+
+
+def _table(points: Sequence[_Point]) -> None:
+    rows = [
+        [
+            f"{p.bond:g}",
+            *(f"{e:.6f}" for e in (p.hartree_fock, _number(p.result.value), _number(p.result.reference))),
+            _milli(p),
+        ]
+        for p in points
+    ]
+    table(["bond/Å", "HF/Ha", "VQE/Ha", "exact/Ha", "VQE - exact/mHa"], rows, right=range(5))
+
+
+def _milli(point: _Point) -> str:
+    return f"{1e3 * point.deviation:+.3f}" + ("" if point.good else " (!)")
 
 
 def _verdict(points: Sequence[_Point]) -> bool:

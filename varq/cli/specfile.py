@@ -26,10 +26,14 @@ _WAYS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
             ("path", "from_fcidump"),
             ("atoms", "from_geometry"),
             ("h1", "from_integrals"),
-        )
+        ),
+        "problem:maxcut": (("edges", ""), ("degree", "random_regular")),
     }
 )
-"""Kinds that are made by a class method: the key that chooses it, and the method."""
+"""Kinds that are made in several ways: the key that chooses one, and its class method ("" for the class itself)."""
+
+_FIELDS = MappingProxyType({"problem:maxcut": {"edges": "graph"}})
+"""Keys that say better what a file can hold than the field they stand for."""
 
 _CODE = MappingProxyType(
     {
@@ -126,17 +130,18 @@ class _Reader:
         return self._call(found, nested, table, said)
 
     def _problem(self, found: Any, kind: str, fields: dict[str, Any], table: str) -> Any:
-        ways = _WAYS.get(kind, ())
-        way = next((method for key, method in ways if key in fields), None)
-        if ways and way is None:
+        ways = [(key, getattr(found, method) if method else found) for key, method in _WAYS.get(kind, ())]
+        make = next((method for key, method in ways if key in fields), None if ways else found)
+        renamed = _FIELDS.get(kind, {})
+        shown = {field: key for key, field in renamed.items()}
+        if make is None:
             keys = " or ".join(key for key, _ in ways)
-            every = [known for _, method in ways for known in _keys(getattr(found, method))]
-            self._known(fields, every, table)
-            raise InputError(f"{self._where(table)}: one of the keys {keys} must say where it comes from.")
+            self._known(fields, [shown.get(known, known) for _, way in ways for known in _keys(way)], table)
+            raise InputError(f"{self._where(table)}: one of the keys {keys} must say what it is made from.")
+        self._known(fields, [shown.get(known, known) for known in _keys(make)], table)
         if "path" in fields and isinstance(fields["path"], str):
             fields["path"] = str(self.path.parent / fields["path"])
-        make = found if way is None else getattr(found, way)
-        plain = {key: _numbers(_plain(value)) for key, value in fields.items()}
+        plain = {renamed.get(key, key): _numbers(_plain(value)) for key, value in fields.items()}
         return self._call(make, plain, table, f"kind = {kind.split(':')[1]!r}")
 
     def _nested(self, category: str, value: Any, table: str) -> Any:
