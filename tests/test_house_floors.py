@@ -42,7 +42,7 @@ SIDEWAYS = {
     "varq.names": {"varq.checks"},
     "varq.fingerprint": {"varq.names"},
     "varq.spec": {"varq.fingerprint", "varq.names", "varq.checks"},
-    "varq.protocol": {"varq.checks", "varq.keys", "varq.spec"},
+    "varq.protocol": {"varq.checks", "varq.keys", "varq.names", "varq.spec"},
     "varq.problems": {"varq.checks", "varq.data", "varq.keys", "varq.names", "varq.protocol", "varq.spec"},
     "varq.node": {"varq.estimation"},
     "varq.display": {"varq.plots"},

@@ -57,6 +57,7 @@ TABLE = MappingProxyType(
         "display:progress": "varq.display:Progress",
         "display:result": "varq.display:result_html",
         "display:run": "varq.display:run_html",
+        "display:text": "varq.display:result_text",
     }
 )
 """Every name of this package that data may carry, as `kind:name` -> `module:attribute`."""

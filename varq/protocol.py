@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from varq import checks
+from varq import checks, names
 from varq.keys import Key
 
 __all__ = [
@@ -295,7 +296,8 @@ class Event:
 
     Args:
         run_id: whose event it is.
-        kind: "start", "step" or "end".
+        kind: "start", "step", "end"; "pause" when the loop is left before the end; "note" with a line for the person
+            in `info["message"]`.
         step: steps done so far.
         value: the cost at this step (the best so far for "end"); None where there is none.
         stderr: one standard error of `value`.
@@ -304,6 +306,8 @@ class Event:
         seconds: time spent evaluating so far.
         replayed: whether the step came from the journal.
         reason: why the run ended, for "end".
+
+    The first event of a run says in its `info` the run's "title", the "unit" of values and the "reference".
     """
 
     run_id: str
@@ -368,10 +372,24 @@ class Result:
 
     @property
     def deviation(self) -> float | None:
-        """`value - reference`, or None when either is missing."""
+        """`value - reference`, or None when either is missing; for phases the shorter way around the circle."""
         if self.value is None or self.reference is None:
             return None
-        return self.value - self.reference
+        away = self.value - self.reference
+        return math.remainder(away, 2 * math.pi) if self.unit == "rad" and math.isfinite(away) else away
+
+    def __repr__(self) -> str:
+        value = "no value" if self.value is None else f"{self.value:.10g} {self.unit}".rstrip()
+        return f"<varq result {self.run_id[:12]}: {self.title}, {value}, {self.reason.value} after {self.steps} steps>"
+
+    def __str__(self) -> str:
+        return str(names.find("display", "text")(self))
+
+    def _repr_html_(self) -> str:
+        return str(names.find("display", "result")(self))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self) if cycle else str(self))
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,7 +38,7 @@ def circuit(ansatz: Any, params: Any = None, *, decimals: int | None = None, mos
     Example:
         >>> from varq.ansatze import HardwareEfficient
         >>> axes = circuit(HardwareEfficient(2, depth=1))
-        >>> axes.figure.get_size_inches()[0] > 2
+        >>> bool(axes.figure.get_size_inches()[0] > 2)
         True
     """
     if not callable(ansatz) or not hasattr(ansatz, "wires") or not hasattr(ansatz, "shape"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
 from varq import checks
-from varq.plots.canvas import COLORS, SMALL, Look, ink, key, panels, title
+from varq.plots.canvas import COLORS, SMALL, Look, ink, key, panels, plain, title
 
 __all__ = ["layout", "problem"]
 
@@ -52,13 +52,14 @@ def problem(problem: Any, *, ax: Any = None, cut: Any = None) -> Axes:
         )
     pairs = np.asarray([tuple(edge)[:2] for edge in edges], dtype=np.int64).reshape(-1, 2)
     size = _size(problem, pairs)
-    weights = np.asarray(getattr(problem, "weights", None) if hasattr(problem, "weights") else np.ones(len(pairs)))
+    given = getattr(problem, "weights", None)
+    weights = np.ones(len(pairs)) if given is None else np.asarray(given, dtype=np.float64)
     sides = None if cut is None else _sides(cut, size)
     axes = panels(ax, (1,), 3.6)[0]
     points = _positions(problem, pairs, size)
     crossing = np.ones(len(pairs), bool) if sides is None else sides[pairs[:, 0]] != sides[pairs[:, 1]]
     _edges(axes, points, pairs, weights, crossing, sides is not None)
-    _vertices(axes, points, sides)
+    _vertices(axes, points, sides, getattr(problem, "labels", None) or range(size))
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.margins(0.12)
@@ -118,8 +119,8 @@ def _edges(ax: Axes, points: Floats, pairs: NDArray[np.int64], weights: Floats, 
             ax.text(x, y, f"{weight:.3g}", fontsize=SMALL - 1, ha="center", va="center", bbox=box, zorder=2)
 
 
-def _vertices(ax: Axes, points: Floats, sides: NDArray[np.int64] | None) -> None:
-    """Vertices with their numbers; the sides differ in color, in lightness and in shape."""
+def _vertices(ax: Axes, points: Floats, sides: NDArray[np.int64] | None, names: Sequence[Any]) -> None:
+    """Vertices with their names; the sides differ in color, in lightness and in shape."""
     groups: list[tuple[Any, str, str, str | None]] = [(np.ones(len(points), bool), COLORS[5], "o", None)]
     if sides is not None:
         groups = [(sides == 0, COLORS[5], "o", "side 0"), (sides == 1, COLORS[1], "s", "side 1")]
@@ -129,7 +130,8 @@ def _vertices(ax: Axes, points: Floats, sides: NDArray[np.int64] | None) -> None
         ax.scatter(points[chosen, 0], points[chosen, 1], s=60 if small else 190, marker=marker, label=label, **look)
     if not small:
         for index, (x, y) in enumerate(points):
-            ax.text(x, y, str(index), fontsize=SMALL, ha="center", va="center", color="black", zorder=4)
+            name = plain(str(names[index]))
+            ax.text(x, y, name, fontsize=SMALL, ha="center", va="center", color="black", zorder=4)
 
 
 # -- where to put the vertices ---------------------------------------------------------------------------------------

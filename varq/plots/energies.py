@@ -227,7 +227,15 @@ _KNOWN = {
 _AXES = {"bond": "Bond length (Å)", "x": "x"}
 
 
-def curve(data: Any, x: str = "bond", *, unit: str = "Ha", ax: Any = None, label: str | None = None) -> Axes:
+def curve(
+    data: Any,
+    x: str = "bond",
+    *,
+    unit: str = "Ha",
+    ax: Any = None,
+    label: str | None = None,
+    heading: str | None = None,
+) -> Axes:
     """Values along a parameter of the problem, such as the bond length, with their deviations from the exact ones.
 
     Args:
@@ -239,6 +247,7 @@ def curve(data: Any, x: str = "bond", *, unit: str = "Ha", ax: Any = None, label
         unit: of a table's values.
         ax: an Axes for the upper panel alone, or two for both; None makes a new figure.
         label: of the horizontal axis; None for one that fits `x`.
+        heading: of the figure; None for what the titles of the records have in common.
 
     Returns:
         The Axes of the upper panel.
@@ -276,7 +285,7 @@ def curve(data: Any, x: str = "bond", *, unit: str = "Ha", ax: Any = None, label
                 _deviation_line(drawn[1], where, _differences(values, truth, unit), unit, index, **_look(name, index))
         _deviation_axis(drawn[1], unit)
     drawn[-1].set_xlabel(label if label is not None else _AXES.get(x, plain(x)), fontsize=TEXT)
-    title(drawn[0], _common([r.title for r in records]) or "Energy curve")
+    title(drawn[0], _common([r.title for r in records]) if heading is None else heading)
     key(drawn[0], *drawn[1:2])
     return stamp(drawn[0], records)
 

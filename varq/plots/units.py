@@ -51,7 +51,7 @@ def quantity(unit: str) -> str:
 
 
 def difference(value: float, reference: float, unit: str) -> float:
-    """`value - reference`; for phases ("rad") the shorter way around the circle, in (-pi, pi].
+    """`value - reference`; for phases ("rad") the shorter way around the circle, in [-pi, pi].
 
     Example:
         >>> round(difference(6.2, 0.1, "rad"), 4)
@@ -59,8 +59,8 @@ def difference(value: float, reference: float, unit: str) -> float:
     """
     if unit != "rad":
         return value - reference
-    turned = (value - reference) % TWO_PI
-    return turned - TWO_PI if turned > math.pi else turned
+    away = value - reference
+    return math.remainder(away, TWO_PI) if math.isfinite(away) else away
 
 
 def small(number: float, digits: int = 3) -> str:
