@@ -152,7 +152,7 @@ class Heisenberg(_Lattice):
         TypeError, ValueError: for lengths below 1, numbers that are not finite, or axes that do not match.
 
     Example:
-        >>> Heisenberg(4, periodic=True).reference()
+        >>> round(Heisenberg(4, periodic=True).reference(), 9)
         -2.0
     """
 

@@ -18,6 +18,8 @@ from varq.problems import spectrum
 __all__ = ["MOST_WIRES", "PauliSum"]
 
 MOST_WIRES = 63  # masks are 64-bit words; the last bit stays free so that they are also valid signed integers
+MATRIX_WIRES = 10  # a dense matrix of 16 MB, a million words
+ROUNDING = 1e-15  # words of a matrix below this, relative to the largest, are rounding
 PRODUCT_CHUNK = 1 << 22  # pairs of words multiplied at once: bounds the memory of a product to some 200 MB
 
 Mask = NDArray[np.uint64]
@@ -131,6 +133,26 @@ class PauliSum:
         )
         values = np.array([complex(qml.math.toarray(c)) for c in sentence.values()], dtype=np.complex128)
         return cls(len(place), x, z, values)
+
+    @classmethod
+    def from_matrix(cls, matrix: Any) -> PauliSum:
+        """The Pauli form of a matrix, shape (2^n, 2^n) with n up to 10; words at rounding level left out.
+
+        Raises:
+            ValueError: for another shape.
+
+        Example:
+            >>> PauliSum.from_matrix([[0, 1], [1, 0]]).words()
+            [(1.0, 'X')]
+        """
+        dense = checks.array("matrix", matrix, (None, None), np.complex128)
+        wires = max(len(dense).bit_length() - 1, 0)
+        if dense.shape != (1 << wires, 1 << wires) or wires > MATRIX_WIRES:
+            raise ValueError(f"matrix must have 2^n rows and columns, n up to {MATRIX_WIRES}. Got shape {dense.shape}.")
+        x, z, values = spectrum.decompose(dense)
+        keep = np.abs(values) > ROUNDING * float(np.max(np.abs(values), initial=0.0))
+        values = np.where(np.abs(values.imag) <= ROUNDING * np.abs(values).max(), values.real, values)
+        return cls(wires, x[keep], z[keep], values[keep]).simplify()
 
     def __len__(self) -> int:
         return len(self.coefficients)

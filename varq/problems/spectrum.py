@@ -15,7 +15,17 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from varq import checks
 from varq.keys import Key
 
-__all__ = ["DENSE", "MOST_ENTRIES", "MOST_STATES", "Terms", "apply", "lowest", "matrix"]
+__all__ = [
+    "DENSE",
+    "MOST_ENTRIES",
+    "MOST_STATES",
+    "Terms",
+    "apply",
+    "decompose",
+    "lowest",
+    "lowest_of_matrix",
+    "matrix",
+]
 
 DENSE = 1024  # basis states up to which LAPACK is faster than Lanczos
 MOST_STATES = 1 << 20  # a vector of 8 MB; Lanczos holds some twenty
@@ -207,6 +217,33 @@ def lowest(terms: Terms, count: int, sector: Any = None) -> NDArray[np.float64] 
     if size <= DENSE:
         return cast(NDArray[np.float64], np.linalg.eigvalsh(held.toarray())[:count])
     return _lanczos(held, size, count, terms.scale)
+
+
+def lowest_of_matrix(held: Any, count: int) -> NDArray[np.float64] | None:
+    """The `count` lowest eigenvalues of a sparse Hermitian matrix; None where out of reach."""
+    size = held.shape[0]
+    if size <= DENSE:
+        return cast(NDArray[np.float64], np.linalg.eigvalsh(held.toarray())[:count])
+    # The largest row sum of magnitudes bounds the norm.
+    return _lanczos(held, size, count, float(abs(held).sum(axis=1).max())) if size <= MOST_STATES else None
+
+
+def decompose(dense: NDArray[np.complex128]) -> tuple[NDArray[np.uint64], NDArray[np.uint64], Vector]:
+    """All 4^n Pauli words of a matrix, as masks in which bit k belongs to wire k, and their coefficients.
+
+    One Walsh-Hadamard transform for each X mask: n 4^n operations.
+    """
+    size = len(dense)
+    wires = size.bit_length() - 1
+    index = np.arange(size, dtype=np.int64)
+    values = dense[index ^ index[:, None], index]
+    for bit in range(wires):
+        pairs = values.reshape(size, -1, 2, 1 << bit)
+        values = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], axis=2)
+    masks = _reversed(index.astype(np.uint64), wires).astype(np.uint64)
+    x, z = np.repeat(masks, size), np.tile(masks, size)
+    back = np.array([1, -1j, -1, 1j])[np.bitwise_count(x & z) & 3]
+    return x, z, values.ravel() * back / size
 
 
 def _linear(terms: Terms) -> Any:
