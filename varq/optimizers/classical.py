@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy import optimize
+from scipy.optimize import _cobyqa_py
 
 from varq import checks
 from varq.keys import Key
@@ -20,6 +21,10 @@ __all__ = ["Scipy"]
 
 # Central differences lose as much by rounding as by truncation near the cube root of the machine epsilon.
 DIFFERENCE = float(np.cbrt(np.finfo(np.float64).eps))
+
+# SciPy lets one COBYQA run at a time, by a lock held throughout; a second run would wait for the first one for ever.
+# Its code is plain Python with no state outside the call, so runs that take turns at evaluations do not disturb it.
+_LOCKS = {"COBYQA": getattr(_cobyqa_py, "COBYQA_LOCK", None)}
 
 _WHOLE = frozenset(
     ["maxiter", "maxfev", "maxfun", "maxcor", "maxls", "maxCGit", "minfev", "iprint", "mesg_num", "verbose"]
@@ -177,7 +182,8 @@ class ScipyMethod:
         def solve(question: Question) -> optimize.OptimizeResult:
             return _solve(self.spec, _Cost(question, x0.shape, self.spec.uses_gradient), x0.ravel(), bounds)
 
-        return _State(Conversation(solve, f"varq-{self.spec.name}"))
+        lock = _LOCKS.get(self.spec.name) if x0.size else None
+        return _State(Conversation(solve, f"varq-{self.spec.name}", lock))
 
     def ask(self, state: _State) -> Request | Finished:
         """The point SciPy waits for, or its own end."""
@@ -245,7 +251,7 @@ class _Cost:
         return float(self._at(x).value)  # type: ignore[arg-type]
 
     def gradient(self, x: Array) -> Array:
-        return vector(self._at(x).grad).ravel()
+        return vector(self._at(x).grad).reshape(x.shape)
 
     def _differences(self, x: Array, directions: Array, step: float) -> Array:
         points = [x + sign * step * d for d in directions for sign in (1.0, -1.0)]

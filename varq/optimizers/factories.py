@@ -69,14 +69,16 @@ def names(role: str) -> list[str]:
 
 
 def methods() -> list[str]:
-    """The names of the factories that make a whole optimizer, those that evaluate the cost by themselves included."""
-    whole = [name for name in _known() if not name.split(".")[-1].startswith("scale_by") and _is_whole(name)]
-    return sorted({*whole, "lbfgs"})
+    """The names of the factories that make a whole optimizer from no more than a learning rate, sorted."""
+    return sorted(name for name, (role, made) in _known().items() if role == "optimizer" and _is_whole(name, made))
 
 
-def _is_whole(name: str) -> bool:
-    role, made = _known()[name]
-    return role == "optimizer" and (name in _RATELESS or "learning_rate" in inspect.signature(made).parameters)
+def _is_whole(name: str, made: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(made).parameters.values()
+    required = {p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL}
+    rated = name in _RATELESS or "learning_rate" in (p.name for p in parameters)
+    part = name in EVALUATING or name.split(".")[-1].startswith("scale_by")
+    return rated and not part and required <= {"learning_rate"}
 
 
 def factory(name: Any, role: str | None = None) -> Callable[..., Any]:
@@ -134,7 +136,8 @@ def _variadic(signature: inspect.Signature) -> str | None:
 
 def _data(value: Any, parameter: inspect.Parameter) -> Any:
     # An integer where a number is meant is that number, so that learning_rate=1 and 1.0 are one spec.
-    number = isinstance(parameter.default, float) or "float" in str(parameter.annotation)
+    required = parameter.default is parameter.empty
+    number = isinstance(parameter.default, float) or (required and "float" in str(parameter.annotation))
     if number and isinstance(value, (int, np.integer, np.floating)) and not isinstance(value, bool):
         return float(value)
     return _plain(value)

@@ -25,13 +25,14 @@ __all__ = ["Optax"]
 READY_MADE = "ready-made"  # the name of an Optax that holds an optax object instead of a factory's name
 
 DEFAULT_RATE = 0.05  # angles of order one and costs of order one: neither crawls nor overshoots
-RATES = {
-    "sgd": 0.1,
-    "noisy_sgd": 0.1,
-    "optimistic_gradient_descent": 0.1,
-    "lion": 0.01,
-    "sign_sgd": 0.01,
-    "signum": 0.01,
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "sgd": {"learning_rate": 0.1},
+    "noisy_sgd": {"learning_rate": 0.1, "key": 0},
+    "optimistic_gradient_descent": {"learning_rate": 0.1},
+    # These move every parameter by the whole rate at each step, so it is also how near they come.
+    "lion": {"learning_rate": 0.01},
+    "sign_sgd": {"learning_rate": 0.01},
+    "signum": {"learning_rate": 0.01},
 }
 
 
@@ -112,8 +113,13 @@ class Optax(ByContent):
 
     @classmethod
     def names(cls) -> list[str]:
-        """The names of optax's whole optimizers, sorted."""
+        """The names of the optimizers of optax that need no more than a learning rate, sorted."""
         return factories.methods()
+
+    @classmethod
+    def refused(cls) -> list[str]:
+        """The names in optax of what evaluates the cost by itself, and so cannot be recorded."""
+        return sorted(factories.EVALUATING)
 
     @classmethod
     def default(cls, name: str) -> Optax:
@@ -124,8 +130,8 @@ class Optax(ByContent):
             TypeError: if it requires further arguments; names them.
         """
         rate = inspect.signature(factories.factory(name)).parameters.get("learning_rate")
-        required = rate is not None and rate.default is rate.empty
-        return cls(name, learning_rate=RATES.get(name, DEFAULT_RATE)) if required else cls(name)
+        required = {"learning_rate": DEFAULT_RATE} if rate is not None and rate.default is rate.empty else {}
+        return cls(name, arguments=DEFAULTS.get(name, required))
 
     @property
     def stop(self) -> Stop:

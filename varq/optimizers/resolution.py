@@ -67,7 +67,7 @@ def _named(name: str) -> Optimizer:
 def _optax(name: str, others: list[str]) -> Optimizer:
     optax = names.find("optimizer", "optax")
     methods = optax.names()
-    for known in methods:
+    for known in [*methods, *optax.refused()]:
         if _plain(known) == _plain(name):
             return optax.default(known)  # type: ignore[no-any-return]
     near = checks.close_names(name, [*others, *methods])

@@ -111,8 +111,10 @@ def minimum(coefficients: Array, of: Grid) -> tuple[float, float]:
     phases = _polish(phases, cosines / amplitude, sines / amplitude, orders)
     values = _basis(phases, of.multiples) @ coefficients
     deepest = values <= values.min() + SAME * amplitude
-    chosen = int(np.argmin(np.where(deepest, np.abs(phases), np.inf)))
-    return float(phases[chosen] / of.base), float(values[chosen])
+    nearest = int(np.argmin(np.where(deepest, np.abs(phases), np.inf)))
+    # Equal to SAME in value is equal to its square root in angle only: the rest is polished away.
+    found = _polish(phases[[nearest]], cosines / amplitude, sines / amplitude, orders)
+    return float(found[0] / of.base), float((_basis(found, of.multiples) @ coefficients)[0])
 
 
 def _candidates(cosines: Array, sines: Array, multiples: tuple[int, ...]) -> Array:

@@ -32,7 +32,8 @@ _STOP = object()
 class _Channel:
     """The two ends of a conversation.  Refers to neither end, so that dropping the caller's end is noticed."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: threading.Lock | None) -> None:
+        self.lock = lock
         self.answers: SimpleQueue[Any] = SimpleQueue()
         self.questions: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self.quiet: warnings.catch_warnings | None = None
@@ -54,8 +55,12 @@ class _Channel:
     def question(self, asked: Any) -> Any:
         """Hand `asked` to the caller and wait for the answer."""
         self.speak()
+        if self.lock is not None:
+            self.lock.release()
         self.questions.put(("question", asked))
         answer = self.answers.get()
+        if self.lock is not None:
+            self.lock.acquire()
         self.hush()
         if answer is _STOP:
             raise _Abandoned
@@ -96,6 +101,7 @@ class Conversation:
     Args:
         function: called with the function to ask by; its return value ends the conversation.
         name: of the thread.
+        lock: one that the function holds whenever it asks; it is let go while the function waits.
 
     Example:
         >>> talk = Conversation(lambda question: question(1) + question(2))
@@ -107,8 +113,10 @@ class Conversation:
         (None, ('result', 30))
     """
 
-    def __init__(self, function: Callable[[Question], Any], name: str = "varq-method") -> None:
-        self._channel = _Channel()
+    def __init__(
+        self, function: Callable[[Question], Any], name: str = "varq-method", lock: threading.Lock | None = None
+    ) -> None:
+        self._channel = _Channel(lock)
         self._pending: tuple[str, Any] | None = None
         context = contextvars.copy_context()
         thread = _Thread(target=context.run, args=(_talk, self._channel, function), name=name, daemon=True)
