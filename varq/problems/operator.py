@@ -44,7 +44,7 @@ class Operator:
     Example:
         >>> problem = Operator(0.5 * qml.Z(0) @ qml.Z(1) + 0.25 * qml.X(0))
         >>> problem
-        Operator(2 wires, 2 words: 0.25 XI + 0.5 ZZ)
+        Operator(2 wires, 2 words: 0.5 ZZ + 0.25 XI)
         >>> round(problem.reference(), 6)
         -0.559017
     """
