@@ -128,7 +128,7 @@ def test_scipy_knows_every_listed_option(name: str) -> None:
     numbers = {"maxfun": 40, "maxiter": 40, "maxfev": 40, "maxcor": 5, "maxls": 20}
     given = {option: numbers[option] for option in METHODS[name].options if option in numbers}
     given |= {option: 1e-3 for option in METHODS[name].options if option in ("gtol", "xtol", "ftol", "fatol", "xatol")}
-    optimize.minimize(
+    result = optimize.minimize(
         quadratic.value,
         np.zeros(4),
         method=name,
@@ -136,6 +136,7 @@ def test_scipy_knows_every_listed_option(name: str) -> None:
         hess=(lambda x: np.diag([1.0, 2.0, 5.0, 0.5])) if curvature else None,
         options=given,
     )
+    assert result.fun < quadratic.value(np.zeros(4))
 
 
 @pytest.mark.parametrize(

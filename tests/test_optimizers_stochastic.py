@@ -63,9 +63,8 @@ def test_averaged_estimates_approach_the_gradient() -> None:
 def test_it_finds_minima_under_noise(cost: Cost, seed: int, blocking: bool) -> None:
     noisy = replace(cost, noise=NOISE)
     trace = drive(SPSA(perturbation=0.2, blocking=blocking), noisy, 500, key=Key.from_seed(seed))
-    named = next(info["x"] for info in reversed(trace.infos) if "x" in info)
     # Five standard errors of one value: the noise that the last small steps cannot see through.
-    assert cost.value(named.ravel()) == pytest.approx(cost.lowest, abs=5 * NOISE)
+    assert cost.value(trace.x.ravel()) == pytest.approx(cost.lowest, abs=5 * NOISE)
 
 
 def test_no_step_is_longer_than_the_limit() -> None:
@@ -96,7 +95,7 @@ def test_blocking_refuses_what_is_worse_by_two_standard_errors() -> None:
         assert isinstance(candidate, Value)
         assert np.any(candidate.x != 0)
         state, info = method.tell(state, Reply(value=value, stderr=stderr))
-        assert ("x" in info) is not info["accepted"]
+        np.testing.assert_array_equal(info["x"], candidate.x if info["accepted"] else np.zeros(2))
         following = method.ask(state)
         assert isinstance(following, Many)
         center = (following.parts[0].x + following.parts[1].x) / 2  # type: ignore[union-attr]
@@ -107,6 +106,12 @@ def test_blocking_refuses_what_is_worse_by_two_standard_errors() -> None:
     assert not judged(1.0 + 1e-9, None)
     assert judged(1.0 + 1.9 * 0.1 * np.sqrt(2), 0.1)
     assert not judged(1.0 + 2.1 * 0.1 * np.sqrt(2), 0.1)
+
+
+def test_a_step_has_the_error_bar_of_its_mean() -> None:
+    trace = drive(SPSA(learning_rate=0.1, resamplings=3), replace(quadratic, noise=0.3), 1)
+    assert trace.infos[0]["stderr"] == pytest.approx(0.3 / np.sqrt(6))
+    assert "stderr" not in drive(SPSA(), quadratic, 2).infos[1]
 
 
 def test_signs_belong_to_the_key_and_the_step() -> None:

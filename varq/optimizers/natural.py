@@ -115,6 +115,8 @@ class NaturalGradientMethod:
         here = _Point(state.x, float(slope.value), float(slope.stderr or 0.0), vector(slope.grad))  # type: ignore[arg-type]
         metric = _eigen(reply.parts[1].metric, state.x.size) if len(reply.parts) > 1 else state.metric
         info = {"value": here.value, "grad_norm": gradient_norm(here.grad), "learning_rate": self.spec.learning_rate}
+        if slope.stderr is not None:
+            info["stderr"] = here.stderr
         last, damping = state.last, state.damping
         if self.spec.adaptive and last is not None:
             if here.value > last.value + SIGMAS * float(np.hypot(here.stderr, last.stderr)):

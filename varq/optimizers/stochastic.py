@@ -139,7 +139,11 @@ class SPSAMethod:
         slopes = (values[:, 0] - values[:, 1]) / (2 * width)
         if len(reply.parts) > 2 * len(directions):
             state = replace(state, value=_measured(reply.parts[-1]))
-        info: dict[str, Any] = {"value": float(values.mean()), "perturbation": width}
+        info: dict[str, Any] = {
+            "value": float(values.mean()),
+            "perturbation": width,
+            **_spread(reply.parts[: values.size]),
+        }
         if state.gain is None:
             gain = self._calibrated(slopes)
             return replace(state, gain=gain), {**info, "learning_rate": gain, "x": vector(state.x)}
@@ -164,10 +168,10 @@ class SPSAMethod:
     def _judge(self, state: _State, reply: Reply) -> tuple[_State, dict[str, Any]]:
         now, new = state.value, _measured(reply)
         accepted = now is None or new[0] <= now[0] + SIGMAS * float(np.hypot(now[1], new[1]))
-        info = {"value": new[0], "accepted": accepted}
         if accepted and state.candidate is not None:
-            return replace(state, x=state.candidate, value=new, candidate=None, k=state.k + 1), info
-        return replace(state, candidate=None, k=state.k + 1), {**info, "x": vector(state.x)}
+            state = replace(state, x=state.candidate, value=new)
+        info = {"value": new[0], "accepted": accepted, "x": vector(state.x)}
+        return replace(state, candidate=None, k=state.k + 1), info
 
     def _calibrated(self, slopes: Array) -> float:
         size = float(np.mean(np.abs(slopes)))
@@ -183,6 +187,12 @@ class SPSAMethod:
         count = self.spec.calibration if calibrating else self.spec.resamplings
         generator = state.key.fold("calibration" if calibrating else "perturbation", state.k).generator()
         return vector(2 * generator.integers(0, 2, size=(count, *state.x.shape)) - 1)
+
+
+def _spread(replies: tuple[Reply, ...]) -> dict[str, float]:
+    """The standard error of the mean of values, where they have one."""
+    errors = [reply.stderr for reply in replies if reply.stderr is not None]
+    return {"stderr": float(np.linalg.norm(errors)) / len(replies)} if errors else {}
 
 
 def _measured(reply: Reply) -> tuple[float, float]:
