@@ -65,6 +65,11 @@ def put(task: Any, **values: Any) -> None:
         object.__setattr__(task, name, value)
 
 
+def label(part: Any) -> str:
+    """What a person calls an ansatz or an optimizer: its title, its method's name, or its class."""
+    return str(getattr(part, "title", None) or getattr(part, "name", None) or type(part).__name__)
+
+
 def settled(task: Any, device: Any, shots: int | None, **values: Any) -> Any:
     """`task` with the session's device and shots, and with other fields resolved."""
     return dataclasses.replace(task, device=device, shots=shots, **values)

@@ -66,7 +66,7 @@ class VQE(Task):
     @property
     def title(self) -> str:
         """What is run, in a few words."""
-        parts = [self.problem.title, *(str(part.title) for part in (self.ansatz, self.optimizer) if part is not None)]
+        parts = [called(part) for part in (self.problem, self.ansatz, self.optimizer) if part is not None]
         return "VQE " + ", ".join(parts)
 
     def resolve(self, device: Any, shots: int | None) -> VQE:
@@ -109,6 +109,11 @@ def usual_ansatz(problem: Any) -> str:
     return "hamiltonian-variational" if hasattr(problem, "parts") else "hardware-efficient"
 
 
+def called(part: Any) -> str:
+    """What a part of a spec is called in a title: its title or method's name where it has one, else its kind."""
+    return str(getattr(part, "title", None) or getattr(part, "name", None) or type(part).__name__)
+
+
 def check_frequencies(optimizer: Any, ansatz: Any) -> None:
     """ValueError if a coordinate optimizer assumes other frequencies than the ansatz has."""
     assumed = getattr(optimizer, "frequencies", None)
@@ -120,8 +125,8 @@ def check_frequencies(optimizer: Any, ansatz: Any) -> None:
     what = "are not single frequencies" if known is None else f"have frequencies {tuple(known)}"
     usable = [n for n in names.names("optimizer") if n not in ("rotosolve", "excitation-solve")]
     raise ValueError(
-        f"{optimizer.title} assumes that the cost in each parameter has the frequencies {tuple(assumed)}. The "
-        f"parameters of {ansatz.title} {what}. Use ExcitationSolve for excitations, Rotosolve for rotations, "
+        f"{called(optimizer)} assumes that the cost in each parameter has the frequencies {tuple(assumed)}. The "
+        f"parameters of {called(ansatz)} {what}. Use ExcitationSolve for excitations, Rotosolve for rotations, "
         f"frequencies=... where you know them, or one of {usable}."
     )
 

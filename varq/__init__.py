@@ -53,6 +53,7 @@ _HOME = {
 __version__ = "0.1.0"
 
 __all__ = [
+    "__version__",
     "Event",
     "ExcitationSolve",
     "Key",

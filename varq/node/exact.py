@@ -96,27 +96,27 @@ class ExactCost:
         values = self._cost.gates(x)[0][0]
         tape = self._cost.bind(0, 0, values)
         device = self._cost.opened.device
-        if not values:
+        if not values.size:
             return self._expectation(self._cost, x), np.zeros(self._cost.shape), 1
         results, jacobians = device.execute_and_compute_derivatives((tape,), self._cost.config)
         cost = float(np.real(_only(self._cost.join(0, results))))
         slopes = np.real(np.ravel(np.asarray(jacobians[0])))
-        return cost, self._cost.pull_back(x, [[list(slopes)]]), 1
+        return cost, self._cost.pull_back(x, [[slopes]]), 1
 
     def _backprop(self, x: Array) -> tuple[float, Array, int]:
         values = self._cost.gates(x)[0][0]
-        if not values:
+        if not values.size:
             return self._expectation(self._cost, x), np.zeros(self._cost.shape), 1
 
         def run(flat: Any) -> Any:
-            result = self._cost.run([self._cost.bind(0, 0, [flat[k] for k in range(len(values))])])
+            result = self._cost.run([self._cost.bind(0, 0, flat)])
             return qml.math.real(_only(self._cost.join(0, result)))
 
         with warnings.catch_warnings():
             # Real observables of complex states: autograd's backward pass casts, and says so each time.
             warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
             cost, slopes = autograd.value_and_grad(run)(pnp.array(values, requires_grad=True))
-        return float(cost), self._cost.pull_back(x, [[list(np.asarray(slopes))]]), 1
+        return float(cost), self._cost.pull_back(x, [[np.asarray(slopes)]]), 1
 
     def _shifted(self, x: Array) -> tuple[float, Array, int]:
         gates = self._cost.gates(x)[0]
@@ -125,8 +125,8 @@ class ExactCost:
         for t, values in enumerate(gates):
             for k, rule in enumerate(shift_rules(self._cost.bind(0, t, values))):
                 for factor, shift in rule:
-                    moved = [list(v) for v in gates]
-                    moved[t][k] = moved[t][k] + shift
+                    moved = [v.copy() for v in gates]
+                    moved[t][k] += shift
                     tapes = [self._cost.bind(0, s, v) for s, v in enumerate(moved)]
                     slopes[0][t][k] += factor * float(np.real(_only(self._cost.join(0, self._cost.run(tapes)))))
                     circuits += 1

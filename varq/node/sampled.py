@@ -76,8 +76,8 @@ class SampledCost:
             rules = shift_rules(self._cost.bind(g, 0, gates[g][0]))
             for k, rule in enumerate(rules):
                 for s, (factor, shift) in enumerate(rule):
-                    moved = list(gates[g][0])
-                    moved[k] = moved[k] + shift
+                    moved = gates[g][0].copy()
+                    moved[k] += shift
                     mean, variance = self._one(self._cost, g, group, [moved], key.fold("shift", g, k, s))
                     slopes[g][0][k] += factor * mean
                     variances[g][0][k] += factor**2 * variance
@@ -85,7 +85,7 @@ class SampledCost:
         grad = self._cost.pull_back(x, slopes)
         return value, stderr, grad, self._spread(x, variances), circuits
 
-    def _spread(self, x: Array, variances: list[list[list[float]]]) -> Array:
+    def _spread(self, x: Array, variances: list[list[NDArray[np.float64]]]) -> Array:
         """Standard errors of the gradient: independent errors of the gates' slopes add in quadrature."""
         total = np.zeros(x.size)
         for g in range(len(variances)):
@@ -114,10 +114,10 @@ class SampledCost:
         parts = [self._one(traced, g, group, gates[g], key.fold(g)) for g, group in enumerate(groups)]
         return float(sum(m for m, _ in parts)), float(sum(v for _, v in parts))
 
-    def _one(self, traced: Traced, g: int, group: Group, values: list[Any], key: Key) -> tuple[float, float]:
+    def _one(self, traced: Traced, g: int, group: Group, values: list[NDArray[Any]], key: Key) -> tuple[float, float]:
         return group.estimate(self._measure(traced, g, values, key))
 
-    def _measure(self, traced: Traced, circuit: int, values: list[Any], key: Key) -> NDArray[np.uint8]:
+    def _measure(self, traced: Traced, circuit: int, values: list[NDArray[Any]], key: Key) -> NDArray[np.uint8]:
         traced.opened.reseed(key.seed())
         results = traced.run([traced.bind(circuit, t, v) for t, v in enumerate(values)])
         joined = traced.join(circuit, results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,21 @@ class _Template:
 
     tape: QuantumScript
     dependent: list[int]
+    shapes: list[tuple[int, ...]]
+
+    @property
+    def size(self) -> int:
+        """How many numbers the dependent parameters hold."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def values(self, flat: Any) -> list[Any]:
+        """The dependent parameters, cut from one vector (of NumPy or autograd)."""
+        out, at = [], 0
+        for shape in self.shapes:
+            size = math.prod(shape)
+            out.append(flat[at : at + size].reshape(shape) if shape else flat[at])
+            at += size
+        return out
 
 
 class Traced:
@@ -71,15 +87,16 @@ class Traced:
         self._templates: list[list[_Template]] = []
         self._joins: list[Callable[[Any], Any]] = []
         self._compiled = jax.jit(self._trace)
-        self._pulled = jax.jit(lambda x, cotangents: jax.vjp(self._trace, x)[1](cotangents)[0])
+        self._pulled = jax.jit(self._vjp)
+        self._sloped = jax.jit(jax.jacrev(lambda x: self._trace(x)[0][0]))
         self.gates(np.zeros(shape))
 
-    def _trace(self, x: Any) -> list[list[list[Any]]]:
-        """The parameters of every circuit's every tape that depend on x; notes the tapes on its way."""
+    def _trace(self, x: Any) -> list[list[Any]]:
+        """For every circuit, for every tape, one vector of the parameters that depend on x; notes the tapes on its way."""
         script = qml.tape.make_qscript(self._circuit)(x)
         templates: list[list[_Template]] = []
         joins: list[Callable[[Any], Any]] = []
-        out: list[list[list[Any]]] = []
+        out: list[list[Any]] = []
         for rotations, measured in self._measurements:
             full = QuantumScript([*script.operations, *rotations], measured, shots=self.shots)
             self.config = self.opened.device.setup_execution_config(self._wanted, full)
@@ -91,40 +108,44 @@ class Traced:
         self._templates, self._joins = templates, joins
         return out
 
+    def _vjp(self, x: Any, slopes: list[list[Any]]) -> Any:
+        values, pull = jax.vjp(self._trace, x)
+        return pull(jax.tree.map(lambda slope, value: slope.astype(value.dtype), slopes, values))[0]
+
     @staticmethod
-    def _split(tape: QuantumScript) -> tuple[_Template, list[Any]]:
+    def _split(tape: QuantumScript) -> tuple[_Template, Any]:
         parameters = tape.get_parameters(trainable_only=False)
         dependent = [k for k, p in enumerate(parameters) if isinstance(p, jax.core.Tracer)]
         values = [jnp.asarray(parameters[k]) for k in dependent]
         blank = tape.bind_new_parameters([np.zeros(v.shape) if v.shape else 0.0 for v in values], dependent)
-        return _Template(blank, dependent), values
+        flat = jnp.concatenate([jnp.ravel(v) for v in values]) if values else jnp.zeros(0)
+        return _Template(blank, dependent, [v.shape for v in values]), flat
 
-    def gates(self, x: Array) -> list[list[list[NDArray[Any]]]]:
-        """For each circuit, for each of its tapes, the values of the parameters that depend on x."""
+    def gates(self, x: Array) -> list[list[NDArray[Any]]]:
+        """For each circuit, for each of its tapes, the numbers in gates that depend on x, as one vector."""
         with self._double():
-            values = self._compiled(jnp.asarray(x))
-            return [[[np.asarray(v) for v in tape] for tape in circuit] for circuit in values]
+            values = self._compiled(np.asarray(x))
+            return [[np.asarray(tape) for tape in circuit] for circuit in values]
 
-    def pull_back(self, x: Array, cotangents: list[list[list[Any]]]) -> Array:
-        """The gradient with respect to x, from those with respect to the values that `gates` gives."""
+    def pull_back(self, x: Array, slopes: list[list[NDArray[Any]]]) -> Array:
+        """The gradient with respect to x, from those with respect to what `gates` gives."""
         with self._double():
-            typed = jax.tree.map(lambda c: jnp.asarray(c, jnp.result_type(float)), cotangents)
-            return np.asarray(self._pulled(jnp.asarray(x), typed), dtype=np.float64)
+            return np.asarray(self._pulled(np.asarray(x), slopes), dtype=np.float64)
 
     def jacobian(self, x: Array) -> NDArray[np.float64]:
-        """d(gate parameters)/dx of the first tape of the first circuit, shape (gate parameters, parameters)."""
+        """d(gates)/dx of the first tape of the first circuit, shape (gate parameters, parameters)."""
         with self._double():
-            rows = jax.jit(jax.jacrev(lambda v: jnp.stack(self._trace(v)[0][0])))(jnp.asarray(x))
-            return np.asarray(rows, dtype=np.float64).reshape(len(self._templates[0][0].dependent), -1)
+            rows = self._sloped(np.asarray(x))
+            return np.asarray(rows, dtype=np.float64).reshape(self._templates[0][0].size, -1)
 
-    def zeros(self) -> list[list[list[float]]]:
-        """Cotangents of the shape of `gates`, all zero; for circuits whose dependent gate parameters are numbers."""
-        return [[[0.0] * len(t.dependent) for t in circuit] for circuit in self._templates]
+    def zeros(self) -> list[list[NDArray[np.float64]]]:
+        """Slopes of the shape of `gates`, all zero."""
+        return [[np.zeros(t.size) for t in circuit] for circuit in self._templates]
 
-    def bind(self, circuit: int, tape: int, values: Sequence[Any]) -> QuantumScript:
+    def bind(self, circuit: int, tape: int, flat: Any) -> QuantumScript:
         """A tape with numbers in it; its trainable parameters are those that depend on x."""
         template = self._templates[circuit][tape]
-        bound = template.tape.bind_new_parameters(list(values), template.dependent)
+        bound = template.tape.bind_new_parameters(template.values(flat), template.dependent)
         bound.trainable_params = template.dependent
         return bound
 

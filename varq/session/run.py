@@ -311,6 +311,8 @@ class Run:
             progress = self._trace.progress(self._state, reply, getattr(request, "x", None))
         self._result = self._concluded(reason, message, progress)
         self._keep(self._result)
+        if reason.final and hasattr(self.plan.method, "close"):
+            self.plan.method.close(self._state)
         event = self._emit("end", reason=reason)
         self._point("after end", self.steps)
         return event

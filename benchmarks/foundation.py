@@ -1,0 +1,189 @@
+"""The figures of the README, measured: one command, one table.
+
+    python benchmarks/foundation.py [NAME ...]
+
+Names: start, overhead, demo, sweep, descent, spectra.  Without a name, all of them (about five minutes on two cores).
+Each line says what was measured, what it must be, and whether it is.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from varq import Optax, Session, Stop, problems
+from varq.algorithms import VQE
+from varq.algorithms.task import Task, minimization
+from varq.optimizers import ExcitationSolve
+from varq.protocol import Reply
+
+MILLI = 1e3
+MOLECULES = {
+    "H2": {"bond": 0.7414},
+    "H4": {"bond": 1.0},
+    "LiH": {"bond": 1.595},
+    "H2O": {"angle": 104.5},
+    "BeH2": {"bond": 1.33},
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measured figure: what it is, its value, the bound it must stay below, and the unit of both."""
+
+    what: str
+    value: float
+    bound: float
+    unit: str
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.value < self.bound else "MISSED"
+        return f"{self.what:58} {self.value:10.4g} < {self.bound:<8g} {self.unit:5} {verdict}"
+
+
+def seconds_of(command: list[str], repeats: int = 5) -> float:
+    """The median wall time of a command."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def start() -> Iterator[Line]:
+    """How long a person waits for the first sign of life."""
+    varq = os.path.join(os.path.dirname(sys.executable), "varq")
+    yield Line("varq --help", seconds_of([varq, "--help"]), 0.5, "s")
+    yield Line("python -c 'import varq'", seconds_of([sys.executable, "-c", "import varq"]), 0.5, "s")
+
+
+@dataclass(frozen=True, eq=False)
+class Bowl(Task):
+    """A quadratic in 92 dimensions, as cheap as an evaluation can be: what is left is the loop."""
+
+    kind: ClassVar[str] = "algorithm:bowl"
+    title: ClassVar[str] = "bowl"
+    size: ClassVar[int] = 92
+
+    def resolve(self, device: Any, shots: int | None) -> Bowl:
+        return self
+
+    def plan(self, nodes: Any) -> Any:
+        return minimization(
+            method=Optax("adam", learning_rate=0.01).method(),
+            start=np.ones(self.size),
+            evaluate=lambda request, key: Reply(value=float(request.x @ request.x), grad=2 * request.x, executions=1),
+            sampled=False,
+            reference=lambda: 0.0,
+            stop=Stop(steps=10**6),
+            title=self.title,
+            unit="",
+        )
+
+
+def overhead(steps: int = 500, rounds: int = 7) -> Iterator[Line]:
+    """The loop with its journal on disk, less the method and the evaluation alone; medians of alternating rounds."""
+    plan = Bowl().plan(None)
+    method = plan.method
+    with tempfile.TemporaryDirectory() as folder, Session(store=folder, progress=False) as session:
+        run = session.start(Bowl())
+        run.step(steps)
+        state = method.init(plan.start, None)
+        whole, bare = [], []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            run.step(steps)
+            whole.append((time.perf_counter() - began) / steps)
+            began = time.perf_counter()
+            for _ in range(steps):
+                request = method.ask(state)
+                state, _ = method.tell(state, plan.evaluate(request, None))
+            bare.append((time.perf_counter() - began) / steps)
+    extra = statistics.median(w - b for w, b in zip(whole, bare, strict=True))
+    yield Line("loop with journal over ask, evaluate, tell (92 parameters)", extra * MILLI, 0.2, "ms")
+
+
+def demo() -> Iterator[Line]:
+    """`varq demo` with an empty store, and once more."""
+    varq = os.path.join(os.path.dirname(sys.executable), "varq")
+    with tempfile.TemporaryDirectory() as folder:
+        for what, bound in (("varq demo, first time", 90.0), ("varq demo, again", 20.0)):
+            began = time.perf_counter()
+            subprocess.run([varq, "demo"], cwd=folder, check=True, capture_output=True)
+            yield Line(what, time.perf_counter() - began, bound, "s")
+
+
+def molecule(name: str) -> Any:
+    """The shipped point near equilibrium."""
+    return problems.Molecule.load(name, **MOLECULES[name])
+
+
+def sweep() -> Iterator[Line]:
+    """UCCSD with ExcitationSolve: one sweep over the parameters, from Hartree-Fock."""
+    with Session(store=None, progress=False) as session:
+        for name in ("LiH", "BeH2", "H2O"):
+            task = VQE(problem=molecule(name), ansatz="uccsd", optimizer=ExcitationSolve(sweeps=1))
+            began = time.perf_counter()
+            result = session.run(task)
+            spent = time.perf_counter() - began
+            what = f"UCCSD + ExcitationSolve, one sweep, {name} ({spent:.0f} s)"
+            yield Line(what, result.deviation * MILLI, 1.6, "mHa")
+
+
+def descent() -> Iterator[Line]:
+    """UCCSD with L-BFGS-B from Hartree-Fock, against exact diagonalization."""
+    bounds = {"H2": 1e-3, "H4": 0.12, "LiH": 0.02, "H2O": 0.12, "BeH2": 0.6}
+    with Session(store=None, progress=False) as session:
+        for name, bound in bounds.items():
+            began = time.perf_counter()
+            result = session.run(VQE(problem=molecule(name), ansatz="uccsd", optimizer="L-BFGS-B"))
+            spent = time.perf_counter() - began
+            yield Line(
+                f"UCCSD + L-BFGS-B, {name} ({result.steps} gradients, {spent:.0f} s)",
+                result.deviation * MILLI,
+                bound,
+                "mHa",
+            )
+
+
+def spectra() -> Iterator[Line]:
+    """N2's Hamiltonian in three maps: the time to build it, and the lowest eigenvalue against FCI for LiH."""
+    lih = molecule("LiH")
+    exact = lih.reference()
+    for mapping in ("jordan-wigner", "parity", "bravyi-kitaev"):
+        mapped = problems.Molecule.load("LiH", **MOLECULES["LiH"], mapping=mapping)
+        lowest = float(mapped.pauli.lowest()[0])
+        yield Line(f"LiH by {mapping}: lowest eigenvalue against FCI", abs(lowest - exact), 1e-8, "Ha")
+
+
+FIGURES: dict[str, Callable[[], Iterator[Line]]] = {
+    figure.__name__: figure for figure in (start, overhead, demo, sweep, descent, spectra)
+}
+
+
+def main(names: list[str]) -> int:
+    """Print the figures asked for; 1 if one is missed."""
+    if unknown := [name for name in names if name not in FIGURES]:
+        raise SystemExit(f"Unknown figures {unknown}. Known: {list(FIGURES)}.")
+    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    missed = 0
+    for name in names or FIGURES:
+        for line in FIGURES[name]():
+            print(line, flush=True)
+            missed += line.value >= line.bound
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
