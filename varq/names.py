@@ -47,6 +47,7 @@ TABLE = MappingProxyType(
         "request:reply": "varq.protocol:Reply",
         "request:stop": "varq.protocol:Stop",
         "request:result": "varq.protocol:Result",
+        "data:integrals": "varq.problems.integrals:Integrals",
         "plot:convergence": "varq.plots.energies:convergence",
         "plot:curve": "varq.plots.energies:curve",
         "plot:parameters": "varq.plots.traces:parameters",
