@@ -188,7 +188,7 @@ def show(run: Run, store: Store = None, json: Json = False) -> None:
 
 @app.command(rich_help_panel=LOOK)
 def plot(
-    runs: Annotated[list[str], typer.Argument(metavar="ID...", help="A run's id; several for a curve.")],
+    runs: Annotated[list[str], typer.Argument(metavar="ID", help="A run's id; several for a curve.")],
     kind: Annotated[
         str,
         typer.Option(
@@ -232,7 +232,7 @@ def compare(
 
 @app.command(rich_help_panel=KEEP)
 def rm(
-    runs: Annotated[list[str], typer.Argument(metavar="ID...", help="The runs' ids.")],
+    runs: Annotated[list[str], typer.Argument(metavar="ID", help="The runs' ids.")],
     store: Store = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -248,7 +248,7 @@ def gc(store: Store = None) -> None:
 
 @app.command(rich_help_panel=KEEP)
 def merge(
-    sources: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Other stores; they are only read.")],
+    sources: Annotated[list[Path], typer.Argument(metavar="DIR", help="Other stores; they are only read.")],
     store: Store = None,
 ) -> None:
     """Add other stores' runs to this one: all, or nothing."""
