@@ -79,7 +79,7 @@ class EigenPhase:
 
         Example:
             >>> clock = EigenPhase.from_hamiltonian(qml.Z(0), time=0.5)
-            >>> clock.reference(), energy_from_phase(clock.reference(), 0.5, near=-0.9)
+            >>> round(clock.reference(), 9), round(energy_from_phase(clock.reference(), 0.5, near=-0.9), 9)
             (0.5, -1.0)
         """
         span = checks.real("time", time)

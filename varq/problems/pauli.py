@@ -311,7 +311,7 @@ class PauliSum:
     def lowest(self, count: int = 1, sector: NDArray[Any] | None = None) -> NDArray[np.float64] | None:
         """The `count` lowest eigenvalues in rising order, exact to rounding, or None where that is out of reach.
 
-        Dense up to a thousand basis states, Lanczos above (same start vector each time; degenerate levels are found one
+        Dense up to 256 basis states, Lanczos above (same start vector each time; degenerate levels are found one
         by one by deflation). None for more than 2^20 basis states or more matrix entries than fit: never a guess.
 
         Args:

@@ -27,7 +27,7 @@ __all__ = [
     "matrix",
 ]
 
-DENSE = 1024  # basis states up to which LAPACK is faster than Lanczos
+DENSE = 256  # basis states up to which LAPACK is faster than Lanczos
 MOST_STATES = 1 << 20  # a vector of 8 MB; Lanczos holds some twenty
 MOST_ENTRIES = 1 << 27  # matrix entries or stored diagonal entries: one gigabyte of float64
 MOST_SIGNS = 1 << 32  # (basis state, term) pairs looked at to build a sector's matrix: below a minute
@@ -81,7 +81,8 @@ class Terms:
     @property
     def groups(self) -> list[slice]:
         """The slices of words that share their X mask."""
-        return [slice(a, b) for a, b in zip(self.starts, [*self.starts[1:], len(self.x)], strict=True)]
+        ends = np.append(self.starts[1:], len(self.x))
+        return [slice(int(a), int(b)) for a, b in zip(self.starts, ends[: len(self.starts)], strict=True)]
 
     def diagonal(self, group: slice, states: NDArray[np.int64]) -> Vector:
         """The element <b^x| group |b> for each b in `states`."""
@@ -255,9 +256,10 @@ def _lanczos(held: Any, size: int, count: int, scale: float) -> NDArray[np.float
     """Eigenvalues one by one, those found lifted above the spectrum, so that no copy of a degenerate one is missed."""
     found: list[Vector] = []
     values: list[float] = []
-    # Random entries, always the same: a symmetric start vector could be orthogonal to the lowest state.
-    start = Key.from_seed(0).fold("lanczos").generator().standard_normal(size)
-    for _ in range(count):
+    for number in range(count):
+        # Random entries, always the same: a symmetric start vector could be orthogonal to the lowest state, and one
+        # vector for all would miss the further states of a degenerate level.
+        start = Key.from_seed(0).fold("lanczos", number).generator().standard_normal(size)
         lifted = LinearOperator((size, size), matvec=_lift(held, found, 2 * scale), dtype=held.dtype)
         try:
             value, vector = eigsh(lifted, k=1, which="SA", v0=start, maxiter=6000, tol=PRECISION)
