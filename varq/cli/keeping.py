@@ -33,12 +33,16 @@ def remove(runs: Sequence[str], store: Path | None, yes: bool) -> None:
 
 
 def _agree(shown: Sequence[str]) -> None:
-    if not sys.stdin.isatty():
+    if not _person_there():
         raise InputError("nobody is there to be asked whether to delete. Add --yes to delete without asking.")
     for text in shown:
         note(text)
     if not typer.confirm(f"Delete {'this run' if len(shown) == 1 else f'these {len(shown)} runs'} for good?", err=True):
         raise typer.Exit(1)
+
+
+def _person_there() -> bool:
+    return sys.stdin.isatty()
 
 
 def gc(store: Path | None) -> None:
