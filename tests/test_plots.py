@@ -413,10 +413,16 @@ def test_wrong_problems() -> None:
 
 def test_a_circuit_is_drawn_without_pyplot() -> None:
     ansatz = HardwareEfficient(3, depth=2)
+    before = dict(matplotlib.rcParams)
     axes = circuit(ansatz)
+    assert dict(matplotlib.rcParams) == before
     assert plt.get_fignums() == []
     assert len(axes.get_lines()) >= 3
     assert axes.get_title(loc="left") == ansatz.title
+    axes.figure.canvas.draw()
+    top = box(axes._left_title)  # type: ignore[attr-defined]
+    assert top.y1 < axes.figure.bbox.y1
+    assert top.y0 >= axes.get_window_extent().y1
     assert "(the first " in circuit(ansatz, most=2).get_title(loc="left")
 
 

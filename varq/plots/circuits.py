@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from varq.plots.canvas import Sheet, plain
 __all__ = ["circuit"]
 
 MOST_LAYERS = 60  # gates side by side that can still be told apart on one sheet
+HEAD = 0.5  # inches above the drawing for the title
 FONT = 12  # points, in PennyLane's own scale of one inch a gate
 
 
@@ -57,15 +59,29 @@ def circuit(ansatz: Any, params: Any = None, *, decimals: int | None = None, mos
         wire_order=wires,
         show_all_wires=True,
         decimals=decimals,
-        style="rcParams",
+        style="black_white",
         fig=sheet,
         fontsize=FONT,
     )
     axes = sheet.axes[0]
+    # The drawing fills the whole sheet: room for the title is added above it.
+    width, height = sheet.get_size_inches()
+    sheet.set_figheight(height + HEAD)
+    axes.set_position((0, 0, 1, height / (height + HEAD)))
     left = len(script.operations) - len(shown)
     said = f" (the first {len(shown)} of {len(script.operations)} gates)" if left else ""
-    axes.set_title(plain(f"{getattr(ansatz, 'title', type(ansatz).__name__)}{said}"), loc="left", fontsize=FONT)
+    axes.set_title(
+        _fitted(plain(f"{getattr(ansatz, 'title', type(ansatz).__name__)}{said}"), width),
+        loc="left",
+        x=0.02,
+        fontsize=FONT,
+    )
     return axes
+
+
+def _fitted(text: str, width: float) -> str:
+    """A title cut to what stands on one line of `width` inches."""
+    return textwrap.shorten(text, max(16, int(width / 0.1)), placeholder=" ...")
 
 
 def _cut(operations: Any, most: int) -> int:

@@ -12,13 +12,15 @@ from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
 from varq import checks
+from varq.keys import Key
 from varq.plots.canvas import COLORS, SMALL, Look, ink, key, panels, plain, title
 
 __all__ = ["layout", "problem"]
 
 Floats: TypeAlias = NDArray[np.float64]
 
-CLOSE = 0.25  # of an edge's length: vertices nearer than this hide one another
+TRIES = 6  # random starts: the best places of a graph without symmetry are not near a circle
+CLOSE = 0.3  # of an edge's length: vertices nearer than this hide one another
 
 
 def problem(problem: Any, *, ax: Any = None, cut: Any = None) -> Axes:
@@ -141,7 +143,8 @@ def layout(pairs: Any, size: int) -> Floats:
     """Places for the vertices of a graph: distances in the plane near those along edges.
 
     Least squares of 1/d^2 weights by majorization (Gansner, Koren and North, Graph Drawing 2004), from classical
-    scaling of the distances along edges, or from a circle where that puts vertices on top of one another.
+    scaling of the distances along edges, from a circle and from a few random places (the same each time); the best in
+    which no vertices lie on top of one another, or else the circle.
 
     Args:
         pairs: edges, shape (edges, 2).
@@ -161,10 +164,21 @@ def layout(pairs: Any, size: int) -> Floats:
     if size < 3:
         return np.asarray(circle)
     far = _distances(np.asarray(pairs, dtype=np.int64).reshape(-1, 2), size)
-    starts = [circle] if size > 400 else [circle, _scaled(far)]
+    draw = Key.from_seed(0).fold("layout").generator()
+    mixed = [size**0.5 * draw.standard_normal((size, 2)) for _ in range(TRIES if size <= 50 else 0)]
+    starts = [circle] if size > 200 else [circle, _scaled(far), *mixed]
     ends = [_majorized(start, far) for start in starts]
     fit = [end for end in ends if _nearest(end) > CLOSE] or [circle]
-    return min(fit, key=lambda places: _stress(places, far))
+    return _lying(min(fit, key=lambda places: _stress(places, far)))
+
+
+def _lying(places: Floats) -> Floats:
+    """Places turned so that a figure wider than high suits them, where they are clearly longer one way."""
+    values, axes = np.linalg.eigh(np.cov(places.T))
+    if values[1] < 1.2 * values[0]:
+        return places
+    signs = np.where(axes[np.argmax(np.abs(axes), axis=0), [0, 1]] < 0, -1, 1)
+    return np.asarray(places @ (axes * signs)[:, ::-1])
 
 
 def _distances(pairs: NDArray[np.int64], size: int) -> Floats:
@@ -192,7 +206,8 @@ def _scaled(far: Floats) -> Floats:
 
 
 def _gaps(places: Floats) -> Floats:
-    return np.asarray(np.linalg.norm(places[:, None] - places[None, :], axis=-1))
+    squares = (places**2).sum(axis=1)
+    return np.asarray(np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * places @ places.T, 0.0)))
 
 
 def _nearest(places: Floats) -> float:

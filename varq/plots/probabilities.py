@@ -196,7 +196,7 @@ def posterior(record: Any, *, ax: Any = None) -> Axes:
     else:
         _whole(main, run, grid, density, middle, (low, high))
     shown = "none" if value is None else uncertain(value, stderr if stderr is not None and stderr < math.pi else None)
-    title(drawn[-1] if ax is None else main, f"{run.title}: {shown} rad")
+    title(drawn[-1] if ax is None else main, f"{run.title}: {shown}\u00a0rad")
     key(main, *drawn[1:])
     return stamp(main, [run])
 
