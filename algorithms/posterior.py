@@ -44,7 +44,7 @@ class Posterior:
     @property
     def grid(self) -> Array:
         """The phases of the cells, radians, shape (n,)."""
-        return np.arange(len(self.weights)) * (TWO_PI / len(self.weights))
+        return np.arange(len(self.weights), dtype=np.float64) * (TWO_PI / len(self.weights))
 
     @property
     def density(self) -> Array:

@@ -77,9 +77,11 @@ class Bowl(Task):
     size: ClassVar[int] = 92
 
     def resolve(self, device: Any, shots: int | None) -> Bowl:
+        """As it is."""
         return self
 
     def plan(self, nodes: Any) -> Any:
+        """Adam on x.x."""
         return minimization(
             method=Optax("adam", learning_rate=0.01).method(),
             start=np.ones(self.size),

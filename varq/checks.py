@@ -101,7 +101,7 @@ def real(
     infinite: bool = False,
     hint: str = "",
 ) -> float:
-    """`value` as a float within [minimum, maximum] and greater than `above`; NaN is refused, infinity unless allowed."""
+    """`value` as a float within [minimum, maximum] and above `above`; NaN is refused, infinity unless allowed."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(_join(f"{name} must be a real number. Got {_said(value)} ({type(value).__name__}).", hint))
     number = float(value)
@@ -137,7 +137,8 @@ def array(
 
 
 def _shape(name: str, value: NDArray[Any], want: tuple[int | None, ...], hint: str) -> None:
-    if len(value.shape) != len(want) or any(w is not None and w != got for w, got in zip(want, value.shape, strict=True)):
+    shape = value.shape
+    if len(shape) != len(want) or any(w not in (None, got) for w, got in zip(want, shape, strict=True)):
         wanted = "(" + ", ".join("any" if w is None else str(w) for w in want) + ("," if len(want) == 1 else "") + ")"
         raise ValueError(_join(f"{name} must have shape {wanted}. Got shape {value.shape}.", hint))
 
@@ -166,7 +167,7 @@ def hermitian(name: str, matrix: Any, hint: str = "") -> NDArray[np.complex128]:
         raise ValueError(_join(f"{name} must be square. Got shape {out.shape}.", hint))
     gap = float(np.max(np.abs(out - out.conj().T), initial=0.0))
     if gap > UNIT_TOLERANCE * max(1.0, float(np.max(np.abs(out), initial=0.0))):
-        raise ValueError(_join(f"{name} must be Hermitian. It differs from its conjugate transpose by {gap:.3g}.", hint))
+        raise ValueError(_join(f"{name} must be Hermitian. It differs from its adjoint by {gap:.3g}.", hint))
     return out
 
 

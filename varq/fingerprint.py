@@ -20,7 +20,9 @@ __all__ = ["of_function", "restore"]
 Encode = Callable[..., Any]
 
 
-def of_function(function: types.FunctionType, encode: Encode, _seen: tuple[types.FunctionType, ...] = ()) -> dict[str, Any] | None:
+def of_function(
+    function: types.FunctionType, encode: Encode, _seen: tuple[types.FunctionType, ...] = ()
+) -> dict[str, Any] | None:
     """The fingerprint of `function`, or None if it cannot be known by its source and the values it reads.
 
     Two functions have one fingerprint only if module, qualified name, source, defaults, closure cells and the globals
@@ -44,7 +46,7 @@ def of_function(function: types.FunctionType, encode: Encode, _seen: tuple[types
                 if name in function.__globals__
             },
         }
-    except (_Unwritable, ValueError, TypeError):
+    except (_UnwritableError, ValueError, TypeError):
         return None
     return {
         "$": "function",
@@ -55,7 +57,7 @@ def of_function(function: types.FunctionType, encode: Encode, _seen: tuple[types
     }
 
 
-class _Unwritable(Exception):
+class _UnwritableError(Exception):
     """A value that a function reads is neither data nor known by name."""
 
 
@@ -69,11 +71,11 @@ def _value(value: Any, encode: Encode, seen: tuple[types.FunctionType, ...]) -> 
     if isinstance(value, types.FunctionType):
         found = of_function(value, encode, (*seen, value))
         if found is None:
-            raise _Unwritable
+            raise _UnwritableError
         return found
     data = encode(value)
     if _has_opaque(data):
-        raise _Unwritable
+        raise _UnwritableError
     return data
 
 
@@ -130,11 +132,15 @@ def restore(data: Mapping[str, Any], objects: Mapping[str, Any], encode: Encode)
     """
     name = data["name"]
     found = objects.get(name, names.loaded(data["module"], name))
-    how = f"define it (in module {data['module']}) before resuming, or hand it in: varq.resume(id, objects={{{name!r}: ...}})"
+    how = (
+        f"define it (in module {data['module']}) before resuming, or hand it in: "
+        f"varq.resume(id, objects={{{name!r}: ...}})"
+    )
     if not isinstance(found, types.FunctionType):
         raise LookupError(f"This run was made with the function {name}, which is not at hand: {how}.")
     now = of_function(found, encode)
-    changed = [k for k in ("source", "defaults", "keyword_defaults", "closure", "globals") if (now or {}).get(k) != data.get(k)]
+    parts = ("source", "defaults", "keyword_defaults", "closure", "globals")
+    changed = [part for part in parts if (now or {}).get(part) != data.get(part)]
     if changed:
         raise LookupError(
             f"The function {name} differs from the one this run was made with (in its {', '.join(changed)}): {how}; "

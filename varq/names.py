@@ -98,7 +98,7 @@ def find(kind: str, name: str) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """The versions of varq and of the packages whose numbers a run depends on; packages that are absent are left out."""
+    """The versions of varq and of the packages whose numbers a run depends on; absent packages are left out."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for package in ("varq", "pennylane", "jax", "numpy", "scipy", "optax"):
         try:
@@ -109,7 +109,7 @@ def versions() -> dict[str, str]:
 
 
 def loaded(module: str, qualified_name: str) -> Any | None:
-    """What `module` holds under `qualified_name` if it is imported already, else None; imports nothing, runs nothing."""
+    """What `module` holds under `qualified_name` if it is imported already, else None; runs nothing."""
     here = sys.modules.get(module)
     space: Any = vars(here) if here is not None else {}
     found: Any = None

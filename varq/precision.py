@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @contextmanager
 def double(enabled: bool = True) -> Iterator[None]:
-    """Compute in float64 (or, with `enabled=False`, float32) inside the block, in this thread; the flag is left as it was.
+    """Compute in float64 (float32 with `enabled=False`) inside the block, in this thread; the flag stays as it was.
 
     The setting is local to the thread that enters it: a new thread must enter it itself.
     """
@@ -24,7 +24,7 @@ def double(enabled: bool = True) -> Iterator[None]:
     if hasattr(jax, "enable_x64"):
         context = jax.enable_x64(enabled)
     else:
-        from jax.experimental import enable_x64
+        from jax.experimental import enable_x64  # type: ignore[attr-defined]
 
         context = enable_x64(enabled)
     with context:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
@@ -41,7 +41,7 @@ __all__ = [
 Array: TypeAlias = NDArray[np.float64]
 
 
-class Reason(str, Enum):
+class Reason(StrEnum):
     """Why a run ended."""
 
     CONVERGED = "converged"  # the method, or the stop rule's tolerance, is satisfied

@@ -280,7 +280,7 @@ class _Decoder:
         name = data["name"]
         if name is None:
             raise LookupError(
-                f"{data['path']} is an object of type {data['type']} that cannot be written down and was given no name: "
+                f"{data['path']} is an object of type {data['type']} that cannot be written down and has no name: "
                 "its run can be carried on only in the process that started it. Give such an object a name= next time."
             )
         if name not in self.objects:

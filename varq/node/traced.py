@@ -92,7 +92,7 @@ class Traced:
         self.gates(np.zeros(shape))
 
     def _trace(self, x: Any) -> list[list[Any]]:
-        """For every circuit, for every tape, one vector of the parameters that depend on x; notes the tapes on its way."""
+        """For every circuit and tape, one vector of the parameters that depend on x; notes the tapes on its way."""
         script = qml.tape.make_qscript(self._circuit)(x)
         templates: list[list[_Template]] = []
         joins: list[Callable[[Any], Any]] = []

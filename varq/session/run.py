@@ -228,7 +228,7 @@ class Run:
             try:
                 while most is None or self.steps - first < most:
                     event = self._once() or event
-                    if self._result is not None:
+                    if self.done:
                         break
             except Exception as error:
                 self._fail(error)
