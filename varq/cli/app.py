@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from importlib.metadata import version
@@ -275,6 +276,10 @@ def doctor(store: Store = None, json: Json = False) -> None:
 
 def main() -> None:
     """The entry point of the command `varq`."""
+    # Outside the run loop, which has a handler of its own, nothing is lost by ending at once; and JAX's callback from
+    # the garbage collector swallows a KeyboardInterrupt that is raised inside it.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         app(prog_name="varq")
     except BrokenPipeError:

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, TextIO
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -23,11 +22,15 @@ from varq.protocol import Result
 __all__ = ["lines", "note", "print_json", "result_block", "say", "table", "when"]
 
 LABEL = 9  # width of the names of named lines, as in the text of a result
+_GAP, _NARROWEST = "  ", 12  # between columns of a table; of the column that gives way
 _STYLES = ("green", "red", "yellow", "dim")
 
 
 def _console(err: bool = False) -> Console:
-    return Console(stderr=err, highlight=False, soft_wrap=True)
+    """Words are kept whole on a terminal; in a pipe a line is a line, however long."""
+    console = Console(stderr=err, highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
 
 
 def say(message: str = "", style: str = "") -> None:
@@ -53,31 +56,31 @@ def lines(named: Iterable[tuple[str, str]], width: int = LABEL) -> None:
         if not console.is_terminal:
             print(f"  {name:<{width}} {styled.plain}".rstrip())
     if console.is_terminal:
-        console.print(Padding(grid, (0, 0, 0, 2)), soft_wrap=False)
+        console.print(Padding(grid, (0, 0, 0, 2)))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), wide: int = -1) -> None:
-    """A table: fitted to a terminal, by cutting column `wide`; in a pipe aligned, whole, without lines or colors."""
+    """An aligned table: on a terminal column `wide` is cut to what fits, in a pipe everything is whole.
+
+    Args:
+        headers: of the columns.
+        rows: their cells.
+        right: columns that are aligned to the right.
+        wide: the column that gives way on a narrow terminal.
+    """
     console = _console()
-    if not console.is_terminal:
-        _plain([headers, *rows], right)
-        return
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
-    for i, header in enumerate(headers):
-        if i == wide:
-            grid.add_column(header, no_wrap=True, overflow="ellipsis", ratio=1)
-        else:
-            grid.add_column(header, justify="right" if i in right else "left", no_wrap=True)
-    for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
-    console.print(grid, soft_wrap=False)
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    if console.is_terminal:
+        others = sum(w for i, w in enumerate(widths) if i != wide % len(widths)) + len(_GAP) * (len(widths) - 1)
+        widths[wide] = min(widths[wide], max(_NARROWEST, console.width - others))
+    for number, row in enumerate([headers, *rows]):
+        cells = [_fitted(cell, width, i in right) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        console.print(Text(_GAP.join(cells).rstrip(), style="" if number else "bold"))
 
 
-def _plain(rows: Sequence[Sequence[str]], right: Sequence[int]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        print("  ".join(cells).rstrip())
+def _fitted(cell: str, width: int, right: bool) -> str:
+    shown = cell if len(cell) <= width else cell[: width - 1] + "…"
+    return shown.rjust(width) if right else shown.ljust(width)
 
 
 def print_json(data: Any, file: TextIO | None = None) -> None:

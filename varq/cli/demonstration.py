@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class _Point:
 
     @property
     def deviation(self) -> float:
-        return float("nan") if self.result.deviation is None else self.result.deviation
+        return _number(self.result.deviation)
 
     @property
     def good(self) -> bool:
@@ -65,16 +66,19 @@ def _point(session: Session, bond: float, store: Path | None) -> _Point:
 
 
 def _columns(points: Sequence[_Point]) -> dict[str, list[float]]:
+    """The curve: HF and exact energies at every length that ships, VQE's where it ran."""
+    found = {p.bond: _number(p.result.value) for p in points}
+    shipped = [Molecule.load("LiH", bond=bond) for bond in Molecule.available()["LiH"]]
     return {
-        "bond": [p.bond for p in points],
-        "HF": [p.hartree_fock for p in points],
-        "VQE": [_number(p.result.value) for p in points],
-        "exact": [_number(p.result.reference) for p in points],
+        "bond": [_number(m.bond) for m in shipped],
+        "HF": [m.energies["hf"] for m in shipped],
+        "VQE": [found.get(_number(m.bond), math.nan) for m in shipped],
+        "exact": [m.energies["exact"] for m in shipped],
     }
 
 
 def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+    return math.nan if value is None else value
 
 
 def _table(points: Sequence[_Point]) -> None:
@@ -108,7 +112,7 @@ def _next(points: Sequence[_Point], kept: Path | None, store: Path | None) -> No
         return
     run_id = points[2].result.run_id
     where = "" if store is None or store == DEFAULT_FOLDER else f" --store {store}"
-    note(f"The runs are kept in {kept}: the same command again takes them from there.  Next:")
+    note(f"The runs are kept in {kept}; `varq demo` takes them from there the next time.  Go on with:")
     for command, why in (
         (f"varq list{where}", "the five runs"),
         (line("show", run_id, store), f"the one at {points[2].bond} Å: result, spec, versions"),

@@ -18,7 +18,7 @@ from varq.store.records import RunRecord
 __all__ = ["described", "facts", "list_runs", "result_data", "show"]
 
 _CODE = ('"$":"function"', '"$":"opaque"')  # as varq.spec writes what the command line cannot make again
-_SHOWN = 8  # entries of a list or array that are printed
+_LONG = 60  # letters of a list or array that are printed
 
 
 def list_runs(store: Path | None, algorithm: str | None, limit: int | None, as_json: bool) -> None:
@@ -128,16 +128,17 @@ def described(data: Any, name: str, depth: int = 0) -> Iterator[tuple[int, str]]
 
 
 def _value(data: Any) -> str:
+    """A value in words that fit on a line."""
     if isinstance(data, dict):
         kind = data["$"]
         if kind == "array":
             shape = "×".join(map(str, data["shape"])) or "scalar"
-            few = data.get("data")
-            return json.dumps(few) if few is not None else f"array of {shape} ({data['dtype'].lstrip('<|')})"
+            few = json.dumps(data.get("data"))
+            return few if "data" in data and len(few) <= _LONG else f"array of {shape} ({data['dtype'].lstrip('<|')})"
         if kind == "complex":
             return str(complex(data["re"], data["im"]))
         return str(data.get("value") or data.get("name") or data.get("type") or kind)
     if isinstance(data, list):
-        inner = ", ".join(_value(entry) for entry in data[:_SHOWN])
-        return f"[{inner}, ... {len(data)} in all]" if len(data) > _SHOWN else f"[{inner}]"
+        inner = f"[{', '.join(map(_value, data))}]"
+        return inner if len(inner) <= _LONG else f"{inner[: _LONG - 4]} ...  ({len(data)} entries)"
     return json.dumps(data, ensure_ascii=False)

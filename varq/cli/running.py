@@ -103,8 +103,7 @@ def finished(run: Run, folder: Path | None) -> Result:
 
 
 def _carry_on(run: Run, folder: Path | None) -> None:
-    best = "" if run.value is None else f"best value {run.value:.10g} after {run.steps} steps; "
-    note(f"On the command line: {line('resume', run.id, folder)}  ({best}every step is kept)")
+    note(f"On the command line: {line('resume', run.id, folder)}")
 
 
 def _status(result: Result, folder: Path | None, quiet: bool) -> int:
