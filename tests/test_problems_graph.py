@@ -92,7 +92,6 @@ def test_it_survives_the_spec() -> None:
     assert again == problem
     assert spec.identity(again) == spec.identity(problem)
     assert (repr(problem), problem.unit) == ("MaxCut(10 nodes, 15 edges)", "")
-    assert problem.positions.shape == (10, 2)
     assert "weighted" in repr(MaxCut([(0, 1, 2.0)]))
 
 

@@ -385,8 +385,19 @@ class Result:
     def __str__(self) -> str:
         return str(names.find("display", "text")(self))
 
+    def with_record(self, record: Callable[[], Record]) -> Result:
+        """This result, which Jupyter then shows with its convergence plot; `record` is called when it is shown."""
+        object.__setattr__(self, "_record", record)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_record"}
+
     def _repr_html_(self) -> str:
-        return str(names.find("display", "result")(self))
+        record = vars(self).get("_record")
+        if record is None:
+            return str(names.find("display", "result")(self))
+        return str(names.find("display", "run")(record()))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self) if cycle else str(self))

@@ -122,12 +122,6 @@ class MaxCut:
         """Whether every edge weighs 1."""
         return all(w == 1 for w in self.weights)
 
-    @property
-    def positions(self) -> NDArray[np.float64]:
-        """Where to draw the nodes, shape (nodes, 2): on a circle."""
-        angles = np.pi / 2 - 2 * np.pi * np.arange(self.wires) / self.wires
-        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
     @cached_property
     def pauli(self) -> PauliSum:
         """The Hamiltonian as a `PauliSum`.

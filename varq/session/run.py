@@ -105,7 +105,7 @@ class Run:
         """Go on until the run ends; returns its result."""
         self._advance(None)
         assert self._result is not None
-        return self._result
+        return self._result.with_record(self.record)
 
     def stop(self) -> None:
         """Ask the run to stop after the evaluation in flight; may be called by an observer or from another thread."""
@@ -222,17 +222,21 @@ class Run:
         if self._result is not None and (self._frozen or self._result.reason.final):
             return event
         self._result = None
-        with self._store.lease(self.id, take_over=self._take_over), self._interrupts.watched():
-            self._open()
-            first = self.steps
-            try:
-                while most is None or self.steps - first < most:
-                    event = self._once() or event
-                    if self.done:
-                        break
-            except Exception as error:
-                self._fail(error)
-                raise
+        try:
+            with self._store.lease(self.id, take_over=self._take_over), self._interrupts.watched():
+                self._open()
+                first = self.steps
+                try:
+                    while most is None or self.steps - first < most:
+                        event = self._once() or event
+                        if self.done:
+                            break
+                except Exception as error:
+                    self._fail(error)
+                    raise
+        finally:
+            if not self.done and self._plan is not None:
+                self._emit("pause")
         if self._interrupts.count:
             where = "" if self._store.path is None else f", store={str(self._store.path)!r}"
             print(f'Stopped after {self.steps} steps. Carry on with: varq.resume("{self.id}"{where})', file=sys.stderr)
@@ -382,7 +386,7 @@ class Run:
         self, kind: str, row: Mapping[str, float] | None = None, replayed: bool = False, reason: Reason | None = None
     ) -> Event:
         values = dict(row or {})
-        stderr = values.get("stderr")
+        stderr = values.get("stderr") if self._result is None else self._result.stderr
         info = {"title": self._record.title, "unit": self.plan.unit, **self._trace.info}
         if kind == "start":
             info["reference"] = self.plan.reference()
