@@ -84,7 +84,7 @@ def _number(value: float | None) -> float:
 def _table(points: Sequence[_Point]) -> None:
     rows = [
         [
-            f"{p.bond:g}",
+            f"{p.bond:.2f}",
             *(f"{e:.6f}" for e in (p.hartree_fock, _number(p.result.value), _number(p.result.reference))),
             _milli(p),
         ]
@@ -110,12 +110,13 @@ def _next(points: Sequence[_Point], kept: Path | None, store: Path | None) -> No
     if kept is None:
         note("The runs were kept in memory only. --store DIR names a folder that can be written.")
         return
-    run_id = points[2].result.run_id
+    middle = points[len(points) // 2]
+    run_id = middle.result.run_id
     where = "" if store is None or store == DEFAULT_FOLDER else f" --store {store}"
     note(f"The runs are kept in {kept}; `varq demo` takes them from there the next time.  Go on with:")
     for command, why in (
-        (f"varq list{where}", "the five runs"),
-        (line("show", run_id, store), f"the one at {points[2].bond} Å: result, spec, versions"),
+        (f"varq list{where}", "all runs"),
+        (line("show", run_id, store), f"the one at {middle.bond} Å: result, spec, versions"),
         (line("plot", run_id, store), "its convergence, as a picture"),
     ):
         note(f"  {command:<24} {why}")
