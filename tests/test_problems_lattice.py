@@ -104,6 +104,10 @@ def annihilators(modes: int) -> list[Any]:
     return [reduce(np.kron, [sign] * k + [lower] + [one] * (modes - k - 1)) for k in range(modes)]
 
 
+def matrix(operator: Any, wires: int) -> Any:
+    return qml.matrix(operator, wire_order=range(wires)).real
+
+
 def hubbard_matrix(problem: Hubbard) -> Any:
     a = annihilators(problem.wires)
     number = [m.T @ m for m in a]
@@ -133,8 +137,9 @@ def test_hubbard_is_its_definition(problem: Hubbard) -> None:
     raising = sum(a[2 * i].T @ a[2 * i + 1] for i in range(problem.orbitals))
     sz = np.diag((up - down) / 2)
     squared = raising.T @ raising + sz @ sz + sz
-    assert np.abs(problem.spin_squared.sparse().toarray() - squared).max() < EXACT
-    assert np.abs(problem.number.sparse().toarray().diagonal() - up - down).max() < EXACT
+    assert np.abs(matrix(problem.spin_squared, problem.wires) - squared).max() < EXACT
+    assert np.abs(matrix(problem.number, problem.wires).diagonal() - up - down).max() < EXACT
+    assert np.abs(matrix(problem.spin_z, problem.wires).diagonal() - (up - down) / 2).max() < EXACT
 
 
 def test_free_electrons_fill_the_lowest_orbitals() -> None:
@@ -151,29 +156,29 @@ def test_free_electrons_fill_the_lowest_orbitals() -> None:
 def test_lowest_state_and_lowest_singlet_are_told_apart() -> None:
     # On the bare three-site ring with two electrons and t < 0 the triplet wins (Nagaoka-like), so the two differ.
     ring = Hubbard(3, hopping=-1.0, interaction=20.0, electrons=(1, 1), periodic=True)
-    levels, vectors = np.linalg.eigh(hubbard_matrix(ring)[np.ix_(ring.sector(), ring.sector())])
-    spins = np.diag(
-        vectors.T @ ring.spin_squared.sparse().toarray().real[np.ix_(ring.sector(), ring.sector())] @ vectors
-    )
+    block = np.ix_(ring.sector(), ring.sector())
+    levels, vectors = np.linalg.eigh(hubbard_matrix(ring)[block])
+    spins = np.diag(vectors.T @ matrix(ring.spin_squared, ring.wires)[block] @ vectors)
     assert abs(ring.reference() - levels[0]) < EXACT
     singlets = [e for e, s in zip(levels, spins, strict=True) if abs(s) < 1e-6]
-    assert abs(ring.singlet() - singlets[0]) < TABLE
-    assert ring.singlet() > ring.reference() + 0.01
-    assert Hubbard(3).singlet() is None
+    assert abs(ring.reference(singlet=True) - singlets[0]) < TABLE
+    assert ring.reference(singlet=True) > ring.reference() + 0.01
+    free = Hubbard(3, interaction=0.0, electrons=(1, 1))
+    assert free.reference(singlet=True) == free.reference()
 
 
 def test_heisenberg_singlets() -> None:
     antiferromagnet = Heisenberg(6, periodic=True)
-    assert abs(antiferromagnet.singlet() - antiferromagnet.reference()) < TABLE
+    assert abs(antiferromagnet.reference(singlet=True) - antiferromagnet.reference()) < TABLE
     ferromagnet = Heisenberg(4, coupling=-1.0)
     assert abs(ferromagnet.reference() + 0.75) < EXACT  # all parallel: 3 bonds of 1/4
-    assert abs(ferromagnet.singlet() - min(_levels_of_spin(ferromagnet, 0))) < TABLE
-    assert Heisenberg(5).singlet() is None
+    assert abs(ferromagnet.reference(singlet=True) - min(_levels_of_spin(ferromagnet, 0))) < TABLE
 
 
 def _levels_of_spin(problem: Heisenberg, spin: float) -> list[float]:
-    levels, vectors = np.linalg.eigh(problem.pauli.sparse().toarray() + 1e-3 * problem.spin_squared.sparse().toarray())
-    squares = np.diag(vectors.conj().T @ problem.spin_squared.sparse().toarray() @ vectors).real
+    squared = matrix(problem.spin_squared, problem.wires)
+    levels, vectors = np.linalg.eigh(problem.pauli.sparse().toarray() + 1e-3 * squared)
+    squares = np.diag(vectors.conj().T @ squared @ vectors).real
     shift = spin * (spin + 1)
     return [e - 1e-3 * shift for e, s in zip(levels, squares, strict=True) if abs(s - shift) < 1e-6]
 
@@ -213,8 +218,8 @@ def test_lattices_survive_the_spec(problem: Any) -> None:
 
 @pytest.mark.parametrize("problem", LATTICES[:5], ids=repr)
 def test_the_operator_is_the_pauli_sum(problem: Any) -> None:
-    matrix = qml.matrix(problem.hamiltonian, wire_order=range(problem.wires))
-    assert np.abs(matrix - problem.pauli.sparse().toarray()).max() < EXACT
+    whole = matrix(problem.hamiltonian, problem.wires)
+    assert np.abs(whole - problem.pauli.sparse().toarray()).max() < EXACT
 
 
 def test_equal_meaning_is_equal_identity() -> None:
@@ -251,7 +256,7 @@ def test_neighbors_are_drawn_one_unit_apart() -> None:
 def test_references_out_of_reach_are_none() -> None:
     assert TransverseFieldIsing(shape=(5, 5)).reference() is None
     assert Heisenberg(30).reference() is None
-    assert Heisenberg(30).singlet() is None
+    assert Heisenberg(30).reference(singlet=True) is None
     assert Hubbard(14).reference() is None
     assert Hubbard(40).reference() is None
 
@@ -272,6 +277,9 @@ def test_references_out_of_reach_are_none() -> None:
         (lambda: Hubbard(4, electrons=(5, 0)), ValueError, "at most 4. Got 5. There are 4 sites"),
         (lambda: Hubbard(4, electrons=4), ValueError, r"electrons must be two numbers"),
         (lambda: Hubbard(4, interaction=math.inf), ValueError, "interaction must be finite"),
+        (lambda: Heisenberg(5).reference(singlet=True), ValueError, "even number of spins. Got 5"),
+        (lambda: Hubbard(3).reference(singlet=True), ValueError, "as many electrons up as down. Got 2 up and 1 down"),
+        (lambda: Hubbard(3).reference(singlet="yes"), TypeError, "singlet must be True or False"),
         (lambda: Hubbard(40).pauli, ValueError, "wires must be at most 63"),
         (lambda: closed_forms.lieb_wu(-1.0), ValueError, "interaction must be at least 0"),
         (lambda: closed_forms.lieb_wu(1.0, 0.0), ValueError, "hopping must be greater than 0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq import checks
-from varq.problems import closed_forms, grid, spectrum
+from varq.problems import closed_forms, fermion, grid, spectrum
 from varq.problems.pauli import MOST_WIRES, PauliSum
 
 __all__ = ["Heisenberg", "Hubbard", "TransverseFieldIsing"]
@@ -21,7 +22,7 @@ Parts = tuple[tuple[str, PauliSum], ...]
 
 
 @dataclass(frozen=True)
-class _Lattice:
+class _Lattice(ABC):
     """What the models share: sites, bonds and a Hamiltonian that is the sum of parts of commuting words."""
 
     sites: int | None = None
@@ -66,9 +67,9 @@ class _Lattice:
         return self._count
 
     @property
+    @abstractmethod
     def parts(self) -> Parts:
         """The Hamiltonian as (name, sum of commuting words)."""
-        raise NotImplementedError
 
     @cached_property
     def pauli(self) -> PauliSum:
@@ -189,8 +190,12 @@ class Heisenberg(_Lattice):
         )
 
     @cached_property
-    def spin_squared(self) -> PauliSum:
-        """S^2 of all spins together, as an observable to follow."""
+    def spin_squared(self) -> Any:
+        """The total spin S^2 as a PennyLane operator, an observable to follow: 0 for singlets, 2 for triplets."""
+        return self._spin_squared.operator()
+
+    @property
+    def _spin_squared(self) -> PauliSum:
         pairs = list(itertools.combinations(range(self.wires), 2))
         return PauliSum.identity(self.wires, 0.75 * self.wires) + _exchange(self.wires, pairs, 2.0)
 
@@ -202,15 +207,18 @@ class Heisenberg(_Lattice):
         chosen: NDArray[np.int64] = states[np.bitwise_count(states) == self.wires // 2]
         return chosen
 
-    def reference(self) -> float | None:
-        """The exact ground energy for up to 22 sites, else None."""
-        sector = self._sector()
-        return None if sector is None else _first(self.pauli.lowest(sector=sector))
+    def reference(self, singlet: bool = False) -> float | None:
+        """The exact ground energy for up to 22 sites, else None.
 
-    def singlet(self) -> float | None:
-        """The lowest energy of total spin 0; None for an odd number of sites, or where it is out of reach."""
-        sector = self._sector()
-        return None if sector is None or self.wires % 2 else _singlet(self.pauli, self.spin_squared, sector)
+        Args:
+            singlet: the lowest state of total spin 0; ferromagnets and frustrated rings have others below it.
+
+        Raises:
+            ValueError: for a singlet of an odd number of sites.
+        """
+        if checks.boolean("singlet", singlet) and self.wires % 2:
+            raise ValueError(f"A singlet needs an even number of spins. Got {self.wires} sites.")
+        return _lowest(self.pauli, self._sector(), self._spin_squared if singlet else None)
 
 
 @dataclass(frozen=True)
@@ -309,46 +317,49 @@ class Hubbard(_Lattice):
         return _sum(self.wires, words)
 
     @cached_property
-    def number(self) -> PauliSum:
-        """The number of electrons, as an observable to follow."""
-        words = [_word(self.wires, {k: "Z"}, -0.5) for k in range(self.wires)]
-        return _sum(self.wires, [_word(self.wires, {}, float(self._count)), *words])
+    def number(self) -> Any:
+        """The number of electrons as a PennyLane operator, an observable to follow."""
+        return fermion.number(self._count).operator()
 
     @cached_property
-    def spin_squared(self) -> PauliSum:
-        """S^2 of all electrons together, as an observable to follow: S- S+ + Sz (Sz + 1)."""
-        n = self.wires
-        raising = PauliSum.zero(n)
-        for i in range(self._count):
-            ends = [
-                (c, {2 * i: a, 2 * i + 1: b})
-                for a, b, c in (("X", "X", 1), ("Y", "Y", 1), ("X", "Y", 1j), ("Y", "X", -1j))
-            ]
-            raising = raising + _sum(n, [_word(n, letters, c / 4) for c, letters in ends])
-        sz = _sum(n, [_word(n, {k: "Z"}, (-1) ** (k + 1) / 4) for k in range(n)])
-        return raising.adjoint() @ raising + sz @ sz + sz
+    def spin_z(self) -> Any:
+        """Half of electrons up minus electrons down, as a PennyLane operator."""
+        return fermion.spin_z(self._count).operator()
+
+    @cached_property
+    def spin_squared(self) -> Any:
+        """The total spin S^2 as a PennyLane operator: 0 for singlets, 3/4 for doublets, 2 for triplets."""
+        return fermion.spin_squared(self._count).operator()
 
     def sector(self) -> NDArray[np.int64] | None:
         """The basis states with these electrons, as indices in PennyLane's order; None where they are too many."""
         up, down = self._filling
-        n = self._count
-        if math.comb(n, up) * math.comb(n, down) > spectrum.MOST_STATES or self.wires > MOST_WIRES:
+        ways = math.comb(self._count, up) * math.comb(self._count, down)
+        if ways > spectrum.MOST_STATES or self.wires > MOST_WIRES:
             return None
-        return np.add.outer(_occupied(n, up, 0), _occupied(n, down, 1)).ravel()
+        return fermion.sector(self._filling, self._count)
 
-    def reference(self) -> float | None:
-        """The exact lowest energy with these electrons: closed form for U = 0, else up to 2^20 states, else None."""
-        if self.interaction == 0:
+    def reference(self, singlet: bool = False) -> float | None:
+        """The exact lowest energy with these electrons: closed form for U = 0, else up to 2^20 states, else None.
+
+        Mind the spin: with as many electrons up as down the lowest state may be a triplet.
+
+        Args:
+            singlet: the lowest state of total spin 0.
+
+        Raises:
+            ValueError: for a singlet with unequal numbers of electrons up and down.
+        """
+        up, down = self._filling
+        if checks.boolean("singlet", singlet) and up != down:
+            raise ValueError(f"A singlet needs as many electrons up as down. Got {up} up and {down} down.")
+        if self.interaction == 0:  # doubly filled orbitals are a singlet
             free = closed_forms.free_electrons(self._matrix(), self._filling)
-            return free - self.chemical_potential * sum(self._filling)
+            return free - self.chemical_potential * (up + down)
         sector = self.sector()
-        return None if sector is None else _first(self.pauli.lowest(sector=sector))
-
-    def singlet(self) -> float | None:
-        """The lowest energy of total spin 0; None if the spins are not paired, or where it is out of reach."""
-        sector = self.sector()
-        paired = self._filling[0] == self._filling[1]
-        return _singlet(self.pauli, self.spin_squared, sector) if paired and sector is not None else None
+        if sector is None:
+            return None
+        return _lowest(self.pauli, sector, fermion.spin_squared(self._count) if singlet else None)
 
     def _matrix(self) -> NDArray[np.float64]:
         out = np.zeros((self._count, self._count))
@@ -374,17 +385,11 @@ def _first(values: NDArray[np.float64] | None) -> float | None:
     return None if values is None else float(values[0])
 
 
-def _singlet(pauli: PauliSum, spin_squared: PauliSum, sector: NDArray[np.int64]) -> float | None:
-    """The lowest level of spin 0: all others are lifted beyond the width of the spectrum by a multiple of S^2."""
-    width = 2 * float(np.abs(pauli.coefficients).sum())
-    # S^2 is at least 2 above spin 0 in a sector that holds whole integer spins.
-    return _first((pauli + spin_squared * (width / 2)).lowest(sector=sector))
-
-
-def _occupied(sites: int, count: int, spin: int) -> NDArray[np.int64]:
-    """The index bits of all ways to put `count` electrons of one spin on the sites."""
-    ways = [
-        sum(1 << (2 * (sites - 1 - i) + 1 - spin) for i in chosen)
-        for chosen in itertools.combinations(range(sites), count)
-    ]
-    return np.array(ways, dtype=np.int64)
+def _lowest(pauli: PauliSum, sector: NDArray[np.int64] | None, spin_squared: PauliSum | None) -> float | None:
+    """The lowest level of a sector; with S^2, that of spin 0, all others lifted beyond the width of the spectrum."""
+    if sector is None:
+        return None
+    if spin_squared is not None:
+        # Twice the sum of magnitudes bounds the width; S^2 is at least 2 where the spin is a whole number above 0.
+        pauli = pauli + spin_squared * float(np.abs(pauli.coefficients).sum())
+    return _first(pauli.lowest(sector=sector))

@@ -141,8 +141,8 @@ def _read_pennylane(op: Any, wires: int | None) -> tuple[Any, tuple[Any, ...] | 
     if op.has_sparse_matrix:
         try:
             return _as_sum(sps.csr_matrix(op.sparse_matrix(wire_order=order))), names
-        except (NotImplementedError, qml.exceptions.SparseMatrixUndefinedError):
-            pass  # some composite operators announce a sparse matrix and have none
+        except (RuntimeError, qml.exceptions.SparseMatrixUndefinedError):
+            pass  # some composite operators announce a sparse matrix and say only here that they have none
     if not op.has_matrix or len(order) > DENSE_WIRES:
         raise ValueError(f"op must have Pauli words or a matrix on up to {DENSE_WIRES} wires. Got {op.name}.")
     return _as_sum(sps.csr_matrix(qml.matrix(op, wire_order=order))), names
