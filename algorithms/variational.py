@@ -104,9 +104,9 @@ class VQE(Task):
 
 def usual_ansatz(problem: Any) -> str:
     """The name of the ansatz that suits a problem when none is named."""
-    if hasattr(problem, "orbitals"):
-        return "uccsd"
-    return "hamiltonian-variational" if hasattr(problem, "parts") else "hardware-efficient"
+    if hasattr(problem, "parts"):
+        return "hamiltonian-variational"
+    return "uccsd" if hasattr(problem, "orbitals") else "hardware-efficient"
 
 
 def called(part: Any) -> str:

@@ -56,7 +56,7 @@ class ExactCost:
         if own is not None and self._cost.tapes(0) != 1:  # the device splits the observable: only values remain
             self._method, self._cost = "parameter-shift", traced([qml.expval(observable)])
         self._tracked = [traced([qml.expval(o)]) for o in tracked.values()]
-        self._probabilities = lambda: traced([qml.probs(wires=range(wires))])
+        self._probabilities: Callable[[], Traced] = lambda: traced([qml.probs(wires=range(wires))])
 
     def value(self, x: Array) -> tuple[float, int]:
         """The cost, and how many circuits ran."""
