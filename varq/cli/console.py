@@ -59,20 +59,25 @@ def lines(named: Iterable[tuple[str, str]], width: int = LABEL) -> None:
         console.print(Padding(grid, (0, 0, 0, 2)))
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), wide: int = -1) -> None:
-    """An aligned table: on a terminal column `wide` is cut to what fits, in a pipe everything is whole.
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), wide: Sequence[int] = ()
+) -> None:
+    """An aligned table: on a terminal the columns `wide` are cut to what fits, in a pipe everything is whole.
 
     Args:
         headers: of the columns.
         rows: their cells.
         right: columns that are aligned to the right.
-        wide: the column that gives way on a narrow terminal.
+        wide: columns that give way on a narrow terminal, the widest first.
     """
     console = _console()
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-    if console.is_terminal:
-        others = sum(w for i, w in enumerate(widths) if i != wide % len(widths)) + len(_GAP) * (len(widths) - 1)
-        widths[wide] = min(widths[wide], max(_NARROWEST, console.width - others))
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - console.width
+    while wide and console.is_terminal and excess > 0:
+        widest = max(wide, key=lambda i: widths[i])
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest], excess = widths[widest] - 1, excess - 1
     for number, row in enumerate([headers, *rows]):
         cells = [_fitted(cell, width, i in right) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
         console.print(Text(_GAP.join(cells).rstrip(), style="" if number else "bold"))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from varq import checks, names, plots, spec
 from varq.cli.console import note, print_json, say, table
-from varq.cli.looking import facts, result_data
+from varq.cli.looking import facts, result_data, worded
 from varq.cli.mistakes import InputError, asked
 from varq.cli.stores import reading
 from varq.session import api
@@ -145,10 +145,13 @@ def compare(first: str, second: str, store: Path | None, as_json: bool) -> None:
         print_json({place: list(values) for place, values in differences.items()})
     elif differences:
         rows = [[place, *map(_said, values)] for place, values in differences.items()]
-        table(["", *(i[:8] for i in ids)], rows, wide=2)
+        table(["", *(i[:8] for i in ids)], rows, wide=(1, 2))
     else:
         say("They do not differ.")
 
 
 def _said(value: Any) -> str:
-    return "-" if value is None else str(value)
+    """A value of `api.compare`, which writes lists and arrays as JSON."""
+    if value is None:
+        return "-"
+    return worded(json.loads(value)) if isinstance(value, str) and value[:1] in ("[", "{") else str(value)

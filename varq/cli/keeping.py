@@ -82,7 +82,7 @@ def verify(store: Path | None, as_json: bool) -> int:
         print_json([dataclasses.asdict(finding) for finding in findings])
     elif findings:
         rows = [[f.file or "", (f.run or "")[:8], f.where, f.what] for f in findings]
-        table(["file", "run", "where", "what"], rows, wide=3)
+        table(["file", "run", "where", "what"], rows, wide=(0, 3))
         note(f"{_count(len(findings), 'finding')}. varq changes nothing here: restore the file from a copy, or remove")
         note("the run (`varq rm ID`) and compute it again.")
     else:

@@ -15,7 +15,7 @@ from varq.cli.stores import DEFAULT_FOLDER, line, reading
 from varq.protocol import Reason, Result
 from varq.store.records import RunRecord
 
-__all__ = ["described", "facts", "list_runs", "result_data", "show"]
+__all__ = ["described", "facts", "list_runs", "result_data", "show", "worded"]
 
 _CODE = ('"$":"function"', '"$":"opaque"')  # as varq.spec writes what the command line cannot make again
 _LONG = 60  # letters of a list or array that are printed
@@ -37,7 +37,7 @@ def list_runs(store: Path | None, algorithm: str | None, limit: int | None, as_j
     if as_json:
         print_json([facts(record) for record in records])
     elif records:
-        table(["ID", "started", "what", "state", "steps", "value"], [_row(r) for r in records], right=(4, 5), wide=2)
+        table(["ID", "started", "what", "state", "steps", "value"], [_row(r) for r in records], right=(4, 5), wide=(2,))
     else:
         note("No runs yet: `varq demo` makes the first." if wanted is None else f"No runs of {algorithm}.")
 
@@ -121,13 +121,13 @@ def described(data: Any, name: str, depth: int = 0) -> Iterator[tuple[int, str]]
         yield depth, f"{name}:"
         inner = data
     else:
-        yield depth, f"{name} = {_value(data)}"
+        yield depth, f"{name} = {worded(data)}"
         return
     for key, value in inner.items():
         yield from described(value, key, depth + 1)
 
 
-def _value(data: Any) -> str:
+def worded(data: Any) -> str:
     """A value in words that fit on a line."""
     if isinstance(data, dict):
         kind = data["$"]
@@ -139,6 +139,6 @@ def _value(data: Any) -> str:
             return str(complex(data["re"], data["im"]))
         return str(data.get("value") or data.get("name") or data.get("type") or kind)
     if isinstance(data, list):
-        inner = f"[{', '.join(map(_value, data))}]"
+        inner = f"[{', '.join(map(worded, data))}]"
         return inner if len(inner) <= _LONG else f"{inner[: _LONG - 4]} ...  ({len(data)} entries)"
     return json.dumps(data, ensure_ascii=False)
