@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 
 from varq import cli
 from varq.cli.mistakes import InputError
+from varq.cli.waiting import waiting
 from varq.store.faults import StoreError
 
 __all__ = ["app", "main"]
@@ -121,7 +123,10 @@ def demo(
     The energy of lithium hydride at five bond lengths by UCCSD and L-BFGS-B, exactly simulated, against Hartree-Fock
     and the exact answer.  Ends with status 1 if one deviates by more than chemical accuracy.
     """
-    raise typer.Exit(cli.demo(out, store))
+    began = time.perf_counter()
+    with waiting():
+        work = cli.demo
+    raise typer.Exit(work(out, store, began))
 
 
 @app.command("run", rich_help_panel=RUN)
@@ -146,7 +151,9 @@ def run_file(
     The same file again gives the recorded result at once.  Ctrl-C stops after the evaluation in flight and prints the
     line that carries on (status 130); SIGTERM does the same with status 75.
     """
-    raise typer.Exit(cli.run_file(file, store, stop_steps, device, shots, existing, quiet))
+    with waiting():
+        work = cli.run_file
+    raise typer.Exit(work(file, store, stop_steps, device, shots, existing, quiet))
 
 
 @app.command(rich_help_panel=RUN)
@@ -163,7 +170,9 @@ def resume(
     quiet: Quiet = False,
 ) -> None:
     """Carry a run on; recorded steps cost nothing."""
-    raise typer.Exit(cli.resume(run, store, stop_steps, take_over, fork, quiet))
+    with waiting():
+        work = cli.resume
+    raise typer.Exit(work(run, store, stop_steps, take_over, fork, quiet))
 
 
 @app.command("list", rich_help_panel=LOOK)
@@ -200,7 +209,9 @@ def plot(
     store: Store = None,
 ) -> None:
     """Draw a run to a file (PNG, PDF or SVG, by its ending)."""
-    cli.plot(runs, kind, out, store)
+    with waiting():
+        work = cli.plot
+    work(runs, kind, out, store)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -217,7 +228,9 @@ def export(
 
     To standard output unless --out names a file.
     """
-    cli.export(run, form, out, store)
+    with waiting():
+        work = cli.export
+    work(run, form, out, store)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -228,7 +241,9 @@ def compare(
     json: Json = False,
 ) -> None:
     """What differs between two runs: specs, versions, host."""
-    cli.compare(first, second, store, json)
+    with waiting():
+        work = cli.compare
+    work(first, second, store, json)
 
 
 @app.command(rich_help_panel=KEEP)

@@ -40,9 +40,14 @@ class _Point:
         return abs(self.deviation) < CHEMICAL_ACCURACY
 
 
-def demo(out: Path, store: Path | None) -> int:
-    """Run LiH at five bond lengths, print the table, draw the curve; 1 if one deviates by chemical accuracy or more."""
-    began = time.perf_counter()
+def demo(out: Path, store: Path | None, began: float) -> int:
+    """Run LiH at five bond lengths, print the table, draw the curve; 1 if one deviates by chemical accuracy or more.
+
+    Args:
+        out: where to draw.
+        store: folder of the store; None for the default.
+        began: when the command was given, by `time.perf_counter()`.
+    """
     note("LiH, 12 qubits, 4 electrons: UCCSD and L-BFGS-B, exactly simulated, at five bond lengths.")
     with Session(store=UNSET if store is None else store) as session:
         points = [_point(session, bond, store) for bond in BONDS]

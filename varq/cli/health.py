@@ -16,6 +16,7 @@ from typing import Any
 from varq import cli
 from varq.cli.console import lines, print_json, say
 from varq.cli.stores import DEFAULT_FOLDER
+from varq.cli.waiting import waiting
 from varq.store.faults import StoreError
 from varq.store.store import open_store
 
@@ -182,7 +183,7 @@ def _conflicts() -> Iterator[Check]:
 def _probed() -> Any:
     """What running circuits told, or in words why nothing could be run."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), waiting():
             warnings.simplefilter("ignore")
             return cli.probe()
     except Exception as error:  # whatever a broken installation raises is what is to be reported
