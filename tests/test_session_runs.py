@@ -412,3 +412,13 @@ def test_stop_rules_are_checked(options: dict[str, Any], match: str) -> None:
 def test_specs_are_checked(build: Any, match: str) -> None:
     with pytest.raises((ValueError, TypeError), match=match):
         build()
+
+
+def test_a_loaded_run_has_the_history_of_its_journal(session: Session) -> None:
+    run = session.start(task(ADAM), stop=Stop(steps=6))
+    run.step(4)
+    loaded = session.load(run.id, stop=Stop(steps=6))
+    assert np.array_equal(loaded.history["value"], run.history["value"])
+    assert len(NOTES.calls) == 4
+    assert loaded.finish().steps == 6
+    assert len(NOTES.calls) == 6

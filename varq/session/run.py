@@ -86,6 +86,7 @@ class Run:
         self._replayed = 0
         self._wanted_stop = False
         self._frozen = False
+        self._announced = False
         self._interrupts = Interrupts()
         self._result: Result | None = None
         self._point: Callable[[str, int], None] = _nowhere
@@ -149,7 +150,7 @@ class Run:
 
     def record(self) -> Record:
         """What figures and tables are made from."""
-        if not self._trace.rows and self._result is not None and self._result.steps:
+        if not self._trace.rows:
             self._replay_all()
         plan = self.plan
         return Record(
@@ -251,6 +252,8 @@ class Run:
         self._journal.refresh(self.steps)
         if self._state is None:
             self._state = self.plan.method.init(self.plan.start, self._key.fold("method"))
+        if not self._announced:
+            self._announced = True
             self._emit("start")
 
     def _once(self) -> Event | None:
@@ -366,10 +369,12 @@ class Run:
 
     def _replay_all(self) -> None:
         """Fill the trace from the journal alone: as far as it goes, executing nothing and writing nothing."""
+        self._journal.refresh(self.steps)
+        if not self._journal.has(self.steps):
+            return
         method, state = self.plan.method, self._state
         if state is None:
             state = method.init(self.plan.start, self._key.fold("method"))
-        self._journal.refresh(self.steps)
         while self._journal.has(self.steps):
             request = method.ask(state)
             if isinstance(request, Finished):
