@@ -1,0 +1,261 @@
+"""VQE, QAOA, phase estimation: specs that come back, answers beside independent truths, bad input named."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+import pytest
+
+import varq
+from varq import spec
+from varq.algorithms import QAOA, VQE, Minimize, PhaseEstimation, minimize, phase_estimation, qaoa, vqe
+from varq.algorithms.posterior import TWO_PI, Posterior
+from varq.ansatze import Circuit, HardwareEfficient
+from varq.keys import Key
+from varq.problems import EigenPhase, Hubbard, MaxCut, Molecule, Operator, TransverseFieldIsing
+from varq.protocol import Reason, Stop
+
+CHEMICAL = 1.594e-3  # hartree: 1 kcal/mol
+EXACT = 1e-9
+OPTIMIZED = 1e-5  # what a gradient method's own tolerance leaves
+SIGMAS = 5
+
+QUIET: dict[str, Any] = {"store": None, "progress": False}
+RING = MaxCut([(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)])
+
+
+def tilted(x: Any) -> None:
+    qml.RY(x[0], 0)
+    qml.CRY(x[1], [0, 1])
+
+
+PROBLEMS = [
+    (Molecule.load("H2"), "uccsd", EXACT),
+    (Molecule.load("H2", bond=2.0), "kupccgsd", OPTIMIZED),
+    (Molecule.load("H2", mapping="parity"), HardwareEfficient(wires=4, depth=3), CHEMICAL),
+    (TransverseFieldIsing(4), "hamiltonian-variational", 0.1),
+    (Hubbard(2, interaction=4.0), "uccsd", OPTIMIZED),
+    (Operator(qml.Z(0) @ qml.Z(1) + 0.5 * qml.X(0)), Circuit(tilted, (2,), wires=2), 0.2),
+]
+OPTIMIZERS = ["L-BFGS-B", varq.Optax("adam", learning_rate=0.2), "cobyla", "spsa", "natural-gradient"]
+
+
+@pytest.mark.parametrize(("problem", "ansatz", "tolerance"), PROBLEMS, ids=lambda p: getattr(p, "title", str(p)))
+def test_the_energy_is_the_reference_or_above(problem: Any, ansatz: Any, tolerance: float) -> None:
+    result = vqe(problem, ansatz=ansatz, seed=3, **QUIET)
+    assert result.reference == pytest.approx(problem.reference(), abs=EXACT)
+    assert -EXACT < result.deviation < tolerance
+    assert result.stderr is None
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("problem", [Molecule.load("H2"), Hubbard(2, interaction=2.0)], ids=lambda p: p.title)
+def test_problems_cross_optimizers(problem: Any, optimizer: Any) -> None:
+    start = vqe(problem, ansatz="uccsd", optimizer=optimizer, stop=Stop(steps=1), **QUIET).value
+    result = vqe(problem, ansatz="uccsd", optimizer=optimizer, stop=Stop(steps=60), **QUIET)
+    assert result.deviation > -EXACT
+    assert result.value <= start
+    assert result.deviation < 0.25 * (start - result.reference) + 1e-2
+
+
+def test_sampled_energies_have_error_bars() -> None:
+    result = vqe(Molecule.load("H2"), shots=2000, stop=Stop(steps=15), seed=2, **QUIET)
+    assert result.stderr > 0
+    exact = varq.run(
+        VQE(problem=Molecule.load("H2"), initial=result.parameters, optimizer="sgd", stop=Stop(steps=1)), **QUIET
+    )
+    assert abs(result.value - exact.value) < SIGMAS * result.stderr
+
+
+def test_two_sampled_runs_in_one_session_are_the_runs_apart() -> None:
+    tasks = [VQE(problem=Molecule.load("H2"), shots=50, seed=s, stop=Stop(steps=6)) for s in (1, 2)]
+    apart = [varq.run(t, **QUIET).value for t in tasks]
+    with varq.Session(store=None, progress=False) as session:
+        runs = [session.start(t) for t in tasks]
+        for _ in range(6):
+            for run in runs:
+                run.step()
+        assert [run.finish().value for run in runs] == apart
+
+
+def test_quantities_are_tracked() -> None:
+    lih = Molecule.load("H2")
+    task = VQE(problem=lih, track={"n": sum(0.5 * (qml.I(w) - qml.Z(w)) for w in range(4))}, stop=Stop(steps=3))
+    run = varq.start(task, **QUIET)
+    run.finish()
+    assert run.history["n"] == pytest.approx([2, 2, 2], abs=EXACT)
+    assert spec.identity(task)[0] == spec.identity(VQE(problem=lih))[0]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        VQE(problem=Molecule.load("LiH", bond=1.6), optimizer=varq.Optax("adam", learning_rate=0.1), seed=3),
+        VQE(problem=TransverseFieldIsing(3), track={"z": qml.Z(0)}, stop=Stop(steps=2)),
+        QAOA(problem=RING, depth=2, shots=100),
+        PhaseEstimation(problem=EigenPhase(np.diag([1, 1j]), state=1), coherence=10.0),
+    ],
+    ids=lambda t: t.kind,
+)
+def test_specs_come_back_from_their_text(task: Any) -> None:
+    resolved = task.resolve("lightning.qubit", task.shots)
+    arrays: dict[str, Any] = {}
+    back = spec.loads(spec.dumps(resolved, arrays), arrays.__getitem__)
+    assert spec.identity(back) == spec.identity(resolved)
+    assert back == resolved
+    assert back.stop == task.stop
+
+
+def test_names_are_resolved_before_hashing() -> None:
+    problem = Molecule.load("H2")
+    short = VQE(problem=problem).resolve("lightning.qubit", None)
+    long = VQE(problem=problem, ansatz="UCCSD", optimizer="l-bfgs-b", initial=np.zeros(3)).resolve(
+        "lightning.qubit", None
+    )
+    assert spec.identity(short) == spec.identity(long)
+
+
+@pytest.mark.parametrize(
+    ("build", "match"),
+    [
+        (lambda: VQE(problem="H2"), "problem must have a Hamiltonian"),
+        (lambda: VQE(problem=Molecule.load("H2"), ansatz="ucsd"), "'uccsd'"),
+        (lambda: VQE(problem=Molecule.load("H2"), optimizer="adm"), "'adam'"),
+        (lambda: VQE(problem=Molecule.load("H2"), initial=[np.nan] * 3), "initial must be finite"),
+        (lambda: vqe(Molecule.load("H2"), initial=np.zeros(5), **QUIET), r"initial must have shape \(3,\)"),
+        (lambda: VQE(problem=Molecule.load("H2"), track=[qml.Z(0)]), "track must be of type Mapping"),
+        (lambda: vqe(Molecule.load("H2"), ansatz=HardwareEfficient(wires=3, depth=1), **QUIET), "wires"),
+        (lambda: vqe(RING, ansatz="uccsd", **QUIET), "electrons"),
+        (lambda: vqe(Molecule.load("H2", mapping="parity"), ansatz="uccsd", **QUIET), "jordan-wigner"),
+        (
+            lambda: vqe(Molecule.load("H2"), optimizer="rotosolve", **QUIET),
+            "assumes that the cost .* Use ExcitationSolve",
+        ),
+        (lambda: vqe(Molecule.load("H2"), optimizer="natural-gradient", shots=10, **QUIET), "needs shots=None"),
+        (lambda: QAOA(problem=Molecule.load("H2")), "problem must be a MaxCut"),
+        (lambda: QAOA(problem=RING, depth=0), "depth must be at least 1"),
+        (lambda: QAOA(problem=RING, depth=2, initial=np.zeros(2)), r"initial must have shape \(2, 2\)"),
+        (lambda: PhaseEstimation(problem=RING), "problem must be an EigenPhase"),
+        (lambda: PhaseEstimation(problem=EigenPhase(np.diag([1, 1j]), state=[0.6, 0.8])), "must hold an eigenstate"),
+        (lambda: PhaseEstimation(problem=EigenPhase(np.eye(2)), applications=0), "applications must be at least 1"),
+        (lambda: PhaseEstimation(problem=EigenPhase(np.eye(2)), coherence=0), "coherence must be greater than 0"),
+        (lambda: PhaseEstimation(problem=EigenPhase(np.eye(2)), contrast=1.5), "contrast must be at most 1"),
+    ],
+)
+def test_bad_input_is_named(build: Any, match: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=match):
+        build()
+
+
+def test_qaoa_on_a_ring_reaches_its_closed_form() -> None:
+    # Depth p cuts (2p + 1)/(2p + 2) of a long ring's edges: Farhi, Goldstone and Gutmann, arXiv:1411.4028, section 4.
+    ring = MaxCut([(k, (k + 1) % 8) for k in range(8)])
+    for depth in (1, 2, 3):
+        result = qaoa(ring, depth=depth, **QUIET)
+        assert result.details["expected_cut"] / 8 == pytest.approx((2 * depth + 1) / (2 * depth + 2), abs=1e-4)
+
+
+def test_qaoa_against_brute_force() -> None:
+    result = qaoa(RING, depth=2, **QUIET)
+    assert result.reference == -4
+    assert result.details["best_cut"] == 4
+    assert RING.cut(result.details["best_bits"]) == 4
+    assert result.details["approximation_ratio"] == pytest.approx(result.details["expected_cut"] / 4)
+    assert result.value == pytest.approx(-result.details["expected_cut"], abs=EXACT)
+    assert np.sum(result.details["cut_probabilities"]) == pytest.approx(1, abs=EXACT)
+
+
+def test_qaoa_with_shots() -> None:
+    result = qaoa(RING, depth=1, shots=300, stop=Stop(steps=10), **QUIET)
+    exact = qaoa(RING, depth=1, initial=result.parameters, optimizer="sgd", stop=Stop(steps=1), **QUIET)
+    assert abs(result.value - exact.value) < SIGMAS * result.stderr
+    assert np.sum(result.details["probabilities"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("phase", [2.0, 0.0, 1e-4, TWO_PI - 1e-4, math.pi])
+def test_a_phase_is_found_wherever_it_is(phase: float) -> None:
+    problem = EigenPhase(np.diag([1, np.exp(1j * phase)]), state=1)
+    errors = []
+    for seed in range(12):
+        result = phase_estimation(problem, applications=256, seed=seed, **QUIET)
+        errors.append(result.deviation / result.stderr)
+        assert 0 <= result.value < TWO_PI
+        assert result.details["applications"] <= 256
+    # The posterior has heavier tails than a Gaussian; the root mean square over twelve runs is near one.
+    assert np.sqrt(np.mean(np.square(errors))) < 3
+
+
+def test_the_policy_is_near_the_heisenberg_limit() -> None:
+    # Greedy Bayesian designs reach V N^2 = 20 to 21 at N = 256 over thousands of runs (the floor is pi^2 = 9.87).  One
+    # hundred runs fix the mean sharpness to a tenth of that; 30 is beyond the scatter, adaptive designs with fixed
+    # repetitions reach 22 to 26, non-adaptive ones 35.
+    rng = Key.from_seed(0).generator()
+    sharpness = []
+    for seed in range(100):
+        problem = EigenPhase(np.diag([1, np.exp(1j * rng.uniform(0, TWO_PI))]), state=1)
+        result = phase_estimation(problem, applications=256, seed=seed, **QUIET)
+        sharpness.append((1 + result.stderr**2) ** -0.5)
+    assert (np.mean(sharpness) ** -2 - 1) * 256**2 < 30
+
+
+def test_credible_intervals_cover() -> None:
+    rng = Key.from_seed(1).generator()
+    covered = 0
+    for seed in range(200):
+        phase = rng.uniform(0, TWO_PI)
+        problem = EigenPhase(np.diag([1, np.exp(1j * phase)]), state=1)
+        result = phase_estimation(problem, applications=64, contrast=0.9, seed=seed, **QUIET)
+        low, high = result.details["interval"]
+        covered += (phase - low) % TWO_PI <= (high - low) % TWO_PI
+    assert 180 <= covered <= 199  # 95 % of 200, within 3.3 standard deviations
+
+
+def test_experiments_may_be_limited() -> None:
+    problem = EigenPhase(np.diag([1, 1j]), state=1)
+    result = phase_estimation(problem, shots=7, **QUIET)
+    assert (result.details["experiments"], result.reason) == (7, Reason.CONVERGED)
+
+
+def test_posteriors_follow_bayes() -> None:
+    posterior = Posterior.flat(256).updated(3, 0.4, 0.8, 1).updated(1, 1.0, 1.0, 0)
+    grid = posterior.grid
+    density = (1 - 0.8 * np.cos(3 * grid - 0.4)) * (1 + np.cos(grid - 1.0))
+    assert posterior.density == pytest.approx(density / (density.mean() * TWO_PI), abs=EXACT)
+    assert posterior.moments[1] == pytest.approx(np.sum(posterior.weights * np.exp(1j * grid)), abs=EXACT)
+    low, high = posterior.interval(0.5)
+    inside = (grid - low) % TWO_PI <= (high - low) % TWO_PI
+    assert posterior.weights[inside].sum() == pytest.approx(0.5, abs=0.02)
+    assert Posterior.flat(64).deviation == math.inf
+
+
+def test_minimize_takes_a_users_own_qnode() -> None:
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def energy(x: Any) -> Any:
+        qml.RY(x[0], 0)
+        return qml.expval(qml.X(0))
+
+    result = minimize(energy, np.array([0.1]), **QUIET)
+    assert result.value == pytest.approx(-1, abs=OPTIMIZED)
+    differenced = minimize(energy, np.array([0.1]), gradient="finite-diff", **QUIET)
+    assert differenced.value == pytest.approx(-1, abs=OPTIMIZED)
+
+
+@pytest.mark.parametrize(
+    ("cost", "match"),
+    [
+        (lambda x: x, "cost must return one real number"),
+        (lambda x: float(np.sin(x[0])), "plain NumPy, which JAX cannot differentiate"),
+    ],
+)
+def test_costs_that_do_not_fit_say_so(cost: Any, match: str) -> None:
+    with pytest.raises(TypeError, match=match):
+        minimize(cost, np.array([0.1, 0.2]), optimizer="bfgs" if "NumPy" in match else "cobyla", **QUIET)
+
+
+def test_function_costs_refuse_what_they_cannot_answer() -> None:
+    def bowl(x: Any) -> Any:
+        return x @ x
+
+    with pytest.raises(TypeError, match="values and gradients only"):
+        varq.run(Minimize(bowl, np.ones(2), optimizer="natural-gradient"), **QUIET)
