@@ -237,18 +237,28 @@ def mean_field(atoms: Sequence[Atom], basis: str, charge: int = 0, spin: int = 0
         ValueError: if PySCF knows no such basis, or nothing converges.
     """
     try:
-        from pyscf import gto, lib
+        from pyscf import gto
     except ModuleNotFoundError as error:
         raise checks.missing_extra("pyscf", "chem", "Molecule.from_geometry") from error
     solutions = []
-    for symmetry in (True, False):
-        try:
-            molecule = gto.M(
-                atom=list(atoms), basis=basis, charge=charge, spin=spin, symmetry=symmetry, unit="Angstrom", verbose=0
-            )
-        except (lib.exceptions.BasisNotFoundError, KeyError, RuntimeError) as error:
-            raise ValueError(f"basis must be one that PySCF has for these atoms. Got {basis!r}: {error}.") from error
-        solutions.append(_lowest(molecule))
+    # PySCF's own guesses call what it has deprecated, and it advertises another package for an unknown basis.
+    with warnings.catch_warnings(action="ignore"):
+        for symmetry in (True, False):
+            try:
+                molecule = gto.M(
+                    atom=list(atoms),
+                    basis=basis,
+                    charge=charge,
+                    spin=spin,
+                    symmetry=symmetry,
+                    unit="Angstrom",
+                    verbose=0,
+                )
+            except (KeyError, RuntimeError) as error:
+                raise ValueError(
+                    f"basis must be one that PySCF has for these atoms. Got {basis!r}: {error}."
+                ) from error
+            solutions.append(_lowest(molecule))
     symmetric, free = solutions
     if symmetric is None and free is None:
         what = f"{formula(atoms, charge)} in {basis}"

@@ -142,7 +142,7 @@ class _Reader:
 
     def check(self, line: str, before: float, value: float) -> None:
         if abs(before - value) > SYMMETRY_TOLERANCE:  # False where nothing was placed: NaN
-            self.wrong(f"the value {before!r} that an earlier line gives this integral", repr(line[:60]))
+            self.wrong(f"the value {float(before)!r} that an earlier line gives this integral", repr(line[:60]))
 
 
 def _text(path: Path) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from types import MappingProxyType
 from typing import Any
 
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq import checks
+from varq.problems.integrals import electron_pair
 from varq.problems.pauli import MOST_WIRES, PauliSum
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "number",
     "parity",
     "qubits",
+    "sector",
     "spin_squared",
     "spin_z",
 ]
@@ -169,6 +172,34 @@ def _linear(name: str, value: Any, mapping: str, inverse: bool) -> Bits:
     code = _code(mapping, bits.shape[-1])
     matrix = code.inverse if inverse else code.matrix
     return ((bits.astype(np.uint8) @ matrix.T) & 1).astype(np.uint8)
+
+
+def sector(electrons: Any, orbitals: int, mapping: str = "jordan-wigner") -> NDArray[np.int64]:
+    """The basis states with so many electrons of either spin, in rising order: for `PauliSum.lowest(sector=...)`.
+
+    Args:
+        electrons: (spin up, spin down), or one even number for a closed shell.
+        orbitals: spatial orbitals.
+        mapping: "jordan-wigner", "parity" or "bravyi-kitaev".
+
+    Returns:
+        Indices in PennyLane's order: wire 0 is the most significant bit.
+
+    Raises:
+        ValueError: if the electrons do not fit, or for an unknown map.
+
+    Example:
+        >>> [f"{state:04b}" for state in sector((1, 1), 2)]
+        ['0011', '0110', '1001', '1100']
+    """
+    count = checks.integer("orbitals", orbitals, 1, MOST_WIRES // 2)
+    up, down = (
+        np.array([[int(p in chosen) for p in range(count)] for chosen in combinations(range(count), n)], dtype=np.int64)
+        for n in electron_pair(electrons, count)
+    )
+    both = np.stack(np.broadcast_arrays(up[:, None], down[None]), axis=-1).reshape(-1, 2 * count)
+    places = np.int64(1) << np.arange(2 * count, dtype=np.int64)[::-1]
+    return np.sort(encode(both, mapping).astype(np.int64) @ places)
 
 
 # -- Hamiltonians --------------------------------------------------------------------------------------------------
