@@ -61,7 +61,7 @@ def _directly(transformation: Any, cost: Cost, steps: int) -> Any:
         ),
         (Optax("contrib.prodigy"), lambda: optax.contrib.prodigy()),
     ],
-    ids=lambda v: repr(v)[:50],
+    ids=lambda v: "directly" if callable(v) else repr(v)[:50],
 )
 def test_optax_by_name_is_optax(ours: Optax, theirs: Any) -> None:
     points = drive(ours, product, 20).points()
