@@ -14,7 +14,15 @@ from varq.node.nodes import Nodes
 from varq.optimizers.resolution import as_optimizer
 from varq.protocol import Plan
 
-__all__ = ["Minimize"]
+__all__ = ["REPEATS", "Minimize"]
+
+REPEATS = 16  # estimates of a noisy cost at the point found: their error bar is known to about a sixth
+
+
+def _is_sampled(cost: Any) -> bool:
+    """Whether a function is a QNode with a finite number of shots."""
+    shots = getattr(spec.unwrap(cost), "shots", None)
+    return bool(getattr(shots, "total_shots", shots))
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +37,8 @@ class Minimize(Task):
         gradient: how the gradient is had: "jax" (`jax.value_and_grad`), "finite-diff" (central differences), or a
             function of x that returns it; None for "jax".
         name: of the function in the store.
+        noisy: whether values carry shot noise; None finds out where `cost` is a QNode.  A noisy cost is estimated
+            `REPEATS` times afresh at the point found, which gives the value and its error bar.
 
     Raises:
         TypeError: if `cost` is not callable.
@@ -46,11 +56,19 @@ class Minimize(Task):
     optimizer: Any = "L-BFGS-B"
     gradient: Any = None
     name: str | None = None
+    noisy: bool | None = None
 
     kind: ClassVar[str] = "algorithm:minimize"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.device is not None or self.shots is not None or self.precision != "double":
+            raise ValueError(
+                "A function brings its own devices: device, shots and precision have no meaning for Minimize. "
+                "Set them where the function makes its QNodes."
+            )
+        if self.noisy is not None:
+            checks.boolean("noisy", self.noisy)
         if not callable(spec.unwrap(self.cost)):
             raise TypeError(f"cost must be a function of an array. Got {self.cost!r}.")
         if isinstance(self.gradient, str):
@@ -70,7 +88,8 @@ class Minimize(Task):
 
     def resolve(self, device: Any, shots: int | None) -> Minimize:
         """This spec with every choice made; the function brings its own devices."""
-        resolved: Minimize = settled(self, None, None, gradient=self.gradient or "jax")
+        noisy = _is_sampled(self.cost) if self.noisy is None else self.noisy
+        resolved: Minimize = settled(self, None, None, gradient=self.gradient or "jax", noisy=noisy)
         return resolved
 
     def plan(self, nodes: Nodes) -> Plan:
@@ -80,7 +99,8 @@ class Minimize(Task):
             method=self.optimizer.method(),
             start=self.x0,
             evaluate=cost.evaluate,
-            sampled=False,
+            sampled=bool(self.noisy),
+            repeats=REPEATS if self.noisy else 1,
             reference=lambda: None,
             stop=self.optimizer.stop,
             title=self.title,

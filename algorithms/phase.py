@@ -18,6 +18,9 @@ from varq.protocol import Experiment, Finished, Outcome, Plan, Progress, Reason,
 
 __all__ = ["EIGENSTATE", "GreedyPolicy", "PhaseEstimation"]
 
+LIKELIHOOD = "likelihood"  # stands where other algorithms have their device
+MOST_APPLICATIONS = 1024
+MOST_WITH_SHOTS = 16384
 EIGENSTATE = 1e-6  # largest weight on other eigenstates with which a state still counts as an eigenstate
 
 
@@ -33,7 +36,8 @@ class PhaseEstimation(Task):
     Args:
         problem: an `EigenPhase` whose state is an eigenstate.
         shots: most experiments, one measured bit each; None for no limit but `applications`.
-        applications: most applications of the controlled unitary, over all experiments.
+        applications: most applications of the controlled unitary, over all experiments; None for 1024, or for 16384
+            where `shots` is given.
         coherence: applications after which the visibility has fallen to 1/e; infinite without decoherence.
         contrast: visibility of readout and preparation, in (0, 1]; a bit flipped with probability f gives 1 - 2 f.
 
@@ -50,7 +54,7 @@ class PhaseEstimation(Task):
     """
 
     problem: Any
-    applications: int = 1024
+    applications: int | None = None
     coherence: float = math.inf
     contrast: float = 1.0
 
@@ -66,9 +70,16 @@ class PhaseEstimation(Task):
                 "problem must hold an eigenstate: this policy models one phase. "
                 f"Got weights {np.round(np.sort(weights)[::-1][:4], 4).tolist()}. Prepare the state of one eigenphase."
             )
+        if self.device not in (None, LIKELIHOOD) or self.precision != "double":
+            raise ValueError(
+                "Phase estimation draws its outcomes from their law: device and precision have no meaning here. "
+                f"Got device={self.device!r}, precision={self.precision!r}. Leave them out."
+            )
+        usual = MOST_APPLICATIONS if self.shots is None else MOST_WITH_SHOTS
+        applications = usual if self.applications is None else self.applications
         put(
             self,
-            applications=checks.integer("applications", self.applications, minimum=1),
+            applications=checks.integer("applications", applications, minimum=1),
             coherence=checks.real("coherence", self.coherence, above=0, infinite=True),
             contrast=checks.real("contrast", self.contrast, above=0, maximum=1),
         )
@@ -85,11 +96,12 @@ class PhaseEstimation(Task):
 
     def resolve(self, device: Any, shots: int | None) -> PhaseEstimation:
         """This spec with every choice made; the law of the outcomes is simulated, so there is no device."""
-        resolved: PhaseEstimation = settled(self, "likelihood", shots)
+        resolved: PhaseEstimation = settled(self, LIKELIHOOD, shots)
         return resolved
 
     def plan(self, nodes: Nodes) -> Plan:
         """This spec, resolved, made runnable."""
+        assert self.applications is not None
         policy = GreedyPolicy(self.applications, self.shots, self.coherence, self.contrast)
         return Plan(
             method=policy,

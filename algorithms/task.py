@@ -25,7 +25,7 @@ class Task:
         shots: of each circuit; None for exact values (or the session's shots).
         precision: "double" or "single".
         seed: of all random numbers of the run.
-        repeat: tells runs of one and the same spec apart; they draw the same random numbers.
+        repeat: tells runs of one and the same spec apart: they ask the same questions and draw their samples anew.
         stop: when to stop; None for the method's own rule.  It is no part of the run's identity.
 
     Raises:
@@ -65,11 +65,6 @@ def put(task: Any, **values: Any) -> None:
         object.__setattr__(task, name, value)
 
 
-def label(part: Any) -> str:
-    """What a person calls an ansatz or an optimizer: its title, its method's name, or its class."""
-    return str(getattr(part, "title", None) or getattr(part, "name", None) or type(part).__name__)
-
-
 def settled(task: Any, device: Any, shots: int | None, **values: Any) -> Any:
     """`task` with the session's device and shots, and with other fields resolved."""
     return dataclasses.replace(task, device=device, shots=shots, **values)
@@ -80,6 +75,14 @@ def starting_point(initial: Any, shape: tuple[int, ...], draw: Callable[[Key], A
     if initial is None:
         initial = draw(Key.from_seed(seed).fold("initial"))
     return checks.array("initial", initial, shape)
+
+
+def _estimate(fresh: Reply, repeats: int) -> Reply:
+    """The value of the last request, and its error bar: the device's own, or that of repeated estimates."""
+    if repeats == 1:
+        return fresh.parts[0] if fresh.parts else fresh
+    values = np.array([part.value for part in fresh.parts[:repeats]], dtype=np.float64)
+    return Reply(value=float(values.mean()), stderr=float(values.std(ddof=1) / np.sqrt(repeats)))
 
 
 def minimization(
@@ -94,6 +97,7 @@ def minimization(
     unit: str,
     details: Callable[[Array, Reply | None], Mapping[str, Any]] = lambda x, final: {},
     more: Callable[[Array], tuple[Any, ...]] = lambda x: (),
+    repeats: int = 1,
 ) -> Plan:
     """The plan of a run that minimizes a cost.
 
@@ -112,6 +116,7 @@ def minimization(
         unit: of the cost.
         details: further results at the chosen point, given the final reply.
         more: further requests at the chosen point, evaluated with its value.
+        repeats: how often a sampled cost that tells no error bar is estimated at the chosen point.
     """
 
     def chosen(progress: Progress) -> Array | None:
@@ -122,14 +127,14 @@ def minimization(
         x = chosen(progress)
         if x is None or not (sampled or progress.info.get("x") is not None):
             return None
-        extra = more(x)
-        return Many((Value(x), *extra)) if extra else Value(x)
+        parts = (*(Value(x) for _ in range(repeats)), *more(x))
+        return Many(parts) if len(parts) > 1 else Value(x)
 
     def conclude(progress: Progress) -> Outcome:
         fresh = progress.final
         x = chosen(progress)
         if fresh is not None:
-            first = fresh.parts[0] if fresh.parts else fresh
+            first = _estimate(fresh, repeats)
             better = progress.best_value is not None and first.value is not None and progress.best_value < first.value
             if sampled or not better:
                 assert x is not None

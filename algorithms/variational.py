@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from varq import checks, names, spec
+from varq import checks, spec
+from varq.algorithms.requirements import called, check_frequencies
 from varq.algorithms.task import Task, minimization, put, settled, starting_point
 from varq.ansatze.choose import as_ansatz
 from varq.node.nodes import Nodes
 from varq.optimizers.resolution import as_optimizer
 from varq.problems.operator import Operator
 from varq.protocol import Array, Plan, Reply
+from varq.session.trace import COLUMNS
 
 __all__ = ["VQE"]
 
@@ -55,7 +57,7 @@ class VQE(Task):
                 f"problem must have a Hamiltonian. Got {self.problem!r}. Use a Molecule, a lattice, MaxCut, or "
                 "Operator(op) for any PennyLane observable."
             )
-        put(self, track=tracked_problems(self.track))
+        put(self, track=tracked_problems(self.track, self.problem.wires))
         if self.ansatz is not None:
             put(self, ansatz=as_ansatz(self.ansatz, self.problem))
         if self.optimizer is not None:
@@ -109,32 +111,14 @@ def usual_ansatz(problem: Any) -> str:
     return "uccsd" if hasattr(problem, "orbitals") else "hardware-efficient"
 
 
-def called(part: Any) -> str:
-    """What a part of a spec is called in a title: its title or method's name where it has one, else its kind."""
-    return str(getattr(part, "title", None) or getattr(part, "name", None) or type(part).__name__)
-
-
-def check_frequencies(optimizer: Any, ansatz: Any) -> None:
-    """ValueError if a coordinate optimizer assumes other frequencies than the ansatz has."""
-    assumed = getattr(optimizer, "frequencies", None)
-    if assumed is None:
-        return
-    known = getattr(ansatz, "frequencies", None)
-    if known is not None and set(known) <= set(assumed):
-        return
-    what = "are not single frequencies" if known is None else f"have frequencies {tuple(known)}"
-    usable = [n for n in names.names("optimizer") if n not in ("rotosolve", "excitation-solve")]
-    raise ValueError(
-        f"{called(optimizer)} assumes that the cost in each parameter has the frequencies {tuple(assumed)}. The "
-        f"parameters of {called(ansatz)} {what}. Use ExcitationSolve for excitations, Rotosolve for rotations, "
-        f"frequencies=... where you know them, or one of {usable}."
-    )
-
-
-def tracked_problems(track: Mapping[str, Any]) -> dict[str, Any]:
+def tracked_problems(track: Mapping[str, Any], wires: int) -> dict[str, Any]:
     """Observables to follow, as problems that a spec can keep."""
     checks.instance("track", track, Mapping, hint="Give a mapping of names to observables.")
-    return {
-        checks.text("track name", name): entry if hasattr(entry, "hamiltonian") else Operator(entry)
-        for name, entry in track.items()
-    }
+    found = {name: entry if hasattr(entry, "hamiltonian") else Operator(entry) for name, entry in track.items()}
+    for name, entry in found.items():
+        if checks.text("track name", name) in COLUMNS:
+            raise ValueError(f"track must not use the names of a history's own columns, {COLUMNS}. Got {name!r}.")
+        acting = entry.wires
+        if acting is None or acting > wires:
+            raise ValueError(f"track[{name!r}] must act on the problem's {wires} wires. Got one on {acting}.")
+    return found

@@ -102,6 +102,27 @@ def test_sigterm_asks_to_be_queued_again(tmp_path: Path) -> None:
     assert recorded(tmp_path) == 2
 
 
+def test_a_circuit_on_a_device_is_finished_too(tmp_path: Path) -> None:
+    text = """
+import varq
+from varq.algorithms import VQE
+from varq.problems import Molecule
+
+task = VQE(problem=Molecule.load("LiH"), optimizer=varq.Optax("adam", learning_rate=0.01), stop=varq.Stop(steps=10**6))
+run = varq.start(task, store="store", progress=False)
+run.observe(lambda event: print("evaluating", flush=True))
+result = run.finish()
+print("ended", result.reason.value, result.steps, flush=True)
+"""
+    process = launch(tmp_path, text)
+    after_evaluations(process, 5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    found = re.search(r"ended stopped (\d+)", out)
+    assert found, err
+    assert recorded(tmp_path) == int(found[1])
+
+
 def test_a_stopped_run_goes_on_in_another_process(tmp_path: Path) -> None:
     process = launch(tmp_path, script("powell", 0.05, 12))
     after_evaluations(process, 5)

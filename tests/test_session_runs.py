@@ -1,6 +1,7 @@
 """Runs: found again, carried on, replayed, stopped; nothing computed twice."""
 
 import dataclasses
+import sys
 import types
 import warnings
 from collections.abc import Iterator
@@ -12,24 +13,28 @@ import pytest
 
 import varq
 from varq import names, spec
-from varq.algorithms import Minimize
+from varq.algorithms import VQE, Minimize
 from varq.optimizers import Optax, Scipy
+from varq.problems import TransverseFieldIsing
 from varq.protocol import Event, Reason, Stop
 from varq.session.session import Session
 from varq.store.faults import OwnedError
 
-# A function counts by all it reads; a module it reads counts by its name, whatever the module holds.
-NOTES = types.ModuleType("notes")
+# A function counts by all it reads; what it finds by way of the standard library counts by that library's name, so
+# these notes may change under `valley`.
+NOTES = types.ModuleType("notes of test_session_runs")
+sys.modules[NOTES.__name__] = NOTES
 NOTES.calls = []
 NOTES.broken = []
 
 
 def valley(x: Any) -> float:
     """Rosenbrock's valley, noting each call; its minimum is 0 at (1, 1)."""
-    NOTES.calls.append(np.array(x))
-    if "raise" in NOTES.broken:
+    notes = sys.modules["notes of test_session_runs"]
+    notes.calls.append(np.array(x))
+    if "raise" in notes.broken:
         raise RuntimeError("the cryostat is warm")
-    if "nan" in NOTES.broken and len(NOTES.calls) > 3:
+    if "nan" in notes.broken and len(notes.calls) > 3:
         return float("nan")
     return float(100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2)
 
@@ -112,6 +117,44 @@ def test_a_smaller_stop_changes_nothing(session: Session) -> None:
     first = session.run(task(ADAM), stop=Stop(steps=20))
     assert session.run(task(ADAM), stop=Stop(steps=5)).steps == first.steps
     assert len(NOTES.calls) == 20
+
+
+@pytest.mark.parametrize("rule", [None, Stop(steps=3), Stop(steps=500), Stop(tolerance=1e-2)])
+def test_a_run_that_ended_by_itself_stands_under_every_rule(session: Session, rule: Stop | None) -> None:
+    first = session.run(task())
+    calls = len(NOTES.calls)
+    again = session.run(task(), stop=rule)
+    assert spec.dumps(again) == spec.dumps(first)
+    assert session.store.get(first.run_id).reason == "converged"
+    assert len(NOTES.calls) == calls
+
+
+def test_a_run_cut_short_goes_on_when_the_whole_is_asked_for(session: Session) -> None:
+    short = session.run(task(stop=Stop(steps=2)))
+    assert (short.reason, short.steps) == (Reason.STEPS, 2)
+    assert session.run(task()).reason is Reason.CONVERGED
+
+
+def test_a_run_ended_by_tolerance_goes_on_under_a_finer_one(session: Session) -> None:
+    slow = task(Optax("sgd", learning_rate=1e-5))
+    coarse = session.run(slow, stop=Stop(tolerance=1.0, patience=3))
+    assert coarse.reason is Reason.CONVERGED
+    assert session.run(slow, stop=Stop(tolerance=1.0, patience=3)).steps == coarse.steps
+    finer = session.run(slow, stop=Stop(tolerance=1e-6, patience=3, steps=30))
+    assert finer.steps > coarse.steps
+    calls = len(NOTES.calls)
+    coarser = session.run(slow, stop=Stop(tolerance=10.0, patience=3))
+    assert (coarser.steps, len(NOTES.calls)) == (finer.steps, calls)
+
+
+def test_a_stop_during_replay_does_not_make_the_record_worse(session: Session) -> None:
+    first = session.run(task(ADAM), stop=Stop(steps=20))
+    longer = session.load(first.run_id, stop=Stop(steps=40))
+    longer.observe(lambda event: longer.stop())
+    longer.finish()
+    stored = session.store.get(first.run_id)
+    assert (stored.steps, stored.value) == (first.steps, first.value)
+    assert session.run(task(ADAM), stop=Stop(steps=40)).steps == 40
 
 
 def test_existing_chooses(session: Session) -> None:
@@ -323,12 +366,13 @@ def test_opaque_runs_are_never_taken_for_one_another(session: Session) -> None:
 
 
 def test_a_session_and_a_spec_must_agree(tmp_path: Path) -> None:
+    ising = TransverseFieldIsing(2)
     with Session("default.qubit", shots=100, store=None, progress=False) as session:
         with pytest.raises(ValueError, match=r"device of the spec must be None or the session's\. Got"):
-            session.start(task(device="lightning.qubit"))
+            session.start(VQE(problem=ising, device="lightning.qubit"))
         with pytest.raises(ValueError, match=r"shots of the spec must be None or the session's\. Got 7"):
-            session.start(task(shots=7))
-        assert session.start(task(device="default.qubit", shots=100)).steps == 0
+            session.start(VQE(problem=ising, shots=7))
+        assert session.start(VQE(problem=ising, device="default.qubit", shots=100)).steps == 0
 
 
 def test_only_specs_run(session: Session) -> None:
@@ -400,13 +444,18 @@ def test_stop_rules_are_checked(options: dict[str, Any], match: str) -> None:
         (lambda: task(gradient="exact"), "gradient must be one of"),
         (lambda: Minimize(valley, np.zeros(2), gradient=3), "gradient must be 'jax'"),
         (lambda: task("adamm"), "'adam'"),
-        (lambda: task(shots=0), "shots must be at least 1"),
+        (lambda: VQE(problem=TransverseFieldIsing(2), shots=0), "shots must be at least 1"),
         (lambda: task(seed=1.5), "seed must be an integer"),
         (lambda: task(repeat=-1), "repeat must be at least 0"),
         (lambda: task(precision="half"), "precision must be one of"),
         (lambda: task(stop=10), "stop must be of type Stop"),
         (lambda: task(name=""), "name must not be an empty"),
         (lambda: Session(shots=0), "shots must be at least 1"),
+        (lambda: Session("nope"), "device must be one of"),
+        (lambda: task(shots=10), "A function brings its own devices"),
+        (lambda: task(device="default.qubit"), "A function brings its own devices"),
+        (lambda: task(noisy=1), "noisy must be True or False"),
+        (lambda: varq.run(task(), stop=5, store=None, progress=False), "stop must be of type Stop"),
     ],
 )
 def test_specs_are_checked(build: Any, match: str) -> None:

@@ -345,6 +345,7 @@ class Result:
         replay: None if nothing was replayed, else "exact" or "approximate".
         replay_difference: the largest relative difference of a replayed request from its record.
         message: what the method said at its end.
+        rule: the stop rule that ended the run; None if the method itself, a person or an error did.
         details: further named results of the algorithm.
     """
 
@@ -363,6 +364,7 @@ class Result:
     replay: str | None = None
     replay_difference: float = 0.0
     message: str = ""
+    rule: Stop | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     kind: ClassVar[str] = "request:result"
     version: ClassVar[int] = 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 
-from varq import checks
+from varq import checks, names
 
 __all__ = ["DEFAULT", "KNOWN", "Abilities", "OpenDevice", "known", "open_device"]
 
@@ -65,12 +65,15 @@ class OpenDevice:
 
 def known(name: str) -> str:
     """`name` if PennyLane has a device of that name; otherwise ValueError that lists the close ones."""
-    installed = sorted(set(qml.plugin_devices) | set(KNOWN))
+    installed = sorted({*qml.plugin_devices, *KNOWN, *names.names("device")})
     return checks.choice("device", name, installed, hint="Run `varq doctor` to see the plug-ins found on this machine.")
 
 
 def open_device(device: Any, wires: int, precision: str = "double") -> OpenDevice:
     """Open a device on wires 0 .. wires-1.
+
+    Another package adds a device by an entry point of the group `varq.device`: a function of (wires, precision) that
+    returns an `OpenDevice`.
 
     Args:
         device: a PennyLane device name, or a PennyLane device object.
@@ -82,6 +85,9 @@ def open_device(device: Any, wires: int, precision: str = "double") -> OpenDevic
     """
     if not isinstance(device, str):
         return _wrap(device, wires)
+    if device in names.names("device"):
+        opened: OpenDevice = names.find("device", device)(wires, precision)
+        return opened
     abilities = KNOWN.get(known(device), Abilities("parameter-shift"))
     if precision == "single" and not abilities.single:
         able = [name for name, entry in KNOWN.items() if entry.single]

@@ -64,11 +64,15 @@ class FunctionCost:
             try:
                 with double():
                     value, slope = jax.value_and_grad(self._function)(jnp.asarray(x))
-            except jax.errors.TracerArrayConversionError as error:
+            except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
                 raise TypeError(
-                    "cost uses plain NumPy, which JAX cannot differentiate. Write it with jax.numpy, or use "
-                    "gradient='finite-diff' or a gradient function of your own."
+                    "cost uses plain NumPy or Python numbers, which JAX cannot differentiate. Write it with jax.numpy, "
+                    "or use gradient='finite-diff' or a gradient function of your own."
                 ) from error
+            except TypeError as error:
+                if "Gradient only defined for" not in str(error) and "grad requires real" not in str(error):
+                    raise
+                raise TypeError(f"cost must return one real number. JAX says: {error}") from error
             return Reply(value=float(value), grad=np.asarray(slope, dtype=np.float64), executions=1)
         if callable(self._gradient):
             with double():

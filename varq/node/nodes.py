@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,6 +80,12 @@ class Nodes:
                 self.precision,
             )
             return Cost(exact, None, shape)
+        if not opened.abilities.seeded:
+            warnings.warn(
+                f"varq cannot set the random seed of {opened.name}: its samples differ from run to run. "
+                "lightning.qubit and default.qubit draw the same ones again.",
+                stacklevel=2,
+            )
         sums = {k: _pauli(o, wires) for k, o in further.items()}
         pauli = _pauli(observable, wires)
         return Cost(None, SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision), shape)

@@ -80,7 +80,10 @@ class Run:
         self._take_over = take_over
         self._trace = Trace()
         self._state: Any = None
-        self._key = Key.from_seed(resolved.seed).fold("run")
+        # A repeated or forked run asks as the first one did; its samples are drawn anew.
+        self._method_key = Key.from_seed(resolved.seed).fold("method")
+        self._key = Key.from_seed(resolved.seed).fold("device", resolved.repeat)
+        self._earlier: Result | None = None
         self._journal = Journal(store, record.id, record.versions, names.versions())
         self._gap = 0.0
         self._replayed = 0
@@ -198,6 +201,10 @@ class Run:
         """Take the result that the store has: there is nothing to compute."""
         self._result = result
 
+    def outdo(self, result: Result) -> None:
+        """Go on from a recorded result, which stands until more steps are done."""
+        self._earlier = result
+
     def recall(self) -> None:
         """Make a result of what is recorded so far, executing nothing, now or later."""
         self._frozen = True
@@ -251,7 +258,7 @@ class Run:
         self._interrupts.count = 0
         self._journal.refresh(self.steps)
         if self._state is None:
-            self._state = self.plan.method.init(self.plan.start, self._key.fold("method"))
+            self._state = self.plan.method.init(self.plan.start, self._method_key)
         if not self._announced:
             self._announced = True
             self._emit("start")
@@ -259,13 +266,15 @@ class Run:
     def _once(self) -> Event | None:
         """One step, or the end."""
         step = self.steps
-        recorded = self._journal.has(step)
-        if self._wanted_stop or self._interrupts.count:
-            return self._end(Reason.STOPPED)
-        # A recorded step was allowed when it was made: rules, and clocks above all, are not measured again.
-        reason = None if recorded else self._trace.rule(self._stop or self.plan.stop)
-        if reason is not None:
-            return self._end(reason)
+        # A recorded step costs nothing and was allowed when it was made: rules, and clocks above all, are not
+        # measured again, and a stop waits until new steps would be made.
+        if not self._journal.has(step):
+            if self._wanted_stop or self._interrupts.count:
+                return self._end(Reason.STOPPED)
+            rule = self._stop or self.plan.stop
+            reason = self._trace.rule(rule)
+            if reason is not None:
+                return self._end(reason, rule=rule)
         request = self.plan.method.ask(self._state)
         if isinstance(request, Finished):
             return self._end(request.reason, request.message)
@@ -303,8 +312,11 @@ class Run:
 
     # -- the end of a run --
 
-    def _end(self, reason: Reason, message: str = "") -> Event:
+    def _end(self, reason: Reason, message: str = "", rule: Stop | None = None) -> Event:
         """Evaluate what the algorithm wants once more, conclude, and write the result down."""
+        if self._earlier is not None and self.steps <= self._earlier.steps:
+            self._result = self._earlier  # nothing was added: the recorded result stands
+            return self._emit("end", reason=self._result.reason)
         progress = self._trace.progress(self._state)
         request = None if reason in _NO_MORE else self.plan.final(progress)
         if request is not None:
@@ -316,7 +328,7 @@ class Run:
                 reply, self._trace.seconds = self._execute(step, request, FINAL)
             self._trace.executions += reply.executions
             progress = self._trace.progress(self._state, reply, getattr(request, "x", None))
-        self._result = self._concluded(reason, message, progress)
+        self._result = self._concluded(reason, message, progress, rule)
         self._keep(self._result)
         if reason.final and hasattr(self.plan.method, "close"):
             self.plan.method.close(self._state)
@@ -324,7 +336,7 @@ class Run:
         self._point("after end", self.steps)
         return event
 
-    def _concluded(self, reason: Reason, message: str, progress: Progress) -> Result:
+    def _concluded(self, reason: Reason, message: str, progress: Progress, rule: Stop | None = None) -> Result:
         outcome = self.plan.conclude(progress)
         return Result(
             run_id=self.id,
@@ -342,6 +354,7 @@ class Run:
             replay=None if not self._replayed else ("approximate" if self._gap else "exact"),
             replay_difference=self._gap,
             message=message,
+            rule=rule,
             details=outcome.details,
         )
 
@@ -374,7 +387,7 @@ class Run:
             return
         method, state = self.plan.method, self._state
         if state is None:
-            state = method.init(self.plan.start, self._key.fold("method"))
+            state = method.init(self.plan.start, self._method_key)
         while self._journal.has(self.steps):
             request = method.ask(state)
             if isinstance(request, Finished):

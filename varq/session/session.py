@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import platform
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from varq import checks, names, spec
-from varq.devices.catalog import DEFAULT
+from varq.devices.catalog import DEFAULT, known
 from varq.node.nodes import Nodes
 from varq.protocol import Event, Observer, Plan, Reason, Result, Stop
 from varq.session.run import Run
@@ -22,6 +23,8 @@ from varq.store.records import RunRecord
 from varq.store.store import Store, open_store
 
 __all__ = ["DEFAULT_STORE", "UNSET", "Session", "Unset"]
+
+log = logging.getLogger("varq")
 
 DEFAULT_STORE = "varq-runs"
 EXISTING = ("continue", "return", "error", "repeat")
@@ -69,7 +72,7 @@ class Session:
         progress: bool = True,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self.device = device
+        self.device = known(device) if isinstance(device, str) else device
         self.shots = None if shots is None else checks.integer("shots", shots, minimum=1, hint="None is exact.")
         self.store, self._owns_store = _open(store)
         self._observers = list(observers)
@@ -107,6 +110,7 @@ class Session:
                 `existing="error"`.
         """
         checks.choice("existing", existing, EXISTING)
+        _check_stop(stop)
         resolved = self._resolve(task)
         rule = stop if stop is not None else resolved.stop
         identity, findable = spec.identity(resolved)
@@ -154,6 +158,7 @@ class Session:
         Raises:
             LookupError: if there is no such run, or an object is not at hand.
         """
+        _check_stop(stop)
         record = self.store.find(run_id)
         resolved = _HELD.get(record.id)
         if resolved is None:
@@ -217,13 +222,15 @@ class Session:
     ) -> Run:
         """A run that the store has: its result if it is finished under this rule, else ready to go on."""
         run = self._run(record, resolved, rule, take_over)
+        _warn_untracked(record, resolved)
         if record.result is None:
             if frozen:
                 run.recall()
             return run
         result = spec.loads(record.result, self.store.array)
-        recorded = spec.decode(json.loads(record.spec).get("stop"))
-        if not frozen and not _finished(result, rule, recorded):
+        if not frozen and not _finished(result, lambda: rule or run.plan.stop):
+            if result.reason.final:
+                run.outdo(result)
             return run
         run.settle(result)
         _warn_versions(record)
@@ -248,6 +255,7 @@ class Session:
         return self._run(fresh, forked, stop if stop is not None else resolved.stop, take_over=False)
 
     def _note(self, record: RunRecord, message: str) -> None:
+        log.info(message)
         event = Event(run_id=record.id, kind="note", step=record.steps, info={"message": message})
         for observer in self._observers:
             observer(event)
@@ -275,6 +283,11 @@ def _open(store: Any) -> tuple[Store, bool]:
         return open_store(None), True
 
 
+def _check_stop(stop: Any) -> None:
+    if stop is not None:
+        checks.instance("stop", stop, Stop, hint="Give varq.Stop(steps=...).")
+
+
 def _agreed(name: str, asked: Any, session: Any) -> Any:
     if asked is None:
         return session
@@ -286,15 +299,30 @@ def _agreed(name: str, asked: Any, session: Any) -> Any:
     return asked
 
 
-def _finished(result: Result, rule: Stop | None, recorded: Stop | None) -> bool:
+def _finished(result: Result, rule: Callable[[], Stop]) -> bool:
     """Whether a recorded result stands under this stop rule, or the rule lets the run go on."""
-    if not result.reason.final:
+    ended = result.rule
+    if ended is None or not result.reason.final:
+        return result.reason.final
+    asked = rule()
+    if asked.steps is not None and result.steps >= asked.steps:
+        return True
+    if asked.seconds is not None and result.seconds >= asked.seconds:
+        return True
+    if result.reason in (Reason.STEPS, Reason.SECONDS):
         return False
-    if result.reason is Reason.STEPS and rule is not None:
-        return rule.steps is not None and result.steps >= rule.steps
-    if result.reason is Reason.SECONDS and rule is not None:
-        return rule.seconds is not None and result.seconds >= rule.seconds
-    return rule is None or rule == recorded or result.reason in (Reason.NONFINITE, Reason.BUDGET)
+    return (asked.tolerance, asked.patience) == (ended.tolerance, ended.patience)
+
+
+def _warn_untracked(record: RunRecord, resolved: Any) -> None:
+    recorded = json.loads(record.spec).get("track", {})
+    missing = sorted(set(getattr(resolved, "track", {})) - set(recorded))
+    if missing and record.steps:
+        warnings.warn(
+            f"Run {record.id} is recorded without {', '.join(missing)}: what was done before is not tracked. "
+            "Use existing='repeat' to follow it from the start.",
+            stacklevel=4,
+        )
 
 
 def _state(record: RunRecord) -> str:

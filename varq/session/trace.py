@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from varq.protocol import Array, Many, Progress, Reason, Reply, Request, Stop
 
-__all__ = ["Trace", "evaluations", "is_finite"]
+COLUMNS = ("step", "value", "best", "stderr", "seconds", "executions")
+"""The columns that every history has; a tracked quantity cannot take their names."""
+
+__all__ = ["COLUMNS", "Trace", "evaluations", "is_finite"]
 
 
 def evaluations(request: Request, reply: Reply) -> Iterator[tuple[Array, Reply]]:
@@ -106,13 +109,12 @@ class Trace:
 
     def history(self) -> NDArray[Any]:
         """The rows as a structured array; NaN where a step lacks a number."""
-        first = ["step", "value", "best", "stderr", "seconds", "executions"]
-        names = first + sorted({k for row in self.rows for k in row} - set(first))
+        names = [*COLUMNS, *sorted({k for row in self.rows for k in row} - set(COLUMNS))]
         whole = ("step", "executions")
         out = np.zeros(len(self.rows), dtype=[(n, np.int64 if n in whole else np.float64) for n in names])
         for name in names:
             out[name] = [row.get(name, math.nan) for row in self.rows]
-        return out
+        return out.view(np.recarray)
 
     def parameters(self) -> Array:
         """The parameters of each step, flattened, shape (steps, parameters)."""

@@ -1,0 +1,31 @@
+"""What a person calls the parts of a spec, and what they must have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from varq import names
+
+__all__ = ["called", "check_frequencies"]
+
+
+def called(part: Any) -> str:
+    """What a part of a spec is called in a title: its title or method's name where it has one, else its kind."""
+    return str(getattr(part, "title", None) or getattr(part, "name", None) or type(part).__name__)
+
+
+def check_frequencies(optimizer: Any, ansatz: Any) -> None:
+    """ValueError if a coordinate optimizer assumes other frequencies than the ansatz has."""
+    assumed = getattr(optimizer, "frequencies", None)
+    if assumed is None:
+        return
+    known = getattr(ansatz, "frequencies", None)
+    if known is not None and set(known) <= set(assumed):
+        return
+    what = "are not single frequencies" if known is None else f"have frequencies {tuple(known)}"
+    usable = [n for n in names.names("optimizer") if n not in ("rotosolve", "excitation-solve")]
+    raise ValueError(
+        f"{called(optimizer)} assumes that the cost in each parameter has the frequencies {tuple(assumed)}. The "
+        f"parameters of {called(ansatz)} {what}. Use ExcitationSolve for excitations, Rotosolve for rotations, "
+        f"frequencies=... where you know them, or one of {usable}."
+    )
