@@ -1,8 +1,11 @@
 """Specs: what they are is what they hold."""
 
+import functools
+import importlib
 import json
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import hypothesis.extra.numpy as hnp
@@ -159,6 +162,197 @@ def test_two_lambdas_on_one_line_are_not_taken_for_each_other() -> None:
     assert first != spec.identity(Thing(pair[1]))[0]
     lone = lambda x: 3 * x  # noqa: E731
     assert spec.identity(Thing(lone))[1]
+
+
+def identities(*values: Any) -> set[str]:
+    return {spec.identity(Thing(value))[0] for value in values}
+
+
+def wrapped(times: int) -> Any:
+    @functools.wraps(plain)
+    def inner(x: float) -> Any:
+        return times * plain(x)
+
+    return inner
+
+
+def twice_wrapped(times: int) -> Any:
+    @functools.wraps(plain)
+    def inner(x: float) -> Any:
+        return times * 2 * plain(x)
+
+    return inner
+
+
+def test_a_wrapper_is_known_by_its_own_source_and_not_by_what_it_wraps() -> None:
+    assert wrapped(1).__qualname__ == twice_wrapped(1).__qualname__ == plain.__qualname__
+    assert len(identities(plain, wrapped(1), wrapped(2), twice_wrapped(1))) == 4
+    assert spec.identity(Thing(wrapped(1))) == spec.identity(Thing(wrapped(1)))
+
+
+def test_a_renamed_lambda_is_still_a_lambda() -> None:
+    pair = [lambda x: x, lambda x: 2 * x]
+    for function in pair:
+        function.__name__ = function.__qualname__ = "named"
+    assert not spec.identity(Thing(pair[0]))[1]
+
+
+@pytest.fixture
+def mylib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A user's own module, with a submodule."""
+    folder = tmp_path / "mylib"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("SCALE = 1\nUNREAD = 1\n\n\ndef f(x):\n    return SCALE * x\n")
+    (folder / "deep.py").write_text("RATE = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("mylib", "mylib.deep"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module("mylib.deep") and sys.modules["mylib"]
+    for name in ("mylib", "mylib.deep"):
+        sys.modules.pop(name, None)
+
+
+def over_a_module(mylib: Any) -> list[Any]:
+    def constant(x: float) -> Any:
+        return mylib.SCALE * x
+
+    def function(x: float) -> Any:
+        return mylib.f(x)
+
+    def nested(x: float) -> Any:
+        return [mylib.deep.RATE * y for y in (x, x)]
+
+    return [constant, function, nested]
+
+
+def test_a_users_module_is_known_by_what_is_read_of_it(mylib: Any) -> None:
+    functions = over_a_module(mylib)
+    before = [spec.identity(Thing(f)) for f in functions]
+    assert all(findable for _, findable in before)
+    mylib.UNREAD = 2
+    assert [spec.identity(Thing(f)) for f in functions] == before
+    mylib.SCALE = 5
+    after = [spec.identity(Thing(f)) for f in functions]
+    assert [a != b for a, b in zip(after, before, strict=True)] == [True, True, False]
+    mylib.deep.RATE = 5
+    assert spec.identity(Thing(functions[2]))[0] != before[2][0]
+
+
+def test_a_users_module_read_through_a_global_is_known_too(mylib: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "elsewhere", mylib)
+
+    def scaled(x: float) -> Any:
+        return elsewhere.SCALE * x  # type: ignore[name-defined] # noqa: F821
+
+    before, findable = spec.identity(Thing(scaled))
+    assert findable
+    mylib.SCALE = 5
+    assert spec.identity(Thing(scaled))[0] != before
+
+
+def test_a_users_module_that_is_read_in_other_ways_makes_a_function_unknown(mylib: Any) -> None:
+    def by_name(x: float) -> Any:
+        return getattr(mylib, "SCALE") * x  # noqa: B009
+
+    def imported(x: float) -> Any:
+        import mylib as mine
+
+        return mine.SCALE * x
+
+    def absent(x: float) -> Any:
+        return mylib.nothing * x
+
+    for function in (by_name, imported, absent):
+        assert not spec.identity(Thing(function))[1]
+
+
+def test_a_library_imported_inside_counts_by_name() -> None:
+    def inside(x: float) -> Any:
+        import colorsys
+
+        import numpy as inner
+
+        return inner.sin(x) + colorsys.ONE_THIRD
+
+    assert spec.identity(Thing(inside))[1]
+
+
+def test_attributes_of_a_function_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = spec.identity(Thing(plain))[0]
+    monkeypatch.setattr(plain, "k", 1, raising=False)
+    one = spec.identity(Thing(plain))[0]
+    monkeypatch.setattr(plain, "k", 2)
+    assert len({without, one, spec.identity(Thing(plain))[0]}) == 3
+    monkeypatch.setattr(plain, "k", object())
+    assert not spec.identity(Thing(plain))[1]
+
+
+class Scaled:
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def __call__(self, x: float) -> float:
+        return self.scale * x
+
+    def method(self, x: float) -> float:
+        return self.scale * x
+
+
+class Shifted(float):
+    """A number with a method, which its value does not tell."""
+
+    def __call__(self, x: float) -> float:
+        return x + self
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: functools.partial(closure, n),
+        Scaled,
+        lambda n: Scaled(n).method,
+        lambda n: closure(functools.partial(closure, n)),
+        lambda n: closure(Scaled(n).method),
+        lambda n: closure(Scaled(n)),
+        lambda n: closure(Shifted(n)),
+        lambda n: functools.lru_cache(closure(n)),
+    ],
+)
+def test_callables_that_are_no_plain_functions_are_never_taken_for_each_other(make: Any) -> None:
+    assert not spec.identity(Thing(make(1)))[1]
+    assert len(identities(make(1), make(2), make(1))) == 3
+
+
+def test_functions_that_call_each_other_are_known() -> None:
+    def made(step: int) -> Any:
+        table: dict[str, Any] = {}
+
+        def even(n: int) -> bool:
+            return n == 0 or table["odd"](n - step)
+
+        def odd(n: int) -> bool:
+            return n != 0 and even(n - step)
+
+        table["odd"] = odd
+        return even
+
+    assert spec.identity(Thing(made(1))) == spec.identity(Thing(made(1)))
+    assert len(identities(made(1), made(2))) == 2
+    assert spec.identity(Thing(made(1)))[1]
+
+
+def test_many_functions_that_share_helpers_are_read_once_each() -> None:
+    function = helper
+    for _ in range(30):  # 2^30 readings if each were read wherever it stands
+        function = paired(function, function)
+    assert spec.identity(Thing(function))[1]
+
+
+def paired(f: Any, g: Any) -> Any:
+    def both(x: float) -> Any:
+        return f(x) + g(x)
+
+    return both
 
 
 def test_a_function_comes_back_where_it_is_defined(thing: type[Thing], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import dis
 import hashlib
 import inspect
+import os
 import sys
-import sysconfig
 import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 from varq import names
@@ -19,64 +22,94 @@ __all__ = ["of_function", "restore"]
 
 Encode = Callable[..., Any]
 
+PARTS = ("source", "defaults", "keyword_defaults", "closure", "globals", "attributes")
 
-def of_function(
-    function: types.FunctionType, encode: Encode, _seen: tuple[types.FunctionType, ...] = ()
-) -> dict[str, Any] | None:
+_GLOBAL = frozenset(["LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"])
+_CELL = frozenset(["LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"])
+_ATTRIBUTE = frozenset(["LOAD_ATTR", "LOAD_METHOD"])
+
+_STANDARD = Path(os.__file__).parent
+
+
+def of_function(function: types.FunctionType, encode: Encode) -> dict[str, Any] | None:
     """The fingerprint of `function`, or None if it cannot be known by its source and the values it reads.
 
-    Two functions have one fingerprint only if module, qualified name, source, defaults, closure cells and the globals
-    they read are all the same.  Modules and what installed packages define count by name; a user's own helper function
-    counts by its own fingerprint.
+    Two functions have one fingerprint only if module, qualified name, source, attributes, defaults, closure cells and
+    the globals they read are all the same.  What the standard library and installed packages define counts by name; a
+    user's own helper function counts by its own fingerprint, and a user's own module by those of its attributes that
+    the function reads.
     """
-    source = _source(function)
-    if source is None:
-        return None
     try:
-        reads = {
-            "defaults": [_value(v, encode, _seen) for v in function.__defaults__ or ()],
-            "keyword_defaults": {k: _value(v, encode, _seen) for k, v in (function.__kwdefaults__ or {}).items()},
-            "closure": {
-                name: _value(cell.cell_contents, encode, _seen)
-                for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-            },
-            "globals": {
-                name: _value(function.__globals__[name], encode, (*_seen, function))
-                for name in sorted(set(_globals_read(function.__code__)))
-                if name in function.__globals__
-            },
-        }
-    except (_UnwritableError, ValueError, TypeError):
+        return _Walk(encode).function(function)
+    except (_UnwritableError, AttributeError, ValueError, TypeError, RecursionError):
         return None
-    return {
-        "$": "function",
-        "module": function.__module__,
-        "name": function.__qualname__,
-        "source": hashlib.sha256(source.encode()).hexdigest(),
-        **{k: v for k, v in reads.items() if v},
-    }
 
 
 class _UnwritableError(Exception):
     """A value that a function reads is neither data nor known by name."""
 
 
-def _value(value: Any, encode: Encode, seen: tuple[types.FunctionType, ...]) -> Any:
-    if isinstance(value, types.ModuleType):
-        return {"$": "module", "name": value.__name__}
-    if isinstance(value, types.FunctionType) and value in seen:
-        return {"$": "recursion", "name": value.__qualname__}
-    if _installed(value):
-        return {"$": "installed", "module": value.__module__, "name": value.__qualname__}
-    if isinstance(value, types.FunctionType):
-        found = of_function(value, encode, (*seen, value))
-        if found is None:
+class _Walk:
+    """One walk over a function and all it reads; a function met again is named by its place in the walk."""
+
+    def __init__(self, encode: Encode) -> None:
+        self.encode = encode
+        self.met: dict[types.FunctionType, int] = {}
+
+    def function(self, function: types.FunctionType) -> dict[str, Any]:
+        if function in self.met:
+            return {"$": "again", "name": function.__qualname__, "place": self.met[function]}
+        self.met[function] = len(self.met)
+        source = _source(function)
+        if source is None:
             raise _UnwritableError
-        return found
-    data = encode(value)
-    if _has_opaque(data):
-        raise _UnwritableError
-    return data
+        code = function.__code__
+        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+        reads = {
+            "defaults": [self.value(v) for v in function.__defaults__ or ()],
+            "keyword_defaults": {k: self.value(v) for k, v in (function.__kwdefaults__ or {}).items()},
+            "closure": self.space({name: cell.cell_contents for name, cell in cells}, _reads(code, _CELL)),
+            "globals": self.space(function.__globals__, _reads(code, _GLOBAL)),
+            "attributes": {k: self.value(v) for k, v in sorted(vars(function).items()) if k != "__wrapped__"},
+        }
+        return {
+            "$": "function",
+            "module": function.__module__,
+            "name": function.__qualname__,
+            "source": hashlib.sha256(source.encode()).hexdigest(),
+            **{k: v for k, v in reads.items() if v},
+        }
+
+    def space(self, values: Mapping[str, Any], paths: Iterator[tuple[str, ...]]) -> dict[str, Any]:
+        """What code reads among named values: attributes one by one where the value is a user's own module."""
+        out = {}
+        for path in sorted(set(paths)):
+            if path[0] in values:
+                depth, value = 1, values[path[0]]
+                while isinstance(value, types.ModuleType) and not _in_library(value) and depth < len(path):
+                    value = getattr(value, path[depth])
+                    depth += 1
+                out[".".join(path[:depth])] = self.value(value)
+        return out
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, types.ModuleType) and _in_library(value):
+            return {"$": "module", "name": value.__name__}
+        if _installed(value):
+            return {"$": "installed", "module": value.__module__, "name": value.__qualname__}
+        if isinstance(value, types.FunctionType):
+            return self.function(value)
+        if type(value) in (list, tuple):
+            return [self.value(entry) for entry in value]
+        if type(value) is dict and all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return {key: self.value(entry) for key, entry in value.items()}
+        # An instance of a user's own class may have methods, which its data do not tell; a spec has its version.
+        if not (_is_library(type(value).__module__) or dataclasses.is_dataclass(value)):
+            raise _UnwritableError
+        data = self.encode(value)
+        if _has_opaque(data):
+            raise _UnwritableError
+        return data
 
 
 def _has_opaque(data: Any) -> bool:
@@ -91,28 +124,54 @@ def _installed(value: Any) -> bool:
     qualified = getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualified, str) or names.loaded(module, qualified) is not value:
         return False
-    top = module.split(".")[0]
-    if top == "varq" or (top in sys.stdlib_module_names and top != "__main__"):
+    return _is_library(module)
+
+
+def _in_library(module: types.ModuleType) -> bool:
+    return sys.modules.get(module.__name__) is module and _is_library(module.__name__)
+
+
+def _is_library(module: str) -> bool:
+    """Whether a module belongs to this package, an installed one, or Python: its name then tells what it holds."""
+    top = module.partition(".")[0]
+    if top == __name__.partition(".")[0]:
         return True
-    file = getattr(sys.modules[module], "__file__", None) or ""
-    return file.startswith((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
+    place = None if top == "__main__" else names.place(top)
+    if place is None:
+        return False
+    if top in sys.stdlib_module_names and (not os.path.isabs(place) or _STANDARD in Path(place).parents):
+        return True
+    return bool({"site-packages", "dist-packages"} & set(Path(place).parts))
 
 
-def _globals_read(code: types.CodeType) -> Iterator[str]:
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            yield str(instruction.argval)
+def _reads(code: types.CodeType, operations: frozenset[str]) -> Iterator[tuple[str, ...]]:
+    """The names that `code` reads by these operations, each with the attributes that it takes of the value at once.
+
+    Raises:
+        _UnwritableError: if it imports what is not installed.
+    """
+    instructions = [i for i in dis.get_instructions(code) if i.opname != "EXTENDED_ARG"]
+    for place, instruction in enumerate(instructions):
+        if instruction.opname in operations:
+            taken = takewhile(lambda i: i.opname in _ATTRIBUTE, instructions[place + 1 :])
+            yield (str(instruction.argval), *(str(i.argval) for i in taken))
+        elif instruction.opname == "IMPORT_NAME":
+            level = instructions[place - 2].argval
+            if level != 0 or not _is_library(instruction.argval):
+                raise _UnwritableError
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _globals_read(constant)
+            yield from _reads(constant, operations)
 
 
 def _source(function: types.FunctionType) -> str | None:
+    code = function.__code__
     try:
-        text = textwrap.dedent(inspect.getsource(function))
+        # Of its own code: of a function, inspect would give the source of what it wraps.
+        text = textwrap.dedent(inspect.getsource(code))
     except (OSError, TypeError):
         return None
-    if function.__name__ != "<lambda>":
+    if code.co_name != "<lambda>":
         return text
     # Source lines cannot tell two lambdas on one line apart: such a lambda counts as unknown.
     try:
@@ -139,8 +198,7 @@ def restore(data: Mapping[str, Any], objects: Mapping[str, Any], encode: Encode)
     if not isinstance(found, types.FunctionType):
         raise LookupError(f"This run was made with the function {name}, which is not at hand: {how}.")
     now = of_function(found, encode)
-    parts = ("source", "defaults", "keyword_defaults", "closure", "globals")
-    changed = [part for part in parts if (now or {}).get(part) != data.get(part)]
+    changed = [part for part in PARTS if (now or {}).get(part) != data.get(part)]
     if changed:
         raise LookupError(
             f"The function {name} differs from the one this run was made with (in its {', '.join(changed)}): {how}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import Any
 
 from varq import checks
 
-__all__ = ["KINDS", "TABLE", "find", "loaded", "names", "versions"]
+__all__ = ["KINDS", "TABLE", "find", "loaded", "names", "place", "versions"]
 
 TABLE = MappingProxyType(
     {
@@ -119,3 +120,14 @@ def loaded(module: str, qualified_name: str) -> Any | None:
             return None
         space = getattr(found, "__dict__", {})
     return found
+
+
+def place(module: str) -> str | None:
+    """Where a top-level module is found (a path, "built-in" or "frozen"), None if nowhere; imports nothing."""
+    try:
+        found = importlib.util.find_spec(module)
+    except ValueError:  # made by hand: in sys.modules and without a spec
+        return None
+    if found is None:
+        return None
+    return found.origin or next(iter(found.submodule_search_locations or ()), None)

@@ -280,8 +280,8 @@ class _Decoder:
         name = data["name"]
         if name is None:
             raise LookupError(
-                f"{data['path']} is an object of type {data['type']} that cannot be written down and has no name: "
-                "its run can be carried on only in the process that started it. Give such an object a name= next time."
+                f"{data['path']} is an object of type {data['type']} that cannot be written down and was given no name: "
+                f"its run can be carried on only in the process that started it. Next time {_how(data)}."
             )
         if name not in self.objects:
             raise LookupError(
@@ -289,6 +289,12 @@ class _Decoder:
                 f"Hand it in again: varq.resume(id, objects={{{name!r}: ...}})."
             )
         return Opaque(self.objects[name], name)
+
+
+def _how(data: Mapping[str, Any]) -> str:
+    if data["type"].startswith("optax."):
+        return "name it, optimizer=varq.Optax.of(obj, name='mine'), or let varq.Optax make it from a factory's name"
+    return "give such an object a name="
 
 
 def _no_arrays(sha256: str) -> NDArray[Any]:
