@@ -8,9 +8,11 @@ import hashlib
 import json
 import math
 import secrets
+import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -82,11 +84,14 @@ def is_spec(value: Any) -> bool:
 
 def fields(value: Any, hashed_only: bool = False) -> dict[str, Any]:
     """The init fields of a spec by name; with `hashed_only`, those that make its identity."""
-    return {
-        f.name: getattr(value, f.name)
-        for f in dataclasses.fields(value)
-        if f.init and (not hashed_only or f.metadata.get("hashed", True))
-    }
+    return {name: getattr(value, name) for name in _names(type(value), hashed_only)}
+
+
+@cache
+def _names(kind: type, hashed_only: bool) -> tuple[str, ...]:
+    return tuple(
+        f.name for f in dataclasses.fields(kind) if f.init and (not hashed_only or f.metadata.get("hashed", True))
+    )
 
 
 def array_digest(array: NDArray[Any]) -> str:
@@ -100,6 +105,8 @@ def _portable(array: NDArray[Any]) -> NDArray[Any]:
     data = np.asarray(array)
     if data.dtype.kind not in "biufc":
         raise TypeError(f"An array in a spec must hold numbers or booleans. Got dtype {data.dtype}.")
+    if data.dtype.isnative and sys.byteorder == "little" and data.flags.c_contiguous:
+        return data
     return np.asarray(data, dtype=data.dtype.newbyteorder("<"), order="C")
 
 
@@ -113,6 +120,10 @@ class _Encoder:
 
     def encode(self, value: Any, path: str = "spec") -> Json:
         if value is None or isinstance(value, (bool, str)):
+            return value
+        if type(value) is np.ndarray:
+            return self._array(value)
+        if type(value) is float and math.isfinite(value):
             return value
         if isinstance(value, (int, np.integer)):
             return int(value)
@@ -147,7 +158,8 @@ class _Encoder:
 
     def _spec(self, value: Any, path: str) -> Json:
         out: dict[str, Json] = {"$": "spec", "kind": value.kind, "version": value.version}
-        for name, entry in fields(value, self.hashed_only).items():
+        for name in _names(type(value), self.hashed_only):
+            entry = getattr(value, name)
             # None is the absence of a choice: leaving it out keeps ids when a later version adds an optional field.
             if entry is not None:
                 out[name] = self.encode(entry, f"{path}.{name}")
@@ -183,9 +195,12 @@ def encode(value: Any, arrays: Arrays | None = None) -> Json:
     return _Encoder(arrays, hashed_only=False).encode(value)
 
 
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
 def canonical(data: Json) -> str:
     """JSON with sorted keys and no spaces: equal data gives equal text."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return _JSON.encode(data)
 
 
 def dumps(value: Any, arrays: Arrays | None = None) -> str:
