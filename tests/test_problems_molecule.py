@@ -533,3 +533,12 @@ def test_formulas() -> None:
     assert chemistry.formula(atoms, -2) == "OH22-"
     assert chemistry.ELEMENTS.index("U") + 1 == 92
     assert set(shipped.GEOMETRIES) == set(Molecule.available())
+
+
+def test_the_lowest_of_a_sector_is_exact_to_rounding() -> None:
+    # Elements far below the largest ones add up: none may be dropped.
+    for name, bond in (("BeH2", 3.0), ("N2", 1.75)):
+        molecule = Molecule.load(name, bond=bond)
+        inside = fermion.sector(molecule.electrons, molecule.orbitals)
+        lowest = molecule.pauli.lowest(sector=inside)[0]
+        assert lowest == pytest.approx(fci.lowest(molecule.data), abs=1e-10)
