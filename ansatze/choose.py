@@ -6,7 +6,8 @@ from typing import Any
 
 from varq import checks, names
 from varq.ansatze.base import Ansatz
-from varq.ansatze.requirements import qubits
+from varq.ansatze.custom import Circuit
+from varq.ansatze.requirements import fermions, qubits
 
 __all__ = ["as_ansatz"]
 
@@ -20,8 +21,9 @@ def as_ansatz(value: Any, problem: Any) -> Any:
 
     Raises:
         TypeError: if `value` is neither.
-        ValueError: for an unknown name (the close ones are listed), for an ansatz that the problem does not allow,
-            and for one on another number of wires.
+        ValueError: for an unknown name (the close ones are listed), for an ansatz that the problem does not allow (such
+            as one of electrons for a problem with other electrons, orbitals or another fermion-to-qubit map), for one
+            on another number of wires, and for a `Circuit` whose function reads beyond its shape.
 
     Example:
         >>> from types import SimpleNamespace
@@ -35,13 +37,36 @@ def as_ansatz(value: Any, problem: Any) -> Any:
             f"ansatz must be an ansatz or the name of one. Got {value!r}. "
             f"Names: {', '.join(names.names('ansatz'))}; your own circuit: Circuit(function, shape=..., wires=...)."
         )
+    _check_fermions(value, problem)
     wires = qubits("ansatz", problem)
     if value.wires != wires:
         raise ValueError(
             f"ansatz must act on the problem's {wires} wires. Got {getattr(value, 'title', type(value).__name__)} on "
             f"{value.wires}. Make it with {type(value).__name__}.for_problem(problem), or give its name."
         )
+    if isinstance(value, Circuit):
+        value.check()
     return value
+
+
+def _check_fermions(value: Any, problem: Any) -> None:
+    """A circuit of electrons in orbitals starts from a determinant, which another problem's wires would read anew."""
+    here, there = _fermionic(value), _fermionic(problem)
+    if here is None or there is None:
+        return
+    name = type(value).__name__
+    fermions(name, problem)
+    if here != there:
+        raise ValueError(
+            f"ansatz must have the problem's electrons={there[0]} and orbitals={there[1]}. Got {name} with "
+            f"electrons={here[0]} and orbitals={here[1]}. Make it with {name}.for_problem(problem), or build the "
+            "problem with these electrons and orbitals."
+        )
+
+
+def _fermionic(value: Any) -> tuple[tuple[int, ...], int] | None:
+    electrons, orbitals = getattr(value, "electrons", None), getattr(value, "orbitals", None)
+    return None if electrons is None or orbitals is None else (tuple(electrons), int(orbitals))
 
 
 def _known(name: str) -> str:

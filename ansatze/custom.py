@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import pennylane as qml
 from numpy.typing import NDArray
 
 from varq import checks, spec
@@ -25,7 +27,8 @@ class Circuit(Template):
     another process with `varq.resume(id, objects={name: function})`.
 
     Args:
-        function: called with the parameters inside a QNode; not called when the ansatz is made.
+        function: called with the parameters inside a QNode; not called when the ansatz is made, but once with zeros,
+            to `check` it, when it is given to an algorithm.
         shape: of the parameters; an integer n stands for (n,).
         wires: how many wires the function uses: 0 to wires - 1.
         start: starting parameters, of that shape; None draws them from a normal distribution of width 0.1.
@@ -75,6 +78,36 @@ class Circuit(Template):
         if self.name is not None:
             checks.text("name", self.name, hint="Use None for no name.")
             object.__setattr__(self, "function", spec.Opaque(spec.unwrap(self.function), self.name))
+
+    def check(self) -> None:
+        """Call the function once, with zeros and apart from any circuit: does it read parameters that `shape` lacks?
+
+        JAX answers an index beyond an array's end with its last entry, so a run would silently use a parameter twice.
+
+        Raises:
+            ValueError: if the function reads beyond `shape`.
+
+        Example:
+            >>> Circuit(lambda x: qml.RX(x[2], 0), shape=2, wires=1).check()
+            Traceback (most recent call last):
+                ...
+            ValueError: shape must hold every parameter that <lambda> reads. Got shape=(2,): ...
+        """
+        if "_checked" in vars(self):
+            return
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"), qml.QueuingManager.stop_recording():
+                warnings.simplefilter("ignore")
+                with qml.queuing.AnnotatedQueue():
+                    spec.unwrap(self.function)(np.zeros(self.shape))
+        except IndexError as error:
+            raise ValueError(
+                f"shape must hold every parameter that {self.title} reads. Got shape={self.shape}: {error}. "
+                "Give the shape that it reads, or mend the index."
+            ) from error
+        except Exception:
+            return  # zeros may be no fit parameters; an error that is one comes again when the circuit is used
+        object.__setattr__(self, "_checked", True)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Circuit):

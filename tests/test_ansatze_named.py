@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
@@ -21,6 +22,7 @@ from varq.ansatze.conserving import GivensLayers
 from varq.ansatze.coupled_cluster import UCCSD, KUpCCGSD
 from varq.ansatze.custom import Circuit
 from varq.ansatze.layered import HamiltonianVariational, HardwareEfficient
+from varq.problems.molecule import Molecule
 
 
 def diagonal(terms: Any, wires: int) -> np.ndarray:
@@ -242,6 +244,55 @@ def test_what_does_not_fit_is_refused() -> None:
         as_ansatz(3, GRAPH)
     with pytest.raises(TypeError, match="ansatz must be an ansatz or the name of one"):
         as_ansatz(UCCSD, MOLECULE)
+
+
+@pytest.mark.parametrize("ansatz", [UCCSD((1, 1), 2), KUpCCGSD((1, 1), 2), GivensLayers((1, 1), 2)], ids=repr)
+@pytest.mark.parametrize("mapping", ["parity", "bravyi-kitaev"])
+def test_circuits_of_electrons_are_refused_on_other_maps(ansatz: Any, mapping: str) -> None:
+    match = f"{type(ansatz).__name__} is a circuit for the Jordan-Wigner map.*mapping='{mapping}'.*jordan-wigner"
+    with pytest.raises(ValueError, match=match):
+        as_ansatz(ansatz, Molecule.load("H2", mapping=mapping))
+    assert as_ansatz(ansatz, Molecule.load("H2")) is ansatz
+
+
+@pytest.mark.parametrize("kind", [UCCSD, KUpCCGSD, GivensLayers])
+def test_circuits_of_other_electrons_are_refused(kind: Any) -> None:
+    for electrons, orbitals in (((2, 0), 2), ((1, 1), 3)):
+        with pytest.raises(ValueError, match=r"problem's electrons=\(1, 1\) and orbitals=2\. Got .* Make it with"):
+            as_ansatz(kind(electrons, orbitals), MOLECULE)
+    assert as_ansatz(kind((2, 0), 2), SimpleNamespace(wires=4)) == kind((2, 0), 2)
+
+
+def test_a_circuit_that_reads_beyond_its_shape_is_refused() -> None:
+    calls = []
+
+    def reaching(params: Any) -> None:
+        calls.append(params)
+        qml.RX(jnp.sin(params[0, 1]), 0)
+        qml.RY(params[0, 3], 1)
+
+    ansatz = Circuit(reaching, (2, 3), wires=2)
+    assert calls == []
+    with pytest.raises(ValueError, match=r"shape must hold .* reaching reads\. Got shape=\(2, 3\): index 3 is out"):
+        as_ansatz(ansatz, GRAPH)
+    with pytest.raises(ValueError, match=r"Got shape=\(8,\): too many indices"):
+        as_ansatz(Circuit(reaching, 8, wires=2), GRAPH)
+    calls.clear()
+    fitting = Circuit(reaching, (1, 4), wires=2)
+    with qml.queuing.AnnotatedQueue() as queue:
+        as_ansatz(fitting, GRAPH)
+        as_ansatz(fitting, GRAPH)
+    assert len(calls) == 1
+    assert len(queue) == 0
+
+
+def test_a_circuit_that_only_cannot_take_zeros_is_accepted() -> None:
+    def normalized(params: Any) -> None:
+        if not np.any(params):
+            raise ZeroDivisionError
+        qml.RX(params[0], 0)
+
+    assert as_ansatz(Circuit(normalized, 2, wires=2), GRAPH).shape == (2,)
 
 
 def test_unknown_names_list_the_close_ones() -> None:
