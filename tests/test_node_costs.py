@@ -8,6 +8,8 @@ import pennylane as qml
 import pytest
 from scipy.linalg import expm
 
+from varq import names
+from varq.devices.catalog import Abilities, OpenDevice
 from varq.keys import Key
 from varq.node.nodes import Cost, Nodes
 from varq.problems.pauli import PauliSum
@@ -157,6 +159,21 @@ def test_samples_follow_the_law() -> None:
 def test_a_device_object_works() -> None:
     device = qml.device("default.qubit", wires=2)
     assert cost(device).evaluate(Value(X0), KEY).value == pytest.approx(energy(X0), abs=EXACT)
+
+
+def open_other(wires: int, precision: str) -> OpenDevice:
+    return OpenDevice("other", qml.device("default.qubit", wires=wires), Abilities("parameter-shift"))
+
+
+def test_another_package_adds_a_device_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "TABLE", {**names.TABLE, "device:other": f"{__name__}:open_other"})
+    assert cost("other").evaluate(Value(X0), KEY).value == pytest.approx(energy(X0), abs=EXACT)
+
+
+def test_samples_that_cannot_be_drawn_again_are_announced() -> None:
+    with pytest.warns(UserWarning, match=r"cannot set the random seed of default.mixed"):
+        reply = cost("default.mixed", shots=2000).evaluate(Value(X0), KEY)
+    assert abs(reply.value - energy(X0)) < 8 * reply.stderr  # unseeded: beyond any luck
 
 
 @pytest.mark.parametrize(
