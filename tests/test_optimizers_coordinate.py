@@ -84,8 +84,22 @@ def test_sweeps_reach_the_lowest_eigenvalue(optimizer: Any, cost: Cost, order: s
 def test_one_sweep_of_a_product_is_enough() -> None:
     trace = drive(Rotosolve(sweeps=1), product, 99)
     assert trace.finished is not None
-    assert trace.finished.reason is Reason.STEPS
+    assert trace.finished.reason is Reason.STALLED
+    assert "sweep 1, the last one allowed, still improved the cost by" in trace.finished.message
     np.testing.assert_allclose(trace.x.ravel() - CENTER, 0, atol=1e-9)
+
+
+def test_coupled_parameters_do_not_sweep_for_ever() -> None:
+    # Sweeps creep along the valley of 1 - cos(x - y) + (1 - cos x) / 1000, each for a thousandth of the way.
+    def value(x: Any) -> float:
+        return float(1 - np.cos(x[0] - x[1]) + 1e-3 * (1 - np.cos(x[0])))
+
+    cost = Cost("valley", value, lambda x: np.zeros(2), np.array([1.0, 1.0]), 0.0)
+    trace = drive(Rotosolve(), cost, 1000)
+    assert trace.finished is not None
+    assert trace.finished.reason is Reason.STALLED
+    assert len(trace.values) == 2 * Rotosolve().sweeps
+    assert "Allow more sweeps" in trace.finished.message
 
 
 @pytest.mark.parametrize(
@@ -156,6 +170,7 @@ def test_base_frequencies() -> None:
         ({"frequencies": (1.0, 2**0.5)}, ValueError, "whole multiples, up to 64, of a common one"),
         ({"frequencies": (1.0, 99.0)}, ValueError, "whole multiples, up to 64, of a common one"),
         ({"sweeps": 0}, ValueError, "sweeps must be at least 1"),
+        ({"sweeps": None}, TypeError, "sweeps must be an integer"),
         ({"refresh": 0}, ValueError, "refresh must be at least 1"),
         ({"tolerance": -1}, ValueError, "tolerance must be at least 0"),
         ({"order": "frward"}, ValueError, "order must be one of.*Did you mean 'forward'"),

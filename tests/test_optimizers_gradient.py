@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 from optimizer_costs import CENTER, KEY, SHAPE, Cost, Trace, drive, excitation, product, quadratic
 
@@ -94,7 +96,7 @@ def test_ready_made_objects_come_back_under_their_name() -> None:
     assert drive(Optax.of(optax.MultiSteps(raw, 2)), product, 4).points().shape == (4, 4)
     with pytest.raises(LookupError, match="Hand it in again"):
         spec.loads(spec.dumps(named))
-    with pytest.raises(LookupError, match="was given no name"):
+    with pytest.raises(LookupError, match=r"was given no name: .* name it, optimizer=varq\.Optax\.of\(obj, name="):
         spec.loads(spec.dumps(Optax.of(raw)))
     nested = Optax.chain(optax.clip(1.0), Optax("sgd", 0.1))
     assert spec.identity(nested)[1] is False
@@ -131,6 +133,20 @@ def test_a_function_can_be_a_schedule() -> None:
         (lambda: Optax.chain(Optax("scale_by_zoom_linesearch", 5)), ValueError, r"Use varq\.Scipy\('BFGS'\)"),
         (lambda: Optax.schedule("adam", 0.1), ValueError, "makes a schedule.*Got 'adam'"),
         (lambda: Optax.schedule("cosine_decay"), ValueError, "Did you mean 'cosine_decay_schedule'"),
+        (
+            lambda: Optax("adam", learning_rate="x"),
+            TypeError,
+            r"learning_rate of optax\.adam must be a real number\. Got 'x'.*A schedule will do too: Optax\.schedule",
+        ),
+        (lambda: Optax("adam", Optax("sgd", 0.1)), TypeError, "learning_rate of .* must be a real number"),
+        (lambda: Optax("adam", optax.sgd(0.1)), TypeError, "learning_rate of .* must be a real number"),
+        (lambda: Optax("adam", float("nan")), ValueError, r"learning_rate of optax\.adam must be finite\. Got nan"),
+        (lambda: Optax("adam", float("inf")), ValueError, r"learning_rate of optax\.adam must be finite\. Got inf"),
+        (lambda: Optax("adam", np.array(np.nan)), ValueError, "learning_rate of .* must be finite"),
+        (lambda: Optax("adam", 0.1, b1="0.9"), TypeError, r"b1 of optax\.adam must be a real number\. Got '0\.9'"),
+        (lambda: Optax("adam", 0.1, b1=None), TypeError, "b1 of .* must be a real number"),
+        (lambda: Optax("adam", 0.1, nesterov=1), TypeError, r"nesterov of optax\.adam must be True or False"),
+        (lambda: Optax.schedule("cosine_decay_schedule", 0.1, "9"), TypeError, "decay_steps of .* must be an integer"),
         (lambda: Optax.of(3), TypeError, r"must be an optax GradientTransformation\. Got 3"),
         (lambda: DECAY.method(), TypeError, "is no optimizer but a part of one"),
         (lambda: drive(Optax.of(optax.lbfgs()), product, 1), ValueError, r"'value_fn'.*varq\.Scipy\('L-BFGS-B'\)"),
@@ -143,6 +159,34 @@ def test_a_function_can_be_a_schedule() -> None:
 def test_wrong_arguments_are_named(make: Any, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         make()
+
+
+@pytest.mark.parametrize(
+    "rate", [1, 0.1, np.float32(0.1), jnp.asarray(0.1), np.array(0.1), DECAY, optax.constant_schedule(1)]
+)
+def test_rates_of_every_kind_are_taken(rate: Any) -> None:
+    assert len(drive(Optax("sgd", learning_rate=rate), product, 2).values) == 2
+
+
+def test_every_optimizer_takes_its_own_defaults() -> None:
+    for name in Optax.names():
+        signature = inspect.signature(getattr(optax.contrib if "contrib." in name else optax, name.split(".")[-1]))
+        given = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
+        plain = {k: v for k, v in given.items() if v is None or isinstance(v, (bool, int, float, str))}
+        rate = {} if "learning_rate" in given or "learning_rate" not in signature.parameters else {"learning_rate": 0.1}
+        Optax(name, arguments={**plain, **rate})
+
+
+def test_what_an_object_lacks_is_said_without_its_insides() -> None:
+    with pytest.raises(
+        ValueError, match=r"^Optax\.of\(<optax GradientTransformationExtraArgs>, name='mine'\) needs more"
+    ):
+        drive(Optax.of(optax.lbfgs(), name="mine"), product, 1)
+    broken = Optax("adam", 0.1)
+    broken.arguments["learning_rate"] = "x"  # type: ignore[index] # as optax may refuse what its annotations allow
+    with pytest.raises(ValueError, match=r"^Optax\(.*learning_rate='x'.*\) cannot take a step") as caught:
+        drive(broken, product, 1)
+    assert "L-BFGS-B" not in str(caught.value)
 
 
 def test_an_update_needs_a_gradient() -> None:

@@ -18,6 +18,7 @@ __all__ = ["ExcitationSolve", "Rotosolve"]
 
 ORDERS = ("forward", "backward", "random")
 MISMATCH = 1e-4  # an exact value further from its prediction than this part of the amplitude: the frequencies are wrong
+SWEEPS = 50  # where parameters are strongly coupled, sweeps creep: further ones cost much and gain little
 
 Frequencies = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
@@ -34,7 +35,7 @@ class Rotosolve:
         frequencies: of the cost in each parameter (radians^-1), the same for all, or one tuple for each parameter in
             flattened order.  A rotation exp(-i t P / 2) about a Pauli word has (1.0,); a parameter that stands in
             several gates has all sums and differences of theirs.
-        sweeps: most sweeps over all parameters; None for no limit.
+        sweeps: most sweeps over all parameters; a run that has done them without converging ends as stalled.
         order: of the parameters in a sweep: "forward", "backward", or "random", anew for each.
         refresh: parameters between two fresh evaluations of the carried value, which stop rounding or shots from
             piling up in it; None for one a sweep.  Under shots 1 is best, for one more value a step.
@@ -58,7 +59,7 @@ class Rotosolve:
     """
 
     frequencies: Frequencies = (1.0,)
-    sweeps: int | None = None
+    sweeps: int = SWEEPS
     order: str = "forward"
     refresh: int | None = None
     tolerance: float = 1e-8
@@ -67,8 +68,7 @@ class Rotosolve:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frequencies", _frequencies(self.frequencies))
-        if self.sweeps is not None:
-            object.__setattr__(self, "sweeps", checks.integer("sweeps", self.sweeps, minimum=1))
+        object.__setattr__(self, "sweeps", checks.integer("sweeps", self.sweeps, minimum=1))
         checks.choice("order", self.order, ORDERS)
         if self.refresh is not None:
             object.__setattr__(self, "refresh", checks.integer("refresh", self.refresh, minimum=1))
@@ -76,7 +76,7 @@ class Rotosolve:
 
     @property
     def stop(self) -> Stop:
-        """The method's own convergence, and nothing else."""
+        """The method's own convergence and its number of sweeps, and nothing else."""
         return Stop()
 
     def method(self) -> CoordinateMethod:
@@ -230,7 +230,11 @@ class CoordinateMethod:
             message = f"sweep {sweeps} improved the cost by {before - now:.3g}, less than its tolerance or error"
             return replace(state, end=Finished(Reason.CONVERGED, message))
         if sweeps == self.spec.sweeps:
-            return replace(state, end=Finished(Reason.STEPS, f"{sweeps} sweeps are done"))
+            message = (
+                f"sweep {sweeps}, the last one allowed, still improved the cost by {before - now:.3g}. "
+                "Allow more sweeps, raise tolerance, or use a method that moves all parameters at once"
+            )
+            return replace(state, end=Finished(Reason.STALLED, message))
         return replace(state, begin=None if self._due(state) else state.value)
 
     def _mismatch(self, state: _State, drift: float) -> tuple[_State, dict[str, Any]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any
+from typing import Any, Union, get_args, get_origin
 
 import numpy as np
 import optax
@@ -109,6 +110,7 @@ def arguments_of(name: str, positional: tuple[Any, ...], keywords: Mapping[str, 
 
     Raises:
         TypeError: if they do not fit its signature; names the accepted ones.
+        ValueError: if a number is not finite.
     """
     signature = inspect.signature(factory(name))
     several = _variadic(signature)
@@ -127,20 +129,53 @@ def arguments_of(name: str, positional: tuple[Any, ...], keywords: Mapping[str, 
         ]
         meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise TypeError(f"optax.{name}: {error}. It accepts: {accepted}.{meant}") from None
-    return {key: _data(value, signature.parameters[key]) for key, value in bound.arguments.items()}
+    return {key: _data(f"{key} of optax.{name}", v, signature.parameters[key]) for key, v in bound.arguments.items()}
 
 
 def _variadic(signature: inspect.Signature) -> str | None:
     return next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
 
 
-def _data(value: Any, parameter: inspect.Parameter) -> Any:
+def _data(name: str, value: Any, parameter: inspect.Parameter) -> Any:
+    _check(name, value, parameter.annotation)
     # An integer where a number is meant is that number, so that learning_rate=1 and 1.0 are one spec.
     required = parameter.default is parameter.empty
     number = isinstance(parameter.default, float) or (required and "float" in str(parameter.annotation))
     if number and isinstance(value, (int, np.integer, np.floating)) and not isinstance(value, bool):
         return float(value)
     return _plain(value)
+
+
+_NUMBERS = frozenset(["Array", "ndarray", "bool", "number", "int", "float", "complex", "NoneType", "Callable"])
+
+
+def _check(name: str, value: Any, annotation: Any) -> None:
+    """TypeError or ValueError for a value that is plainly none of what optax annotates; unclear annotations pass."""
+    value = spec.unwrap(value)
+    union = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    kinds = {getattr(kind, "__name__", "").split(".")[-1] for kind in union}
+    if isinstance(value, (int, float, np.generic)) or hasattr(value, "__array__"):
+        array = np.asarray(value)
+        if array.dtype.kind in "fc" and not np.all(np.isfinite(array)):
+            raise ValueError(f"{name} must be finite. Got {value!r}.")
+    if value is None and "NoneType" in kinds:
+        return
+    if kinds == {"bool"}:
+        checks.boolean(name, value)
+    elif kinds <= {"int", "NoneType"}:
+        checks.integer(name, value)
+    elif "float" in kinds and kinds <= _NUMBERS:
+        _check_number(name, value, schedules="Callable" in kinds)
+
+
+def _check_number(name: str, value: Any, schedules: bool) -> None:
+    if hasattr(value, "__array__") and np.asarray(value).dtype.kind in "iuf":
+        return
+    role = _known().get(getattr(value, "name", ""), ("", None))[0] if hasattr(value, "built") else ""
+    if schedules and (role == "schedule" or (callable(value) and not isinstance(value, type))):
+        return
+    more = " A schedule will do too: Optax.schedule('cosine_decay_schedule', ...)." if schedules else ""
+    checks.real(name, value, hint=f"Give a number such as 0.05.{more}")
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,8 +53,8 @@ class Optax(ByContent):
 
     Raises:
         ValueError: for an unknown name (lists the close ones), or a method that evaluates the cost by itself, such as
-            "lbfgs" (names SciPy's equivalent).
-        TypeError: for arguments that the factory does not accept; names those that it does.
+            "lbfgs" (names SciPy's equivalent), or a number that is not finite.
+        TypeError: for arguments that the factory does not accept (names those that it does), or of a wrong type.
 
     Example:
         >>> Optax("adam", learning_rate=0.05) == Optax("adam", learning_rate=0.01)
@@ -82,6 +83,10 @@ class Optax(ByContent):
         object.__setattr__(self, "arguments", held)
 
     def __repr__(self) -> str:
+        if self.name == READY_MADE:
+            held = self.arguments["transformation"]
+            named = "" if held.name is None else f", name={held.name!r}"
+            return f"Optax.of(<optax {type(held.value).__name__}>{named})"
         return f"Optax({', '.join([repr(self.name), *(f'{key}={value!r}' for key, value in self.arguments.items())])})"
 
     @classmethod
@@ -171,6 +176,16 @@ class Optax(ByContent):
         return jax.jit(step)
 
 
+def _why(error: TypeError) -> str:
+    """Why a transformation cannot take a step."""
+    if re.search("missing .* required .*argument", str(error)):
+        return (
+            f"needs more than value and gradient in its update ({error}): its evaluations cannot be recorded or "
+            "carried on. Use a method that asks, such as varq.Scipy('L-BFGS-B')."
+        )
+    return f"cannot take a step: {error}. Check its arguments."
+
+
 def _opaque(value: Any) -> Opaque:
     held = value if isinstance(value, Opaque) else Opaque(value)
     if not factories.is_transformation(held.value):
@@ -213,7 +228,8 @@ class OptaxMethod:
         """Optax's first state; `key` is not used: random transformations have a seed of their own.
 
         Raises:
-            ValueError: if the transformation evaluates the cost by itself; names SciPy's equivalent.
+            ValueError: if the transformation evaluates the cost by itself (names SciPy's equivalent), or if optax
+                refuses to take a step with its arguments.
         """
         step = self.spec._step
         with double():
@@ -222,10 +238,7 @@ class OptaxMethod:
             try:
                 step.eval_shape(state.x, state.inner, state.count, 0.0, vector(start))  # type: ignore[attr-defined]
             except TypeError as error:
-                raise ValueError(
-                    f"{self.spec!r} needs more than value and gradient in its update ({error}): its evaluations cannot "
-                    "be recorded or carried on. Use a method that asks, such as varq.Scipy('L-BFGS-B')."
-                ) from error
+                raise ValueError(f"{self.spec!r} {_why(error)}") from error
         return state
 
     def ask(self, state: _State) -> Request | Finished:
