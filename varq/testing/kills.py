@@ -25,6 +25,8 @@ from varq.store.store import open_store
 
 __all__ = ["POINTS", "Kill", "Report", "chain_of_kills", "random_kills"]
 
+Objects = Callable[[], Mapping[str, Any]]
+
 POINTS = ("before execute", "after execute", "after journal", "inside tell")
 
 
@@ -63,26 +65,32 @@ class Report:
         return tuple((r.step, r.role, r.request, r.reply, r.key) for r in self.rows)
 
 
-def chain_of_kills(task: Callable[[], Any], folder: Path, kills: tuple[Kill, ...] = ()) -> Report:
+def chain_of_kills(
+    task: Callable[[], Any], folder: Path, kills: tuple[Kill, ...] = (), objects: Objects | None = None
+) -> Report:
     """Run a spec, dying at each of `kills` in turn and carried on by a fresh process each time.
 
     Args:
         task: makes the spec (in the child).
         folder: empty; the store and the notes go there.
         kills: where to die, in order; none for an undisturbed run.
+        objects: makes (in the child) the objects that the store cannot keep, by name; a run of such a spec is found
+            again by its id, and not by the spec.
 
     Raises:
         RuntimeError: if a life ends otherwise than planned; holds the child's traceback.
     """
     for kill in kills:
-        status = _life(task, folder, kill)
+        status = _life(task, folder, kill, objects)
         if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
             raise RuntimeError(f"The run was to die {kill.point} of step {kill.step} and did not. {_notes(folder)[1]}")
-    _expect_success(_life(task, folder, None), folder)
+    _expect_success(_life(task, folder, None, objects), folder)
     return _report(folder, len(kills) + 1)
 
 
-def random_kills(task: Callable[[], Any], folder: Path, kills: int, seed: int, longest: float) -> Report:
+def random_kills(
+    task: Callable[[], Any], folder: Path, kills: int, seed: int, longest: float, objects: Objects | None = None
+) -> Report:
     """Run a spec, killed `kills` times at random moments and carried on each time.
 
     The moment is drawn uniformly below `longest` seconds after the life's first execution.  A life that ends before
@@ -91,23 +99,25 @@ def random_kills(task: Callable[[], Any], folder: Path, kills: int, seed: int, l
     clock = random.Random(seed)
     deaths = 0
     while deaths < kills:
-        status = _life(task, folder, None, after=clock.uniform(0, longest))
+        status = _life(task, folder, None, objects, after=clock.uniform(0, longest))
         if not os.WIFSIGNALED(status):
             _expect_success(status, folder)
             break
         deaths += 1
-    _expect_success(_life(task, folder, None), folder)
+    _expect_success(_life(task, folder, None, objects), folder)
     return _report(folder, deaths + 1)
 
 
-def _life(task: Callable[[], Any], folder: Path, kill: Kill | None, after: float | None = None) -> int:
+def _life(
+    task: Callable[[], Any], folder: Path, kill: Kill | None, objects: Objects | None, after: float | None = None
+) -> int:
     """One process: starts or carries on the run; returns its wait status."""
     executed = sum(_notes(folder)[0].values())
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            _live(task, folder, kill)
+            _live(task, folder, kill, objects)
             code = 0
         except BaseException:
             (folder / "error.txt").write_text(traceback.format_exc())
@@ -126,10 +136,11 @@ def _life(task: Callable[[], Any], folder: Path, kill: Kill | None, after: float
     return os.waitpid(child, 0)[1]
 
 
-def _live(task: Callable[[], Any], folder: Path, kill: Kill | None) -> None:
+def _live(task: Callable[[], Any], folder: Path, kill: Kill | None, objects: Objects | None) -> None:
     notes = os.open(folder / "executed.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with Session(store=folder / "store", progress=False) as session:
-        run = session.start(task())
+        known = [] if objects is None else session.list()
+        run = session.load(known[0].id, objects=objects()) if known and objects else session.start(task())
         _watch(run, kill, lambda step: os.write(notes, f"{step}\n".encode()))
         run.finish()
 
