@@ -1,6 +1,8 @@
 """VQE, QAOA, phase estimation: specs that come back, answers beside independent truths, bad input named."""
 
 import math
+import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,18 @@ def test_sampled_energies_have_error_bars() -> None:
         VQE(problem=Molecule.load("H2"), initial=result.parameters, optimizer="sgd", stop=Stop(steps=1)), **QUIET
     )
     assert abs(result.value - exact.value) < SIGMAS * result.stderr
+
+
+def test_a_result_shows_its_plot_also_when_it_was_found_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        result = vqe(Molecule.load("H2"), store=tmp_path, progress=False)
+        page = result._repr_html_()
+        assert "<table" in page
+        assert "data:image/png;base64" in page
+    with varq.Session(store=tmp_path, progress=False) as session:
+        found = session.run(VQE(problem=Molecule.load("H2")))
+    assert "<table" in found._repr_html_()
+    assert pickle.loads(pickle.dumps(result)).value == result.value
 
 
 def test_a_repeated_run_draws_other_samples() -> None:

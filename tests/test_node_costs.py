@@ -193,6 +193,22 @@ def test_devices_are_checked(build: Any, match: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("circuit", "error", "match"),
+    [
+        (lambda x: qml.RY(x[0], 5), ValueError, r"wires must be among \[0, 1\]. Got \[5\]"),
+        (lambda x: qml.RY(x, 0), ValueError, "Each gate takes single numbers"),
+        (lambda x: qml.RY(float(x[0]), 0), TypeError, "A circuit is traced once"),
+        (lambda x: qml.RY(np.sin(x[0]), 0), TypeError, "A circuit is traced once"),
+        (lambda x: qml.RY(x[0], 0) if x[0] > 0 else None, TypeError, "A circuit is traced once"),
+        (lambda x: qml.measure(0), ValueError, "cannot measure in its middle"),
+    ],
+)
+def test_circuits_are_checked(circuit: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        Nodes().cost(circuit, HAMILTONIAN, 2, (3,))
+
+
+@pytest.mark.parametrize(
     ("request_", "shots", "match"),
     [
         (Value(np.ones(2)), None, r"parameters must have shape \(3,\)"),

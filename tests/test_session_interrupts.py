@@ -12,7 +12,7 @@ from queue import Empty
 import pytest
 
 from varq.optimizers.catalog import METHODS
-from varq.session.interrupt import REQUEUE, Interrupts, wraps_interrupt
+from varq.session.interrupt import REQUEUE, Interrupts, names_interrupt, wraps_interrupt
 from varq.store.store import open_store
 
 PATIENCE = 90  # seconds to wait for a process that imports PennyLane on a busy machine
@@ -220,7 +220,7 @@ def _execute(client: object, code: str, interrupt: object = None, at: int = 0) -
 
 def test_errors_that_wrap_an_interrupt_count_as_one() -> None:
     assert wraps_interrupt(KeyboardInterrupt())
-    assert wraps_interrupt(RuntimeError("INTERNAL: CpuCallback error: KeyboardInterrupt"))
+    assert names_interrupt(RuntimeError("INTERNAL: CpuCallback error: KeyboardInterrupt"))
     wrapped = RuntimeError("callback failed")
     wrapped.__cause__ = KeyboardInterrupt()
     assert wraps_interrupt(wrapped)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ from varq.optimizers import Optax, Scipy
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Event, Reason, Stop
 from varq.session.session import Session
+from varq.session.trace import Trace
 from varq.store.faults import OwnedError
 
 # A function counts by all it reads; what it finds by way of the standard library counts by that library's name, so
@@ -471,3 +473,83 @@ def test_a_loaded_run_has_the_history_of_its_journal(session: Session) -> None:
     assert len(NOTES.calls) == 4
     assert loaded.finish().steps == 6
     assert len(NOTES.calls) == 6
+
+
+def greedy(x: Any) -> float:
+    """A cost that changes its argument in place."""
+    x -= 0.1
+    return float((x**2).sum())
+
+
+@pytest.mark.parametrize("optimizer", ["nelder-mead", "spsa", ADAM])
+def test_a_cost_that_changes_its_argument_does_no_harm(session: Session, optimizer: Any) -> None:
+    spoiler = Minimize(greedy, np.array([1.0, 2.0]), optimizer=optimizer, gradient="finite-diff", stop=Stop(steps=8))
+    run = session.start(spoiler)
+    run.step(5)
+    resumed = session.resume(run.id)
+    assert (resumed.steps, resumed.replay) == (8, "exact")
+
+
+@pytest.mark.parametrize("wrong", [lambda x: 1.0, lambda x: (2 * x)[None], lambda x: np.zeros(3), lambda x: 1j * x])
+def test_a_gradient_of_another_kind_is_refused(session: Session, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"gradient must return real numbers of shape \(2,\)"):
+        session.run(task(ADAM, gradient=wrong))
+
+
+def test_a_jitted_function_is_a_cost(session: Session) -> None:
+    bowl = jax.jit(lambda x: ((x - 1) ** 2).sum())
+    assert session.run(Minimize(bowl, np.zeros(2))).value == pytest.approx(0, abs=1e-9)
+
+
+def test_a_broken_observer_does_not_unmake_a_finished_run(session: Session) -> None:
+    def broken(event: Event) -> None:
+        if event.kind == "end":
+            raise OSError("the dashboard is gone")
+
+    run = session.start(task(ADAM), stop=Stop(steps=4))
+    run.observe(broken)
+    with pytest.raises(OSError, match="dashboard"):
+        run.finish()
+    assert session.store.get(run.id).reason == "steps"
+    assert session.run(task(ADAM), stop=Stop(steps=4)).steps == 4
+
+
+def test_an_interrupt_anywhere_leaves_a_run_that_goes_on(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = session.run(task(ADAM), stop=Stop(steps=9), existing="repeat")
+    run = session.start(task(ADAM, seed=4), stop=Stop(steps=9))
+    run.step(3)
+    add = Trace.add
+
+    def pressed(self: Trace, *arguments: Any) -> Any:
+        monkeypatch.setattr(Trace, "add", add)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trace, "add", pressed)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        run.step()
+    assert run.finish().value == straight.value
+    assert len(NOTES.calls) == 18
+
+
+def test_a_run_is_stepped_by_one_caller_at_a_time(session: Session) -> None:
+    run = session.start(task(ADAM), stop=Stop(steps=4))
+    run.observe(lambda event: run.step() if event.kind == "step" else None)
+    with pytest.raises(RuntimeError, match="stepped by one caller at a time"):
+        run.finish()
+
+
+def test_a_stop_asked_for_before_is_kept(session: Session) -> None:
+    run = session.start(task(ADAM), stop=Stop(steps=4))
+    run.stop()
+    assert (run.finish().reason, len(NOTES.calls)) == (Reason.STOPPED, 0)
+    assert run.finish().steps == 4
+
+
+def test_an_open_store_stays_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = varq.start(task(ADAM), store="here", progress=False, stop=Stop(steps=4))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run.finish().steps == 4
+    assert (tmp_path / "here").is_dir()
+    with pytest.raises(ValueError, match="path must not be an empty string"):
+        varq.start(task(ADAM), store="", progress=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -397,9 +398,11 @@ class Result:
 
     def _repr_html_(self) -> str:
         record = vars(self).get("_record")
-        if record is None:
-            return str(names.find("display", "result")(self))
-        return str(names.find("display", "run")(record()))
+        if record is not None:
+            # A result outlives its session: once the store is closed, the table alone remains.
+            with contextlib.suppress(RuntimeError):
+                return str(names.find("display", "run")(record()))
+        return str(names.find("display", "result")(self))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self) if cycle else str(self))

@@ -84,7 +84,7 @@ def is_spec(value: Any) -> bool:
 
 def fields(value: Any, hashed_only: bool = False) -> dict[str, Any]:
     """The init fields of a spec by name; with `hashed_only`, those that make its identity."""
-    return {name: getattr(value, name) for name in _names(type(value), hashed_only)}
+    return {name: getattr(value, name) for name in _names(value.__class__, hashed_only)}
 
 
 @cache
@@ -108,6 +108,10 @@ def _portable(array: NDArray[Any]) -> NDArray[Any]:
     if data.dtype.isnative and sys.byteorder == "little" and data.flags.c_contiguous:
         return data
     return np.asarray(data, dtype=data.dtype.newbyteorder("<"), order="C")
+
+
+def _is_jax(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] in ("jax", "jaxlib")
 
 
 class _Encoder:
@@ -142,7 +146,7 @@ class _Encoder:
             return self._opaque(value.value, value.name, path)
         if is_spec(value):
             return self._spec(value, path)
-        if isinstance(value, np.ndarray) or type(value).__module__.split(".")[0] in ("jax", "jaxlib"):
+        if isinstance(value, np.ndarray) or (_is_jax(value) and hasattr(value, "dtype") and hasattr(value, "shape")):
             return self._array(np.asarray(value))
         if isinstance(value, types.FunctionType):
             print_ = fingerprint.of_function(value, self.encode)
@@ -158,7 +162,7 @@ class _Encoder:
 
     def _spec(self, value: Any, path: str) -> Json:
         out: dict[str, Json] = {"$": "spec", "kind": value.kind, "version": value.version}
-        for name in _names(type(value), self.hashed_only):
+        for name in _names(value.__class__, self.hashed_only):
             entry = getattr(value, name)
             # None is the absence of a choice: leaving it out keeps ids when a later version adds an optional field.
             if entry is not None:
@@ -295,8 +299,9 @@ class _Decoder:
         name = data["name"]
         if name is None:
             raise LookupError(
-                f"{data['path']} is an object of type {data['type']} that cannot be written down and was given no name: "
-                f"its run can be carried on only in the process that started it. Next time {_how(data)}."
+                f"{data['path']} is an object of type {data['type']} that cannot be written down "
+                "and was given no name: its run can be carried on only in the process that started it. "
+                f"Next time {_how(data)}."
             )
         if name not in self.objects:
             raise LookupError(

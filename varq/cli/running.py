@@ -48,7 +48,9 @@ def run_file(
     rule = described.task.stop
     if steps is not None:
         rule = Stop(steps=steps) if rule is None else dataclasses.replace(rule, steps=steps)
-    with Session(**chosen, progress=not quiet) as session:
+    with asked():
+        opened = Session(**chosen, progress=not quiet)
+    with opened as session:
         with asked(str(file)):
             run = _ready(session.start(described.task, stop=rule, existing=existing))
         return _status(finished(run, folder), folder, quiet)

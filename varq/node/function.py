@@ -52,7 +52,7 @@ class FunctionCost:
 
     def _value(self, x: Array) -> float:
         with double():
-            value = np.asarray(self._function(jnp.asarray(x) if self._gradient == "jax" else x))
+            value = np.asarray(self._function(jnp.asarray(x) if self._gradient == "jax" else np.array(x)))
         if value.size != 1 or value.dtype.kind not in "fiub":
             raise TypeError(
                 f"cost must return one real number. Got an array of shape {value.shape} and type {value.dtype}."
@@ -76,8 +76,13 @@ class FunctionCost:
             return Reply(value=float(value), grad=np.asarray(slope, dtype=np.float64), executions=1)
         if callable(self._gradient):
             with double():
-                slope = np.asarray(self._gradient(x), dtype=np.float64)
-            return Reply(value=self._value(x), grad=slope, executions=2)
+                slope = np.asarray(self._gradient(np.array(x)))
+            if slope.shape != self._shape or slope.dtype.kind not in "fiu":
+                raise TypeError(
+                    f"gradient must return real numbers of shape {self._shape}, that of x0. "
+                    f"Got shape {slope.shape} and type {slope.dtype}."
+                )
+            return Reply(value=self._value(x), grad=slope.astype(np.float64), executions=2)
         flat = np.ravel(x)
         slopes = np.zeros(flat.size)
         for k in range(flat.size):

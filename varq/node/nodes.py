@@ -35,6 +35,7 @@ class Nodes:
 
     Example:
         >>> import numpy as np, pennylane as qml
+        >>> from varq.protocol import ValueAndGrad
         >>> cost = Nodes("default.qubit").cost(lambda x: qml.RY(x[0], 0), qml.Z(0), wires=1, shape=(1,))
         >>> reply = cost.evaluate(ValueAndGrad(np.array([0.3])), Key.from_seed(0))
         >>> bool(abs(reply.value - np.cos(0.3)) < 1e-12), bool(abs(reply.grad[0] + np.sin(0.3)) < 1e-12)

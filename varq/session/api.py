@@ -80,8 +80,15 @@ def run(
         >>> bool(abs(result.deviation) < 1e-6)
         True
     """
-    with Session(store=store, progress=progress, observers=observers) as session:
-        return session.run(task, stop=stop, existing=existing, take_over=take_over)
+    return start(
+        task,
+        stop=stop,
+        existing=existing,
+        store=store,
+        progress=progress,
+        observers=observers,
+        take_over=take_over,
+    ).finish()
 
 
 def load(
@@ -141,8 +148,16 @@ def resume(
         LookupError: if there is no such run, or an object is not at hand.
         ReplayError: if the method now asks for something else than was recorded.
     """
-    with Session(store=store, progress=progress, observers=observers) as session:
-        return session.resume(run_id, stop=stop, objects=objects, fork=fork, take_over=take_over)
+    return load(
+        run_id,
+        stop=stop,
+        objects=objects,
+        fork=fork,
+        take_over=take_over,
+        store=store,
+        progress=progress,
+        observers=observers,
+    ).finish()
 
 
 def compare(a: str, b: str, *, store: StoreLike = UNSET) -> dict[str, tuple[Any, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["REQUEUE", "Interrupts", "wraps_interrupt"]
+__all__ = ["REQUEUE", "Interrupts", "names_interrupt", "wraps_interrupt"]
 
 REQUEUE = 75  # exit status after SIGTERM: EX_TEMPFAIL of sysexits.h, "try again later", for batch scripts that requeue
 
@@ -44,10 +44,15 @@ class Interrupts:
 
 
 def wraps_interrupt(error: BaseException) -> bool:
-    """Whether an error is, or stands for, a KeyboardInterrupt (under a JAX callback it surfaces as JaxRuntimeError)."""
+    """Whether an error is, or was raised from, a KeyboardInterrupt."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, KeyboardInterrupt) or "KeyboardInterrupt" in str(seen):
+        if isinstance(seen, KeyboardInterrupt):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+def names_interrupt(error: BaseException) -> bool:
+    """Whether an error's text speaks of a KeyboardInterrupt: under a JAX callback it surfaces as JaxRuntimeError."""
+    return "KeyboardInterrupt" in str(error)

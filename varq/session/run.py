@@ -27,7 +27,7 @@ from varq.protocol import (
     Result,
     Stop,
 )
-from varq.session.interrupt import REQUEUE, Interrupts, wraps_interrupt
+from varq.session.interrupt import REQUEUE, Interrupts, names_interrupt, wraps_interrupt
 from varq.session.journal import FINAL, Journal
 from varq.session.replay import ReplayError
 from varq.session.trace import Trace, is_finite
@@ -89,6 +89,8 @@ class Run:
         self._replayed = 0
         self._wanted_stop = False
         self._frozen = False
+        self._busy = False
+        self._stale = False
         self._announced = False
         self._interrupts = Interrupts()
         self._result: Result | None = None
@@ -229,33 +231,57 @@ class Run:
         event: Event | None = None
         if self._result is not None and (self._frozen or self._result.reason.final):
             return event
-        self._result = None
+        if self._busy:
+            raise RuntimeError(
+                "A run is stepped by one caller at a time: this one is being stepped already, by another thread or by "
+                "the call that this observer answers. Use run.stop() to end that call."
+            )
+        self._busy = True
+        self._interrupts = Interrupts()
         try:
             with self._store.lease(self.id, take_over=self._take_over), self._interrupts.watched():
+                self._result = None
                 self._open()
-                first = self.steps
-                try:
-                    while most is None or self.steps - first < most:
-                        event = self._once() or event
-                        if self.done:
-                            break
-                except Exception as error:
-                    self._fail(error)
-                    raise
+                event = self._drive(most)
         finally:
-            if not self.done and self._plan is not None:
-                self._emit("pause")
-        if self._interrupts.count:
-            where = "" if self._store.path is None else f", store={str(self._store.path)!r}"
-            print(f'Stopped after {self.steps} steps. Carry on with: varq.resume("{self.id}"{where})', file=sys.stderr)
+            self._busy = False
+            self._wanted_stop = False
+            if self._interrupts.count:
+                self._say_how_to_go_on()
+        if not self.done:
+            self._emit("pause")
         if self._interrupts.terminated:
             raise SystemExit(REQUEUE)
         return event
 
+    def _drive(self, most: int | None) -> Event | None:
+        event: Event | None = None
+        first = self.steps
+        try:
+            while most is None or self.steps - first < most:
+                event = self._once() or event
+                if self.done:
+                    break
+        except BaseException as error:
+            ended = self.done
+            if isinstance(error, Exception):
+                self._fail(error)
+            # Where the method and the trace stand is not known: the next call replays them from the journal.
+            self._stale = True
+            if not ended:
+                self._result = None
+                self._emit("pause")
+            raise
+        return event
+
+    def _say_how_to_go_on(self) -> None:
+        where = "" if self._store.path is None else f", store={str(self._store.path)!r}"
+        print(f'Stopped after {self.steps} steps. Carry on with: varq.resume("{self.id}"{where})', file=sys.stderr)
+
     def _open(self) -> None:
         """Be ready to ask: the method's first state, and the rows that are recorded already."""
-        self._wanted_stop = False
-        self._interrupts.count = 0
+        if self._stale:
+            self._state, self._trace, self._stale = None, Trace(), False
         self._journal.refresh(self.steps)
         if self._state is None:
             self._state = self.plan.method.init(self.plan.start, self._method_key)
@@ -373,12 +399,13 @@ class Run:
         )
 
     def _fail(self, error: Exception) -> None:
-        if wraps_interrupt(error):
+        """Note an error as the run's end, unless the run had ended or the store itself is at fault."""
+        if wraps_interrupt(error) or (self._interrupts.count > 1 and names_interrupt(error)):
             raise KeyboardInterrupt from error
         log.error("run %s failed at step %d: %s", self.id[:12], self.steps, error)
-        if not isinstance(error, (StoreError, ReplayError)) and self._plan is not None:
-            self._end(Reason.FAILED, f"{type(error).__name__}: {error}")
-            self._result = None
+        if self.done or self._plan is None or isinstance(error, (StoreError, ReplayError, LookupError)):
+            return
+        self._end(Reason.FAILED, f"{type(error).__name__}: {error}")
 
     def _replay_all(self) -> None:
         """Fill the trace from the journal alone: as far as it goes, executing nothing and writing nothing."""

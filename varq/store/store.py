@@ -65,12 +65,19 @@ def open_store(
         ...     store.list()
         []
     """
-    folder = None if path is None else Path(os.fspath(checks.instance("path", path, (str, os.PathLike))))
+    folder = None if path is None else _folder(path)
     checks.boolean("read_only", read_only)
     checks.real("timeout", timeout, minimum=0)
     checks.real("heartbeat", heartbeat, above=0)
     checks.real("stale", stale, minimum=0)
     return Store(folder, read_only, float(timeout), (float(heartbeat), float(stale)), host or socket.gethostname())
+
+
+def _folder(path: Any) -> Path:
+    """The absolute folder: a later change of the working directory does not move an open store."""
+    named = os.fspath(checks.instance("path", path, (str, os.PathLike)))
+    checks.text("path", named, hint="Name a folder, or None for a store in memory.")
+    return Path(named).expanduser().absolute()
 
 
 class Store:
