@@ -3,6 +3,7 @@
 import functools
 import importlib
 import json
+import linecache
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -432,3 +433,24 @@ def test_keys_of_mappings_are_checked() -> None:
 def test_arrays_of_objects_are_refused() -> None:
     with pytest.raises(TypeError, match="must hold numbers"):
         spec.dumps(np.array([object()]))
+
+
+def test_a_file_edited_after_its_import_makes_its_functions_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    file = tmp_path / "edited_costs.py"
+    file.write_text("def cost(x):\n    return x + 10.0\n")
+    import edited_costs  # type: ignore[import-not-found]
+
+    before, findable = spec.identity(Thing(edited_costs.cost))
+    assert findable
+    file.write_text("# moved down\ndef cost(x):\n    return x + 20.0\n")
+    linecache.checkcache()
+    assert not spec.identity(Thing(edited_costs.cost))[1]
+    importlib.reload(edited_costs)
+    after, findable = spec.identity(Thing(edited_costs.cost))
+    assert findable
+    assert after != before
+    monkeypatch.delitem(sys.modules, "edited_costs")

@@ -169,7 +169,9 @@ def _source(function: types.FunctionType) -> str | None:
     try:
         # Of its own code: of a function, inspect would give the source of what it wraps.
         text = textwrap.dedent(inspect.getsource(code))
-    except (OSError, TypeError):
+        if not _is_source_of(code):
+            return None
+    except (OSError, TypeError, SyntaxError, ValueError):
         return None
     if code.co_name != "<lambda>":
         return text
@@ -181,6 +183,30 @@ def _source(function: types.FunctionType) -> str | None:
     if len(lambdas) != 1:
         return None
     return ast.unparse(lambdas[0])
+
+
+def _is_source_of(code: types.CodeType) -> bool:
+    """Whether the file still holds what runs: one edited after its import shows source that was never executed."""
+    whole = "".join(inspect.findsource(code)[0])
+    compiled = compile(whole, code.co_filename, "exec", dont_inherit=True)
+    return any(_same_code(code, found) for found in _codes(compiled) if found.co_qualname == code.co_qualname)
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+def _same_code(a: Any, b: Any) -> bool:
+    """Equality of code or of its constants, wherever in the file they stand."""
+    if isinstance(a, types.CodeType) and isinstance(b, types.CodeType):
+        names_of = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags")
+        return all(getattr(a, name) == getattr(b, name) for name in names_of) and (
+            len(a.co_consts) == len(b.co_consts) and all(map(_same_code, a.co_consts, b.co_consts))
+        )
+    return type(a) is type(b) and repr(a) == repr(b)
 
 
 def restore(data: Mapping[str, Any], objects: Mapping[str, Any], encode: Encode) -> Any:
