@@ -1,6 +1,7 @@
 """What a plain Python function is, as data: where it stands, its source, and every value it reads."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import dataclasses
@@ -185,11 +186,19 @@ def _source(function: types.FunctionType) -> str | None:
     return ast.unparse(lambdas[0])
 
 
+_FUTURE = __future__.annotations.compiler_flag
+
+
 def _is_source_of(code: types.CodeType) -> bool:
     """Whether the file still holds what runs: one edited after its import shows source that was never executed."""
-    whole = "".join(inspect.findsource(code)[0])
-    compiled = compile(whole, code.co_filename, "exec", dont_inherit=True)
-    return any(_same_code(code, found) for found in _codes(compiled) if found.co_qualname == code.co_qualname)
+    tree = ast.parse("".join(inspect.findsource(code)[0]))
+    # IPython compiles a cell statement by statement, which gives other instructions for calls of imported names.
+    alone = [ast.Module([node], []) for node in tree.body if (node.end_lineno or 0) >= code.co_firstlineno]
+    for unit in (tree, *alone[:1]):
+        compiled = compile(unit, code.co_filename, "exec", flags=code.co_flags & _FUTURE, dont_inherit=True)
+        if any(_same_code(code, found) for found in _codes(compiled) if found.co_qualname == code.co_qualname):
+            return True
+    return False
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
