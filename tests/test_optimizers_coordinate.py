@@ -84,7 +84,7 @@ def test_sweeps_reach_the_lowest_eigenvalue(optimizer: Any, cost: Cost, order: s
 def test_one_sweep_of_a_product_is_enough() -> None:
     trace = drive(Rotosolve(sweeps=1), product, 99)
     assert trace.finished is not None
-    assert trace.finished.reason is Reason.STALLED
+    assert trace.finished.reason is Reason.STEPS
     assert "sweep 1, the last one allowed, still improved the cost by" in trace.finished.message
     np.testing.assert_allclose(trace.x.ravel() - CENTER, 0, atol=1e-9)
 
@@ -97,7 +97,7 @@ def test_coupled_parameters_do_not_sweep_for_ever() -> None:
     cost = Cost("valley", value, lambda x: np.zeros(2), np.array([1.0, 1.0]), 0.0)
     trace = drive(Rotosolve(), cost, 1000)
     assert trace.finished is not None
-    assert trace.finished.reason is Reason.STALLED
+    assert trace.finished.reason is Reason.STEPS
     assert len(trace.values) == 2 * Rotosolve().sweeps
     assert "Allow more sweeps" in trace.finished.message
 

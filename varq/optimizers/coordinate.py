@@ -234,7 +234,7 @@ class CoordinateMethod:
                 f"sweep {sweeps}, the last one allowed, still improved the cost by {before - now:.3g}. "
                 "Allow more sweeps, raise tolerance, or use a method that moves all parameters at once"
             )
-            return replace(state, end=Finished(Reason.STALLED, message))
+            return replace(state, end=Finished(Reason.STEPS, message))
         return replace(state, begin=None if self._due(state) else state.value)
 
     def _mismatch(self, state: _State, drift: float) -> tuple[_State, dict[str, Any]]:
