@@ -35,7 +35,7 @@ class Rotosolve:
         frequencies: of the cost in each parameter (radians^-1), the same for all, or one tuple for each parameter in
             flattened order.  A rotation exp(-i t P / 2) about a Pauli word has (1.0,); a parameter that stands in
             several gates has all sums and differences of theirs.
-        sweeps: most sweeps over all parameters; a run that has done them without converging ends as stalled.
+        sweeps: most sweeps over all parameters; a run that has done them without converging ends with STEPS.
         order: of the parameters in a sweep: "forward", "backward", or "random", anew for each.
         refresh: parameters between two fresh evaluations of the carried value, which stop rounding or shots from
             piling up in it; None for one a sweep.  Under shots 1 is best, for one more value a step.
