@@ -174,7 +174,8 @@ def test_every_optimizer_takes_its_own_defaults() -> None:
         given = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
         plain = {k: v for k, v in given.items() if v is None or isinstance(v, (bool, int, float, str))}
         rate = {} if "learning_rate" in given or "learning_rate" not in signature.parameters else {"learning_rate": 0.1}
-        Optax(name, arguments={**plain, **rate})
+        made = Optax(name, arguments={**plain, **rate})
+        assert plain.items() <= made.arguments.items()
 
 
 def test_what_an_object_lacks_is_said_without_its_insides() -> None:

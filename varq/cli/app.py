@@ -296,7 +296,10 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        app(prog_name="varq")
+        try:
+            app(prog_name="varq")
+        finally:
+            sys.stdout.flush()  # what is still in the buffer meets a closed pipe here, not when Python ends
     except BrokenPipeError:
         # Whoever read the output has seen enough; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
