@@ -137,7 +137,9 @@ def _is_library(module: str) -> bool:
     top = module.partition(".")[0]
     if top == __name__.partition(".")[0]:
         return True
-    place = None if top == "__main__" else names.place(top)
+    # Where the module itself was loaded from counts, where it says so: another package may hold its top-level name.
+    file = getattr(sys.modules.get(module), "__file__", None)
+    place = None if top == "__main__" else file or names.place(top)
     if place is None:
         return False
     if top in sys.stdlib_module_names and (not os.path.isabs(place) or _STANDARD in Path(place).parents):
