@@ -40,6 +40,8 @@ from varq import checks
         (lambda: checks.real("rate", 2, maximum=1), ValueError, "rate must be at most 1"),
         (lambda: checks.real("rate", 0, above=0), ValueError, "rate must be greater than 0"),
         (lambda: checks.array("x", ["a"]), TypeError, "x must be an array of float64"),
+        (lambda: checks.array("x", [1j]), TypeError, "x must be an array of float64.*it is complex"),
+        (lambda: checks.array("x", [10**400]), TypeError, "x must be an array of float64"),
         (lambda: checks.array("x", [[1.0], [2.0, 3.0]]), TypeError, "x must be an array of float64"),
         (lambda: checks.array("x", [1.0, 2.0], (3,)), ValueError, r"x must have shape \(3,\). Got shape \(2,\)"),
         (lambda: checks.array("x", 1.0, (None, 2)), ValueError, r"x must have shape \(any, 2\)"),

@@ -125,8 +125,10 @@ def array(
 ) -> NDArray[Any]:
     """`value` as a finite, read-only array of `dtype` and of `shape` (None in it stands for any length)."""
     try:
+        if np.dtype(dtype).kind != "c" and np.iscomplexobj(value):
+            raise TypeError("it is complex")
         out = np.array(value, dtype=dtype)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         wanted = np.dtype(dtype).name
         raise TypeError(_join(f"{name} must be an array of {wanted}. Got {_said(value)}: {error}.", hint)) from error
     if shape is not None:
