@@ -85,12 +85,12 @@ class ExactCost:
         """The probability of each basis state, shape (2**wires,), wire 0 first."""
         traced = self._probabilities()
         result = traced.join(0, traced.run([traced.bind(0, t, v) for t, v in enumerate(traced.gates(x)[0])]))
-        return np.asarray(_only(result), dtype=np.float64).ravel()
+        return np.asarray(result, dtype=np.float64).ravel()
 
     @staticmethod
     def _expectation(traced: Traced, x: Array) -> float:
         tapes = [traced.bind(0, t, values) for t, values in enumerate(traced.gates(x)[0])]
-        return float(np.real(_only(traced.join(0, traced.run(tapes)))))
+        return float(np.real(traced.join(0, traced.run(tapes))))
 
     def _adjoint(self, x: Array) -> tuple[float, Array, int]:
         values = self._cost.gates(x)[0][0]
@@ -99,7 +99,7 @@ class ExactCost:
         if not values.size:
             return self._expectation(self._cost, x), np.zeros(self._cost.shape), 1
         results, jacobians = device.execute_and_compute_derivatives((tape,), self._cost.config)
-        cost = float(np.real(_only(self._cost.join(0, results))))
+        cost = float(np.real(self._cost.join(0, results)))
         slopes = np.real(np.ravel(np.asarray(jacobians[0])))
         return cost, self._cost.pull_back(x, [[slopes]]), 1
 
@@ -110,7 +110,7 @@ class ExactCost:
 
         def run(flat: Any) -> Any:
             result = self._cost.run([self._cost.bind(0, 0, flat)])
-            return qml.math.real(_only(self._cost.join(0, result)))
+            return qml.math.real(self._cost.join(0, result))
 
         with warnings.catch_warnings():
             # Real observables of complex states: autograd's backward pass casts, and says so each time.
@@ -128,13 +128,6 @@ class ExactCost:
                     moved = [v.copy() for v in gates]
                     moved[t][k] += shift
                     tapes = [self._cost.bind(0, s, v) for s, v in enumerate(moved)]
-                    slopes[0][t][k] += factor * float(np.real(_only(self._cost.join(0, self._cost.run(tapes)))))
+                    slopes[0][t][k] += factor * float(np.real(self._cost.join(0, self._cost.run(tapes))))
                     circuits += 1
         return self._expectation(self._cost, x), self._cost.pull_back(x, slopes), circuits
-
-
-def _only(result: Any) -> Any:
-    """The one measurement result inside PennyLane's nested tuples."""
-    while isinstance(result, (tuple, list)):
-        (result,) = result
-    return result

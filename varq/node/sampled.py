@@ -121,8 +121,6 @@ class SampledCost:
         traced.opened.reseed(key.seed())
         results = traced.run([traced.bind(circuit, t, v) for t, v in enumerate(values)])
         joined = traced.join(circuit, results)
-        while isinstance(joined, (tuple, list)):
-            (joined,) = joined
         return np.asarray(joined, dtype=np.uint8).reshape(-1, self._wires)
 
 

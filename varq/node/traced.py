@@ -173,8 +173,11 @@ class Traced:
         return len(self._templates[circuit])
 
     def join(self, circuit: int, results: Sequence[Any]) -> Any:
-        """The circuit's result from those of its tapes."""
-        return self._joins[circuit](tuple(results))
+        """The circuit's one measurement result from those of its tapes, out of PennyLane's nested tuples."""
+        result = self._joins[circuit](tuple(results))
+        while isinstance(result, (tuple, list)):
+            (result,) = result
+        return result
 
     def run(self, tapes: Sequence[QuantumScript]) -> tuple[Any, ...]:
         """Run bound tapes on the device, in one batch."""
