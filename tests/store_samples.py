@@ -97,5 +97,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in found.items() if data or not name.endswith("-wal")}
 
 
-WITHOUT_RIGHTS = "os.getuid() == 0 and (os.setgroups([]), os.setgid(65534), os.setuid(65534))"
+# Python's own folder may be closed to other users: what is imported late (pathlib's as_uri) is imported before.
+WITHOUT_RIGHTS = "import urllib.parse; os.getuid() == 0 and (os.setgroups([]), os.setgid(65534), os.setuid(65534))"
 """Gives up the superuser's rights, in a process of `start`; only there once everything is imported."""

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,7 @@ def _rows(folder: Path) -> int:
     files = list((folder / "varq-runs").glob("[!.]*.sqlite"))
     if not files:
         return 0
-    with sqlite3.connect(f"file:{files[0]}?mode=ro", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{files[0]}?mode=ro", uri=True)) as db:
         return int(db.execute("SELECT count(*) FROM steps").fetchone()[0])
 
 
@@ -427,9 +428,8 @@ def test_merging(store: Path, tmp_path: Path, ids: dict[str, str]) -> None:
 def test_damage_is_found(store: Path, ids: dict[str, str]) -> None:
     assert good("verify").startswith("Sound: 3 runs")
     (file,) = store.glob("[!.]*.sqlite")
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db, db:
         db.execute("UPDATE steps SET value = -100 WHERE step = 2")
-    db.close()
     shown = call("verify")
     assert shown.exit_code == 1
     assert "not what was written" in shown.stdout
