@@ -1,0 +1,1 @@
+"""`varq.qubit`: a PennyLane device that compiles circuits through JAX."""

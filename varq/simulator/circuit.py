@@ -1,0 +1,91 @@
+"""The program that a tape becomes: gates as data, their numbers apart.
+
+A `Circuit` is static and hashable: two tapes of one structure give equal circuits, so that what is compiled for one
+serves the other.  The numbers travel beside it as `Numbers`, in the order in which the gates name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+__all__ = ["MATRIX", "Circuit", "Gate", "Initial", "Numbers"]
+
+MATRIX = "Matrix"
+"""The name of a gate that is given by its matrix alone, of shape (2, 2**k, 2**k): real part, imaginary part."""
+
+
+class Numbers(NamedTuple):
+    """The run-time inputs of a circuit.
+
+    Args:
+        angles: every scalar parameter of every gate, shape (circuit.angles,).
+        arrays: matrices and an initial state as stacked real and imaginary parts, shapes `circuit.arrays`.
+    """
+
+    angles: Any
+    arrays: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate.
+
+    Args:
+        name: PennyLane's name of it, or `MATRIX`.
+        wires: positions in the register; position 0 is the most significant bit of a basis state's index.
+        angles: which entries of `Numbers.angles` are its parameters, in PennyLane's order.
+        array: which entry of `Numbers.arrays` is its matrix, for `MATRIX`.
+        static: what else distinguishes it, hashable (control values, a Pauli word).
+    """
+
+    name: str
+    wires: tuple[int, ...]
+    angles: tuple[int, ...] = ()
+    array: int | None = None
+    static: Hashable = None
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Where a circuit starts: a basis state, or the state that is the entry `array` of `Numbers.arrays`.
+
+    Args:
+        bits: of the basis state, one for each position.
+        array: None, or an index; the array has shape (2, 2**wires).
+    """
+
+    bits: tuple[int, ...]
+    array: int | None = None
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Gates on a register of `wires` positions.
+
+    Args:
+        wires: how many positions.
+        gates: in the order in which they act.
+        initial: the state before the first gate.
+        angles: how many scalar parameters.
+        arrays: the shapes of the arrays.
+        unitary: whether every matrix among the arrays is known to be unitary.  Where it is not, a circuit cannot be
+            run backwards.
+    """
+
+    wires: int
+    gates: tuple[Gate, ...]
+    initial: Initial
+    angles: int
+    arrays: tuple[tuple[int, ...], ...] = ()
+    unitary: bool = True
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        # Hashing thousands of gates costs a millisecond, and every call looks its program up.
+        whole = (self.wires, self.gates, self.initial, self.angles, self.arrays, self.unitary)
+        object.__setattr__(self, "_hash", hash(whole))
+
+    def __hash__(self) -> int:
+        return self._hash

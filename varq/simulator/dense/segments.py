@@ -1,0 +1,122 @@
+"""Repeated layers, found in the list of gates."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from varq.simulator.circuit import Gate
+
+__all__ = ["Segment", "ordered", "segments"]
+
+_LONGEST = 4096  # gates in one layer; a longer period would gain little and cost a quadratic search
+_FEWEST = 3  # repeats worth a loop of their own
+_LEAST = 6  # gates that a loop must save; and a tenth of the circuit, so that loops stay few and compile fast
+
+
+@dataclass(frozen=True)
+class Segment:
+    """`repeats` times the same gates up to their numbers.
+
+    Args:
+        gates: of the first repeat.
+        repeats: how often.
+        angles: for each repeat, which of the circuit's angles its gates take in turn, shape (repeats, angles).
+        arrays: the same for the arrays, shape (repeats, arrays).
+    """
+
+    gates: tuple[Gate, ...]
+    repeats: int
+    angles: NDArray[np.int32]
+    arrays: NDArray[np.int32]
+
+
+def _kind(gate: Gate) -> Hashable:
+    return (gate.name, gate.wires, len(gate.angles), gate.array is None, gate.static)
+
+
+def _levels(gates: Sequence[Gate]) -> list[tuple[int, tuple[int, ...], int]]:
+    """For each gate the earliest layer in which its wires are free, as a key to sort by."""
+    free: dict[int, int] = {}
+    keys = []
+    for k, gate in enumerate(gates):
+        level = max((free.get(w, 0) for w in gate.wires), default=0)
+        for w in gate.wires:
+            free[w] = level + 1
+        keys.append((level, gate.wires, k))
+    return keys
+
+
+def ordered(gates: Sequence[Gate]) -> tuple[Gate, ...]:
+    """The same circuit with gates on disjoint wires in one fixed order, whichever order they were written in."""
+    return tuple(gates[k] for _, _, k in sorted(_levels(gates)))
+
+
+def _best_run(kinds: NDArray[np.int64], least: int) -> tuple[int, int, int]:
+    """(start, period, repeats) of the run that saves most gates; repeats = 1 if there is none."""
+    best, saved = (0, len(kinds), 1), least - 1
+    for period in range(1, min(len(kinds) // 2, _LONGEST) + 1):
+        if len(kinds) - period <= saved:
+            break
+        same = np.concatenate([[False], kinds[:-period] == kinds[period:], [False]])
+        edges = np.flatnonzero(same[1:] != same[:-1])
+        starts, ends = edges[::2], edges[1::2]
+        if not len(starts):
+            continue
+        repeats = (ends - starts) // period + 1
+        gain = (repeats - 1) * period
+        k = int(np.argmax(gain))
+        if gain[k] > saved and repeats[k] >= _FEWEST:
+            best, saved = (int(starts[k]), period, int(repeats[k])), int(gain[k])
+    return best
+
+
+def _numbered(gates: Sequence[Gate]) -> NDArray[np.int64]:
+    known: dict[Hashable, int] = {}
+    return np.array([known.setdefault(_kind(g), len(known)) for g in gates], dtype=np.int64)
+
+
+def _segment(gates: Sequence[Gate], repeats: int) -> Segment:
+    period = len(gates) // repeats
+    angles = [[a for g in gates[r * period : (r + 1) * period] for a in g.angles] for r in range(repeats)]
+    arrays = [[g.array for g in gates[r * period : (r + 1) * period] if g.array is not None] for r in range(repeats)]
+    return Segment(
+        tuple(gates[:period]),
+        repeats,
+        np.array(angles, dtype=np.int32).reshape(repeats, -1),
+        np.array(arrays, dtype=np.int32).reshape(repeats, -1),
+    )
+
+
+def _split(gates: Sequence[Gate], kinds: NDArray[np.int64], least: int) -> list[Segment]:
+    if not len(gates):
+        return []
+    start, period, repeats = _best_run(kinds, least)
+    if repeats == 1:
+        return [_segment(gates, 1)]
+    end = start + period * repeats
+    middle = [_segment(gates[start:end], repeats)]
+    return [*_split(gates[:start], kinds[:start], least), *middle, *_split(gates[end:], kinds[end:], least)]
+
+
+def _once(found: Sequence[Segment]) -> int:
+    return sum(len(s.gates) for s in found)
+
+
+def segments(gates: Sequence[Gate]) -> list[Segment]:
+    """The gates as runs of repeated layers and what lies between; the order as written is tried first.
+
+    A circuit whose gates commute past one another may hide its layers: if as written few repeats are found, the
+    gates are put into a fixed order, which leaves the circuit the same, and looked at once more.
+    """
+    least = max(_LEAST, len(gates) // 10)
+    found = _split(gates, _numbered(gates), least)
+    if 2 * _once(found) > len(gates):
+        other = ordered(gates)
+        again = _split(other, _numbered(other), least)
+        if _once(again) < _once(found):
+            return again
+    return found

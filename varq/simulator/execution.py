@@ -1,0 +1,190 @@
+"""Expectation values and states of circuits, compiled and differentiable in every mode.
+
+Expectation values have a rule of their own (`jax.custom_jvp`): it runs the circuit forwards, applies the observable,
+and runs backwards once, which gives the whole gradient; the tangent is its product with the tangents of the numbers.
+JAX transposes that product by itself, so reverse mode costs one value and gradient, forward mode is right, and what
+is differentiated twice is plain JAX code.  A rule for reverse mode alone (`jax.custom_vjp`) would refuse forward mode.
+The product stands in the caller's precision: what JAX transposes later is outside the block that allows float64.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from varq.simulator.circuit import Circuit, Numbers
+from varq.simulator.observables import PauliSum
+from varq.simulator.paths import Options, engine
+from varq.simulator.precision import double
+
+__all__ = ["expectations", "state"]
+
+_KEPT = 256
+
+
+def _block(options: Options) -> Any:
+    return double() if options.dtype == "float64" else nullcontext()
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)
+
+
+class _Program:
+    """One circuit and its observables on one engine, as compiled functions of the numbers."""
+
+    def __init__(self, circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> None:
+        self.options = options
+        self.engine = engine(circuit, options)
+        self.observables = tuple(self.engine.observable(s) for s in sums)
+        self.tables = (self.engine.tables, tuple(o.tables for o in self.observables))
+        self.values = jax.jit(self._values)
+        self.values_and_slopes = jax.jit(self._values_and_slopes)
+
+    def _bras(self, tables: Any, coefficients: Any, ket: Any) -> tuple[list[Any], Any]:
+        bras = [o.apply(t, c, ket) for o, t, c in zip(self.observables, tables[1], coefficients, strict=True)]
+        return bras, jnp.stack([_inner(ket, bra) for bra in bras])
+
+    def _values(self, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
+        ket, _ = self.engine.forward(tables[0], numbers)
+        return self._bras(tables, coefficients, ket)[1]
+
+    def _values_and_slopes(self, tables: Any, numbers: Numbers, coefficients: Any) -> tuple[Any, Any, Any]:
+        """Values of shape (observables,), their slopes by the numbers (leading axis observables), and the state."""
+        ket, kept = self.engine.forward(tables[0], numbers, keep=True)
+        bras, values = self._bras(tables, coefficients, ket)
+        back = partial(self.engine.backward, tables[0], numbers, ket, kept)
+        if len(bras) == 1:
+            slopes = jax.tree.map(lambda s: s[None], back(bras[0]))
+        else:
+            slopes = jax.vmap(back)(jax.tree.map(lambda *b: jnp.stack(b), *bras))
+        return values, slopes, ket
+
+    def linear(self, tables: Any, coefficients: Any, ket: Any) -> Any:
+        """The expectation values again, as a linear function of the coefficients."""
+        return self._bras(tables, coefficients, ket)[1]
+
+
+def _inner(ket: Any, bra: Any) -> Any:
+    return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(ket), jax.tree.leaves(bra), strict=True))
+
+
+@lru_cache(maxsize=_KEPT)
+def _program(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> _Program:
+    return _Program(circuit, sums, options)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _expectations(program: _Program, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
+    outer = _widest(numbers, coefficients)
+    dtype = program.options.dtype
+    with _block(program.options):
+        values = program.values(tables, _cast(numbers, dtype), _cast(coefficients, dtype))
+        return values.astype(outer)
+
+
+def _widest(numbers: Numbers, coefficients: Any) -> Any:
+    return jnp.result_type(*jax.tree.leaves((numbers, coefficients)))
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+
+
+@partial(_expectations.defjvp, symbolic_zeros=True)
+def _rule(program: _Program, primals: Any, tangents: Any) -> Any:
+    tables, numbers, coefficients = primals
+    _, moved, weighed = tangents
+    outer = _widest(numbers, coefficients)
+    dtype = program.options.dtype
+    if all(_is_zero(t) for t in jax.tree.leaves((moved, weighed), is_leaf=_is_zero)):
+        values = _expectations(program, tables, numbers, coefficients)
+        return values, jnp.zeros_like(values)
+    with _block(program.options):
+        inner = _cast(numbers, dtype), _cast(coefficients, dtype)
+        values, slopes, ket = program.values_and_slopes(tables, *inner)
+        values, slopes = _cast((values, slopes), outer)
+        singles = None
+        if not all(_is_zero(t) for t in weighed):
+            singles = _cast(_single_terms(program, tables, inner[1], ket), outer)
+    out = jnp.zeros_like(values)
+    for slope, tangent in zip(jax.tree.leaves(slopes), jax.tree.leaves(moved, is_leaf=_is_zero), strict=True):
+        if not _is_zero(tangent):
+            out = out + jnp.tensordot(slope, tangent.astype(outer), tangent.ndim)
+    if singles is not None:
+        parts = [
+            jnp.zeros((), outer) if _is_zero(t) else jnp.dot(s, t.astype(outer))
+            for s, t in zip(singles, weighed, strict=True)
+        ]
+        out = out + jnp.stack(parts)
+    return values, out
+
+
+def _single_terms(program: _Program, tables: Any, coefficients: Any, ket: Any) -> Any:
+    """The expectation value of every word of every sum: what the coefficients multiply."""
+    out = []
+    for k, c in enumerate(coefficients):
+        value = lambda c, k=k: program.linear(tables, coefficients[:k] + (c,) + coefficients[k + 1 :], ket)[k]  # noqa: E731
+        out.append(jax.grad(value)(c))
+    return tuple(out)
+
+
+def expectations(
+    circuit: Circuit,
+    numbers: Numbers,
+    sums: tuple[PauliSum, ...],
+    coefficients: tuple[Any, ...],
+    options: Options,
+) -> Any:
+    """<H> for each Pauli sum, shape (sums,), in the widest dtype of the inputs.
+
+    Args:
+        circuit: static.
+        numbers: its run-time numbers.
+        sums: static structures.
+        coefficients: of each sum, shape (terms,).
+        options: how to run.
+    """
+    program = _program(circuit, sums, options)
+    return _expectations(program, program.tables, _real(numbers), _real(coefficients))
+
+
+def _real(tree: Any) -> Any:
+    """Leaves as floating arrays, in their own dtype where they have one."""
+
+    def one(x: Any) -> Any:
+        return x if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating) else jnp.asarray(x, float)
+
+    return jax.tree.map(one, tree)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _state(program: _Program, tables: Any, numbers: Numbers) -> Any:
+    outer = jnp.result_type(*jax.tree.leaves(numbers))
+    with _block(program.options):
+        found = _compiled_state(program, tables, _cast(numbers, program.options.dtype))
+        return found.astype(jnp.result_type(outer, jnp.complex64))
+
+
+@partial(jax.jit, static_argnums=0)
+def _compiled_state(program: _Program, tables: Any, numbers: Numbers) -> Any:
+    return program.engine.state(tables, numbers)
+
+
+@_state.defjvp
+def _state_rule(program: _Program, primals: Any, tangents: Any) -> Any:
+    # Outside the block: what JAX transposes later must be in the precision that it allows there.
+    tables, numbers = primals
+    run = partial(_compiled_state, program, tables)
+    value, moved = jax.jvp(run, (numbers,), (tangents[1],))
+    return _state(program, tables, numbers).astype(value.dtype), moved
+
+
+def state(circuit: Circuit, numbers: Numbers, options: Options) -> Any:
+    """The final state as a complex vector of 2**wires amplitudes."""
+    program = _program(circuit, (), options)
+    return _state(program, program.tables[0], _real(numbers))

@@ -1,0 +1,194 @@
+"""From a PennyLane tape to a `Circuit` and its `Numbers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pennylane as qml
+from pennylane import ApproxTimeEvolution, MultiControlledX
+from pennylane.operation import Operator
+from pennylane.ops import Adjoint, Evolution
+from pennylane.tape import QuantumScript
+
+from varq.simulator.circuit import MATRIX, Circuit, Gate, Initial, Numbers
+from varq.simulator.gates import NAMES
+
+__all__ = ["MOST_WIRES", "Lowered", "lower", "supported"]
+
+MOST_WIRES = 4
+"""Gates that are known by their matrix alone are taken whole up to this many wires; wider ones are decomposed."""
+
+_IGNORED = {"Barrier", "Identity", "WireCut", "Snapshot"}
+_TOLERANCE = 1e-9  # a matrix farther from unitary than rounding makes it is none
+
+Lowered = tuple[Circuit, Numbers]
+
+
+def supported(op: Operator) -> bool:
+    """Whether `lower` takes an operation as it is."""
+    if op.name in _IGNORED or op.name in NAMES or _words(op) is not None:
+        return True
+    if isinstance(op, Adjoint):
+        return _undone(op) is not None
+    return bool(op.has_matrix) and len(op.wires) <= MOST_WIRES and not isinstance(op, qml.operation.StatePrepBase)
+
+
+def _undone(op: Adjoint) -> Operator | None:
+    """The adjoint of a known gate as a known gate."""
+    if op.base.name not in NAMES:
+        return None
+    found = op.base.adjoint()
+    return found if found.name in NAMES else None
+
+
+def _words(op: Operator) -> list[tuple[Any, Any]] | None:
+    """(Pauli word, angle) of an evolution under commuting Pauli words, exact; None for other operations."""
+    if isinstance(op, ApproxTimeEvolution):
+        generator, time = op.hyperparameters["hamiltonian"], op.parameters[-1]
+    elif isinstance(op, Evolution):
+        generator, time = op.base, op.data[0] if op.data else op.param
+    else:
+        return None
+    sentence = generator.pauli_rep
+    if sentence is None or any(_is_complex(c) for c in sentence.values()):
+        return None
+    words = list(sentence)
+    if not all(a.commutes_with(b) for k, a in enumerate(words) for b in words[:k]):
+        return None
+    return [(word, 2 * sentence[word] * time) for word in words]
+
+
+def _is_complex(value: Any) -> bool:
+    return qml.math.is_abstract(value) is False and bool(np.any(np.abs(np.imag(qml.math.unwrap(value))) > 0))
+
+
+class _Lowering:
+    """Collects gates and their numbers."""
+
+    def __init__(self, wires: Sequence[Any]) -> None:
+        self.place = {label: position for position, label in enumerate(wires)}
+        self.gates: list[Gate] = []
+        self.angles: list[Any] = []
+        self.arrays: list[Any] = []
+        self.unitary = True
+
+    def positions(self, op: Operator) -> tuple[int, ...]:
+        return tuple(self.place[w] for w in op.wires)
+
+    def angle(self, value: Any) -> int:
+        self.angles.append(value)
+        return len(self.angles) - 1
+
+    def array(self, value: Any) -> int:
+        self.arrays.append(_parts(value))
+        return len(self.arrays) - 1
+
+    def add(self, op: Operator) -> None:
+        if op.name in _IGNORED:
+            return
+        if op.name in NAMES:
+            self.named(op)
+        elif isinstance(op, Adjoint) and (plain := _undone(op)) is not None:
+            self.named(plain)
+        elif (words := _words(op)) is not None:
+            for word, angle in words:
+                self.word(word, angle)
+        else:
+            self.matrix(op)
+
+    def named(self, op: Operator) -> None:
+        static: Any = None
+        if op.name == "PauliRot":
+            static = op.hyperparameters["pauli_word"]
+        elif isinstance(op, MultiControlledX):
+            static = tuple(int(v) for v in op.hyperparameters["control_values"])
+        wires = () if op.name == "GlobalPhase" else self.positions(op)
+        self.gates.append(Gate(op.name, wires, tuple(self.angle(p) for p in op.parameters), None, static))
+
+    def word(self, word: Any, angle: Any) -> None:
+        index = (self.angle(angle),)
+        wires = tuple(self.place[w] for w in word)
+        letters = "".join(word.values())
+        if not wires:
+            self.angles[-1] = angle / 2  # exp(-i angle/2) is GlobalPhase(angle/2)
+            self.gates.append(Gate("GlobalPhase", (), index))
+        elif set(letters) == {"Z"}:
+            self.gates.append(Gate("MultiRZ", wires, index))
+        else:
+            self.gates.append(Gate("PauliRot", wires, index, None, letters))
+
+    def matrix(self, op: Operator) -> None:
+        value = op.matrix()
+        wires = self.positions(op)
+        if qml.math.is_abstract(value):
+            # Whether it is unitary shows only at run time; gates with a generator are by their definition.
+            self.unitary &= op.name != "QubitUnitary" and isinstance(op, qml.operation.Operation)
+        else:
+            plain = np.asarray(qml.math.unwrap(value))
+            self.unitary &= bool(np.abs(plain.conj().T @ plain - np.eye(len(plain))).max() < _TOLERANCE)
+        self.gates.append(Gate(MATRIX, wires, (), self.array(value)))
+
+
+def _parts(value: Any) -> Any:
+    """Real and imaginary part, stacked in front."""
+    if isinstance(value, jax.Array):
+        return jnp.stack([jnp.real(value), jnp.imag(value)])
+    plain = np.asarray(value)
+    return np.stack([plain.real, plain.imag])
+
+
+def _initial(op: Operator | None, collect: _Lowering, wires: int) -> Initial:
+    """Where the circuit starts, from its preparation."""
+    bits = [0] * wires
+    if op is None:
+        return Initial(tuple(bits))
+    if isinstance(op, qml.BasisState) and not qml.math.is_abstract(op.data[0]):
+        for position, bit in zip(collect.positions(op), np.asarray(op.data[0]).astype(int).ravel(), strict=True):
+            bits[position] = int(bit)
+        return Initial(tuple(bits))
+    order = sorted(collect.place, key=collect.place.__getitem__)
+    state = op.state_vector(wire_order=order)
+    return Initial(
+        tuple(bits), collect.array(jnp.reshape(state, -1) if isinstance(state, jax.Array) else state.ravel())
+    )
+
+
+def lower(tape: QuantumScript, wires: Sequence[Any]) -> Lowered:
+    """The static program of a tape and its run-time numbers.
+
+    Args:
+        tape: operations that `supported` accepts, with at most one state preparation, in front.  Parameters may be
+            numbers, NumPy or JAX arrays or traced JAX values, without a batch axis.
+        wires: the labels of the register, most significant first.
+
+    Returns:
+        The circuit, and its numbers: angles of shape (circuit.angles,) as one JAX or NumPy array, arrays in order.
+    """
+    collect = _Lowering(wires)
+    operations = list(tape.operations)
+    prepared = operations.pop(0) if operations and isinstance(operations[0], qml.operation.StatePrepBase) else None
+    initial = _initial(prepared, collect, len(wires))
+    for op in operations:
+        collect.add(op)
+    numbers = Numbers(gather(collect.angles), tuple(collect.arrays))
+    circuit = Circuit(
+        wires=len(wires),
+        gates=tuple(collect.gates),
+        initial=initial,
+        angles=len(collect.angles),
+        arrays=tuple(tuple(a.shape) for a in collect.arrays),
+        unitary=collect.unitary,
+    )
+    return circuit, numbers
+
+
+def gather(values: Sequence[Any]) -> Any:
+    """Scalars as one vector: of NumPy if all are plain numbers, else of JAX."""
+    if not any(isinstance(v, jax.Array) for v in values):
+        return np.array([float(np.real(v)) for v in values], dtype=np.float64)
+    stack: Callable[..., Any] = jnp.stack
+    return stack([jnp.reshape(jnp.asarray(v), ()) for v in values])

@@ -1,0 +1,45 @@
+"""Which engine runs a circuit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from varq.simulator.circuit import Circuit
+from varq.simulator.dense.engine import DenseEngine
+from varq.simulator.engine import Engine
+
+__all__ = ["PATHS", "STORED", "Options", "engine"]
+
+PATHS = ("sector", "layers", "general")
+"""Paths that can be asked for; "alternating" is what "layers" is called where layers alternate."""
+
+STORED = 2**30
+"""Default budget of bytes for the states that a gradient stores."""
+
+_KEPT = 256  # engines kept for circuits that come again
+
+
+@dataclass(frozen=True)
+class Options:
+    """How circuits are run.
+
+    Args:
+        path: one of `PATHS`, or None to choose by the circuit.
+        stored_bytes: budget for the states that a gradient stores; beyond it states are computed anew.
+        dtype: "float64" or "float32".
+    """
+
+    path: str | None = None
+    stored_bytes: int = STORED
+    dtype: str = "float64"
+
+
+@lru_cache(maxsize=_KEPT)
+def engine(circuit: Circuit, options: Options) -> Engine:
+    """The engine for a circuit.
+
+    Raises:
+        ValueError: if a path is asked for that this circuit cannot take; says why.
+    """
+    return DenseEngine(circuit, options.stored_bytes, loops=options.path != "general")
