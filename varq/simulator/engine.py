@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 from varq.simulator.circuit import Numbers
@@ -27,7 +26,7 @@ class Engine(Protocol):
     tables: Any
     """A pytree of NumPy arrays that the methods need as run-time arguments."""
 
-    facts: Mapping[str, Any]
+    facts: dict[str, Any]
     """For `explain`: amplitudes, steps, and what else says how large the work is."""
 
     def forward(self, tables: Any, numbers: Numbers, keep: bool = False) -> tuple[Any, Any]:

@@ -128,7 +128,7 @@ def _single_terms(program: _Program, tables: Any, coefficients: Any, ket: Any) -
     """The expectation value of every word of every sum: what the coefficients multiply."""
     out = []
     for k, c in enumerate(coefficients):
-        value = lambda c, k=k: program.linear(tables, coefficients[:k] + (c,) + coefficients[k + 1 :], ket)[k]  # noqa: E731
+        value = lambda c, k=k: program.linear(tables, (*coefficients[:k], c, *coefficients[k + 1 :]), ket)[k]  # noqa: E731
         out.append(jax.grad(value)(c))
     return tuple(out)
 

@@ -60,12 +60,14 @@ Primitive = Turn | Move | Block
 
 _REAL = {"RY": 1, "Hadamard": 0, "CRY": 1, "SingleExcitation": 1, "DoubleExcitation": 1, "OrbitalRotation": 1}
 _COMPLEX = {
-    "RX": 1, "RZ": 1, "PhaseShift": 1, "Rot": 3, "U2": 2, "U3": 3, "PauliX": 0, "PauliY": 0, "PauliZ": 0, "S": 0, "T": 0,
-    "SX": 0, "CNOT": 0, "CY": 0, "CZ": 0, "CH": 0, "SWAP": 0, "ISWAP": 0, "SISWAP": 0, "ECR": 0, "CRX": 1, "CRZ": 1,
-    "CRot": 3, "ControlledPhaseShift": 1, "IsingXX": 1, "IsingYY": 1, "IsingZZ": 1, "IsingXY": 1, "PSWAP": 1,
-    "SingleExcitationPlus": 1, "SingleExcitationMinus": 1, "DoubleExcitationPlus": 1, "DoubleExcitationMinus": 1,
-    "FermionicSWAP": 1, "CSWAP": 0, "Toffoli": 0, "CCZ": 0,
-}  # fmt: skip
+    **dict.fromkeys(("PauliX", "PauliY", "PauliZ", "S", "T", "SX"), 0),
+    **dict.fromkeys(("RX", "RZ", "PhaseShift"), 1),
+    **{"U2": 2, "U3": 3, "Rot": 3, "CRot": 3},
+    **dict.fromkeys(("CNOT", "CY", "CZ", "CH", "SWAP", "ISWAP", "SISWAP", "ECR", "CSWAP", "Toffoli", "CCZ"), 0),
+    **dict.fromkeys(("CRX", "CRZ", "ControlledPhaseShift", "IsingXX", "IsingYY", "IsingZZ", "IsingXY", "PSWAP"), 1),
+    **dict.fromkeys(("SingleExcitationPlus", "SingleExcitationMinus", "FermionicSWAP"), 1),
+    **dict.fromkeys(("DoubleExcitationPlus", "DoubleExcitationMinus"), 1),
+}
 _NUMBER = {**_REAL, **_COMPLEX}
 _ALWAYS = {"GlobalPhase", "MultiRZ", "PauliRot", "FermionicSingle", "FermionicDouble", "MultiControlledX"}
 
@@ -165,7 +167,7 @@ def _wide(gate: Gate) -> list[Primitive] | None:
         case "IsingXX" | "IsingYY":
             return _word(gate.name[-2:], w, gate.angles[0])
         case "MultiControlledX":
-            return [Move(w[-1], w[:-1], tuple(int(v) for v in gate.static))]  # type: ignore[union-attr]
+            return [Move(w[-1], w[:-1], gate.static)]  # type: ignore[arg-type]
         case "FermionicSingle" | "FermionicDouble":
             return _fermionic(gate)
     return None
@@ -221,8 +223,7 @@ def matrices(name: str, angles: Any) -> Any:
     kind: Callable[..., Any] = getattr(qml, name).compute_matrix
     if number == 0:
         fixed: NDArray[Any] = np.asarray(kind())
-        found = jnp.broadcast_to(jnp.asarray(_stacked(fixed, name), angles.dtype), (count, *_shape(fixed, name)))
-        return found
+        return jnp.broadcast_to(jnp.asarray(_stacked(fixed, name), angles.dtype), (count, *_shape(fixed, name)))
     if name == "RY":  # the most frequent one, without a detour through complex numbers
         c, s = jnp.cos(angles[:, 0] / 2), jnp.sin(angles[:, 0] / 2)
         return jnp.stack([jnp.stack([c, -s], -1), jnp.stack([s, c], -1)], -2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Any
 
@@ -13,7 +13,9 @@ import numpy as np
 from jax import lax
 
 from varq.simulator.circuit import Circuit, Numbers
-from varq.simulator.dense.schedule import schedule
+from varq.simulator.dense import layout
+from varq.simulator.dense.observable import FullObservable
+from varq.simulator.dense.schedule import Planned, schedule
 from varq.simulator.dense.segments import Segment, segments
 from varq.simulator.dense.steps import BlockStep, Local, Step, TurnStep, runnable
 from varq.simulator.dense.stream import Stream
@@ -57,7 +59,7 @@ class _Loop:
     def backward(self, tables: Any, inputs: Any, bra: Any, ket: Any, kept: Any) -> tuple[Any, Any, Any]:
         def once(carry: Any, at: Any) -> tuple[Any, Any]:
             given, before = at
-            bra, ket, slopes = self._back(tables, given, *carry, before)
+            bra, ket, slopes = self._back(tables, given, carry[0], carry[1], before)
             return (bra, ket), slopes
 
         (bra, ket), slopes = lax.scan(once, (bra, ket), (inputs, kept), reverse=True)
@@ -115,18 +117,22 @@ class DenseEngine:
         if segment.repeats == 1 and self.wires <= _SMALL:
             return [_Part(segment, Stream(self._without_globals(gates, "whole", segment), self.wires))]
         frame = self._without_globals(gates, "frame", None)
-        lead, planned = schedule(frame, segment.repeats)
+        lead, planned, tail = schedule(frame, segment.repeats)
         if segment.repeats == 1 and len(planned) > _FEW:
             return [_Part(segment, Stream(self._without_globals(gates, "whole", segment), self.wires))]
         self._without_globals(gates, "frame", segment)
+        return [*self._once(lead, segment), *self._loop(planned, segment), *self._once(tail, segment)]
+
+    def _loop(self, planned: Sequence[Planned], segment: Segment) -> list[_Part]:
+        if not planned:
+            return []
         count = segment.angles.shape[1]
-        loop = _Loop([runnable(p, self.wires, count) for p in planned], segment.repeats)
-        out = [_Part(segment, loop)] if planned else []
-        if lead:
-            _, first = schedule(lead, 1)
-            head = Segment(segment.gates, 1, segment.angles[:1], segment.arrays[:1])
-            out.insert(0, _Part(head, _Loop([runnable(p, self.wires, count) for p in first], 1)))
-        return out
+        return [_Part(segment, _Loop([runnable(p, self.wires, count) for p in planned], segment.repeats))]
+
+    def _once(self, turns: Sequence[Turn], segment: Segment) -> list[_Part]:
+        """Turns that stand before or after a loop, with the numbers of its first repeat."""
+        head = Segment(segment.gates, 1, segment.angles[:1], segment.arrays[:1])
+        return self._loop(schedule(turns, 1)[1], head)
 
     def _without_globals(self, gates: Sequence[Any], style: str, segment: Segment | None) -> list[Primitive]:
         """The primitives of gates; global phases are noted for `segment` and left out."""
@@ -187,7 +193,7 @@ class DenseEngine:
     def _keeps(self, part: _Part, dtype: Any) -> bool:
         runner = part.runner
         states = runner.count if isinstance(runner, Stream) else runner.repeats * runner.storing
-        return 0 < states * 2 * 2**self.wires * np.dtype(dtype).itemsize <= self.stored
+        return bool(0 < states * 2 * 2**self.wires * np.dtype(dtype).itemsize <= self.stored)
 
     def forward(self, tables: Any, numbers: Numbers, keep: bool = False) -> tuple[Any, Any]:
         """See `Engine`."""
@@ -204,7 +210,7 @@ class DenseEngine:
         slopes: list[Any] = [None] * len(self.parts)
         for k in reversed(range(len(self.parts))):
             slopes[k], bra, state = self.parts[k].runner.backward(tables[k], inputs[k], bra, state, kept[k])
-        (out,) = pull(tuple(slopes))
+        out: Numbers = pull(tuple(slopes))[0]
         if self.circuit.initial.array is not None:
             arrays = list(out.arrays)
             arrays[self.circuit.initial.array] = arrays[self.circuit.initial.array] + 2 * bra
@@ -216,19 +222,12 @@ class DenseEngine:
         state, _ = self.forward(tables, numbers)
         weights, offset = self._globals
         angle = (jnp.asarray(weights, state.dtype) @ numbers.angles + offset % (4 * pi)) / 2
-        real, imaginary = layout_turned(state, angle)
+        real, imaginary = layout.turned(state, jnp.cos(angle), jnp.sin(angle))
         return lax.complex(real, imaginary)
 
     def observable(self, structure: Any) -> Any:
         """See `Engine`."""
-        from varq.simulator.dense.observable import FullObservable
-
         return FullObservable(structure, self.wires)
-
-
-def layout_turned(state: Any, angle: Any) -> tuple[Any, Any]:
-    c, s = jnp.cos(angle), jnp.sin(angle)
-    return c * state[0] + s * state[1], c * state[1] - s * state[0]
 
 
 def _whole(circuit: Circuit) -> Segment:
@@ -241,8 +240,6 @@ def _whole(circuit: Circuit) -> Segment:
 
 def _renumbered(segment: Segment) -> list[Any]:
     """The gates of the first repeat with angles and arrays numbered within it."""
-    from dataclasses import replace
-
     out, angles, arrays = [], 0, 0
     for gate in segment.gates:
         own = tuple(range(angles, angles + len(gate.angles)))

@@ -99,7 +99,7 @@ class FullObservable:
         sizes: dict[int, list[tuple[int, list[int]]]] = defaultdict(list)
         for x, members in groups.items():
             sizes[(len(members) - 1).bit_length()].append((x, members))
-        first, low = layout.half(self.wires)
+        _, low = layout.half(self.wires)
         out = []
         for bits, found in sorted(sizes.items()):
             room = 2**bits

@@ -22,6 +22,8 @@ WIDTH = 4
 
 Wires = frozenset[int]
 
+_ROUNDING = 1e-14  # of sums of a few multiples of pi
+
 
 @dataclass
 class Turns:
@@ -31,16 +33,18 @@ class Turns:
     """
 
     terms: dict[Wires, list[tuple[int, int, float]]] = field(default_factory=dict)
-    offsets: dict[Wires, tuple[float, float]] = field(default_factory=dict)
+    offsets: dict[Wires, float] = field(default_factory=dict)
 
     def add(self, wires: Wires, turn: Turn, sign: float, row: int) -> None:
         """Join a turn, pulled back to `wires` with `sign`."""
-        own, following = self.offsets.get(wires, (0.0, 0.0))
-        offset = sign * turn.offset
-        self.offsets[wires] = (own + offset, following) if row == 0 else (own, following + offset)
+        self.offsets[wires] = self.offsets.get(wires, 0.0) + sign * turn.offset
         entry = self.terms.setdefault(wires, [])
         if turn.angle is not None:
             entry.append((row, turn.angle, sign * turn.scale))
+
+    def drop_idle(self) -> None:
+        """Leave out what has cancelled."""
+        self.terms = {w: t for w, t in self.terms.items() if w and (t or abs(self.offsets[w]) > _ROUNDING)}
 
 
 @dataclass
@@ -177,37 +181,38 @@ def _place(steps: list[Planned], primitive: Primitive, row: int = 0) -> None:
         _place_block(steps, primitive)
 
 
-def schedule(primitives: Sequence[Primitive], repeats: int) -> tuple[list[Turn], list[Planned]]:
-    """The steps of one repeat.
+def schedule(primitives: Sequence[Primitive], repeats: int) -> tuple[list[Turn], list[Planned], list[Turn]]:
+    """The steps of one repeat, and the turns to do once before the first and once after the last.
 
     In a repeated layer that begins with turns, those of the next repeat are carried back into this one, where they
-    may merge with its last turns; the first repeat's turns then stand before the loop.
-
-    Returns:
-        The turns to do once before the first repeat, and the steps.  If there are turns before the loop, the steps
-        take numbers of the next repeat too (row 1), which are zero in the last one.
+    may merge with its last turns; the first repeat's turns then stand before the loop.  The last repeat finds angles
+    of zero there, and what is constant in those turns is taken back after the loop.
     """
-    if repeats > 1:
-        lead: list[Turn] = []
-        rest: list[Primitive] = []
-        touched: set[int] = set()
-        for p in primitives:
-            if isinstance(p, Turn) and not touched & set(p.wires):
-                lead.append(p)
-            else:
-                rest.append(p)
-                touched |= set(p.wires)
-        plain = _scheduled(primitives)
-        if lead and rest:
-            steps: list[Planned] = []
-            for p in rest:
-                _place(steps, p)
-            for p in lead:
-                _place(steps, p, row=1)
-            if len(steps) < len(plain):
-                return lead, _packed(steps)
-        return [], _packed(plain)
-    return [], _packed(_scheduled(primitives))
+    plain = _scheduled(primitives)
+    if repeats == 1:
+        return [], _packed(plain), []
+    lead, rest = _parted(primitives)
+    if lead and rest:
+        steps = _scheduled(rest)
+        for turn in lead:
+            _place(steps, turn, row=1)
+        if len(steps) < len(plain):
+            return lead, _packed(steps), [Turn(t.wires, None, 0.0, -t.offset) for t in lead if t.offset]
+    return [], _packed(plain), []
+
+
+def _parted(primitives: Sequence[Primitive]) -> tuple[list[Turn], list[Primitive]]:
+    """The turns that can stand in front of everything else, and the rest."""
+    lead: list[Turn] = []
+    rest: list[Primitive] = []
+    touched: set[int] = set()
+    for p in primitives:
+        if isinstance(p, Turn) and not touched & set(p.wires):
+            lead.append(p)
+        else:
+            rest.append(p)
+            touched |= set(p.wires)
+    return lead, rest
 
 
 def _scheduled(primitives: Sequence[Primitive]) -> list[Planned]:
@@ -221,4 +226,6 @@ def _packed(steps: list[Planned]) -> list[Planned]:
     for step in steps:
         if isinstance(step, Blocks):
             _pack(step)
-    return steps
+        elif isinstance(step, Turns):
+            step.drop_idle()
+    return [s for s in steps if not isinstance(s, Turns) or s.terms]

@@ -34,10 +34,6 @@ class Local:
         following = jnp.concatenate([self.angles[1:], jnp.zeros_like(self.angles[:1])])
         return jnp.concatenate([self.angles, following], axis=1)
 
-    def follows(self) -> Any:
-        """1 where another repeat follows, else 0; shape (repeats, 1)."""
-        return jnp.asarray(np.arange(self.repeats)[:, None] < self.repeats - 1, self.angles.dtype)
-
 
 class Step(Protocol):
     """One pass over the state.  Inputs have been cut to one repeat."""
@@ -72,13 +68,13 @@ class TurnStep:
 
     def __init__(self, turns: Turns, wires: int, angles: int) -> None:
         self.wires = wires
-        self.sets = sorted((s for s in turns.terms if s), key=sorted)
+        self.sets = sorted(turns.terms, key=sorted)
         masks = [layout.mask(tuple(s), wires) for s in self.sets]
-        first, rest = layout.half(wires)
+        _, rest = layout.half(wires)
         self.tables = layout.signs(masks, wires)
         self.separate = all(m < rest or m % rest == 0 for m in masks)
         self.weights = np.zeros((2 * angles, len(masks)))
-        self.offsets = np.array([turns.offsets[s] for s in self.sets]).reshape(-1, 2)
+        self.offsets = np.array([turns.offsets[s] for s in self.sets])
         for column, wanted in enumerate(self.sets):
             for row, angle, scale in turns.terms[wanted]:
                 self.weights[row * angles + angle, column] += scale
@@ -86,8 +82,7 @@ class TurnStep:
 
     def inputs(self, local: Local) -> Any:
         dtype = local.angles.dtype
-        own, following = (jnp.asarray(o, dtype) for o in self.offsets.T)
-        return local.rows() @ jnp.asarray(self.weights, dtype) + own + local.follows() * following
+        return local.rows() @ jnp.asarray(self.weights, dtype) + jnp.asarray(self.offsets, dtype)
 
     def _factors(self, tables: Any, angles: Any) -> tuple[Any, Any]:
         """Cosine and sine of every basis state's phase, shape (2**wires,)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -213,8 +214,7 @@ class Stream:
     # -- runs
 
     def _branches(self, block: Any, turn: Any, flip: Any) -> list[Any]:
-        every = [lambda a, w=w: block(w, *a) for w in self.sets]
-        every += [lambda a: turn(*a), lambda a: flip(*a)]
+        every = [*(partial(block, w) for w in self.sets), turn, flip]
         return [every[k] for k in self.present]
 
     def forward(self, tables: Any, inputs: Any, state: Any, keep: bool) -> tuple[Any, Any]:
@@ -234,7 +234,7 @@ class Stream:
         branches = self._branches(block, turn, flip)
 
         def step(state: Any, at: Any) -> tuple[Any, Any]:
-            after = lax.switch(at["branch"], branches, (state, at["slot"], at["masks"]))
+            after = lax.switch(at["branch"], branches, state, at["slot"], at["masks"])
             return after, (state if keep else None)
 
         return lax.scan(step, state, tables["program"])
@@ -269,8 +269,7 @@ class Stream:
 
         def step(carry: Any, at: Any) -> tuple[Any, Any]:
             where, before = at
-            given = (*carry, where["slot"], where["masks"], before)
-            bra, ket, slopes = lax.switch(where["branch"], branches, given)
+            bra, ket, slopes = lax.switch(where["branch"], branches, *carry, where["slot"], where["masks"], before)
             return (bra, ket), slopes
 
         (bra, ket), (overlaps, turns) = lax.scan(step, (bra, ket), (tables["program"], kept), reverse=True)
