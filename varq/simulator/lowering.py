@@ -39,7 +39,7 @@ def supported(op: Operator) -> bool:
 
 def _undone(op: Adjoint) -> Operator | None:
     """The adjoint of a known gate as a known gate."""
-    if op.base.name not in NAMES:
+    if op.base.name not in NAMES or not op.base.has_adjoint:
         return None
     found = op.base.adjoint()
     return found if found.name in NAMES else None

@@ -215,7 +215,7 @@ class Stream:
 
     def _branches(self, block: Any, turn: Any, flip: Any) -> list[Any]:
         every = [*(partial(block, w) for w in self.sets), turn, flip]
-        return [every[k] for k in self.present]
+        return [every[k] for k in self.present] or every[-1:]  # a loop of no steps wants a branch too
 
     def forward(self, tables: Any, inputs: Any, state: Any, keep: bool) -> tuple[Any, Any]:
         """The state after all instructions, and the state before each of them if they are to be kept."""

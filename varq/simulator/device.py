@@ -1,0 +1,313 @@
+"""The PennyLane device `varq.qubit`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from autograd.tracer import isbox
+from pennylane.devices import Device, ExecutionConfig, MCMConfig
+from pennylane.devices.modifiers import simulator_tracking, single_tape_support
+from pennylane.exceptions import DeviceError
+from pennylane.math import Interface
+from pennylane.measurements import CountsMP
+from pennylane.ops import Snapshot
+from pennylane.tape import QuantumScript
+from pennylane.transforms.core import CompilePipeline
+from pennylane.wires import Wires
+
+from varq.simulator import compile_cache, interfaces, measurements, preprocessing
+from varq.simulator.paths import STORED, Options
+from varq.simulator.precision import DTYPES
+from varq.simulator.programs import Taken, take_apart
+from varq.simulator.seeds import Seeds
+from varq.simulator.shadows import SHADOWS, draw_recipes
+
+__all__ = ["VarqQubit"]
+
+_EXACT = ("best", "device", "backprop", "adjoint")
+_JAX = (Interface.JAX, Interface.JAX_JIT)
+
+
+@simulator_tracking
+@single_tape_support
+class VarqQubit(Device):  # type: ignore[misc]
+    """A state-vector simulator that compiles circuits by their structure, `qml.device("varq.qubit")`.
+
+    Args:
+        wires: a number of wires, their labels, or None for those of each circuit.
+        shots: a default number of shots; prefer `qml.set_shots`.
+        seed: of finite shots: an integer, None (the system's entropy), "global" (NumPy's global generator), or a JAX
+            key, which makes results a pure function of it.  A key may be traced.
+        precision: "double" or "single".  Double is computed whatever JAX's x64 flag says.
+        stored_bytes: how many bytes of intermediate states a gradient may keep; beyond, they are computed anew.
+        readout_error: the probability that a mid-circuit measurement reports the wrong outcome.
+        max_branches: how many branches of outcomes are summed where shots are None.
+        cache: whether compiled programs are kept on disk for later processes; see `varq.simulator.compile_cache`.
+
+    Raises:
+        ValueError: if an argument is none of these.
+
+    Example:
+        >>> import pennylane as qml
+        >>> @qml.qnode(qml.device("varq.qubit", wires=2))
+        ... def circuit(angle):
+        ...     qml.RY(angle, wires=0)
+        ...     qml.CNOT(wires=[0, 1])
+        ...     return qml.expval(qml.Z(1))
+        >>> float(circuit(0.0))
+        1.0
+    """
+
+    _device_options = ("stored_bytes", "readout_error", "max_branches", "precision")
+
+    def __init__(
+        self,
+        wires: Any = None,
+        shots: Any = None,
+        seed: Any = "global",
+        *,
+        precision: str = "double",
+        stored_bytes: int = STORED,
+        readout_error: float | tuple[float, float] = 0.0,
+        max_branches: int = 4096,
+        cache: bool = True,
+    ) -> None:
+        super().__init__(wires=wires, shots=shots)
+        self._precision = _precision(precision)
+        self._stored_bytes = _count("stored_bytes", stored_bytes, 0)
+        self._max_branches = _count("max_branches", max_branches, 1)
+        self._readout_error = _probability("readout_error", readout_error)
+        self._seeds = Seeds(seed)
+        self._debugger: Any = None  # set by qml.snapshots while it looks
+        if not isinstance(cache, bool):
+            raise ValueError(f"cache must be True or False. Got {cache!r}.")
+        if cache:
+            compile_cache.enable()
+
+    @property
+    def name(self) -> str:
+        """The device's name."""
+        return "varq.qubit"
+
+    def supports_derivatives(
+        self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> bool:
+        """Exact derivatives wherever results are exact."""
+        if execution_config is None:
+            return True
+        return execution_config.gradient_method in _EXACT and not (circuit is not None and circuit.shots)
+
+    def supports_vjp(
+        self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> bool:
+        """As `supports_derivatives`."""
+        return self.supports_derivatives(execution_config, circuit)
+
+    def supports_jvp(
+        self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> bool:
+        """As `supports_derivatives`."""
+        return self.supports_derivatives(execution_config, circuit)
+
+    def setup_execution_config(
+        self, config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> ExecutionConfig:
+        """The configuration with this device's choices filled in."""
+        config = config or ExecutionConfig()
+        changed: dict[str, Any] = {"device_options": self._options_of(config)}
+        # JAX and autograd differentiate through `execute` itself; other frameworks ask for products with the Jacobian.
+        through = config.interface not in (Interface.TORCH, Interface.TF, Interface.TF_AUTOGRAPH)
+        changed["convert_to_numpy"] = config.interface not in _JAX
+        if config.gradient_method in _EXACT:
+            changed["gradient_method"] = "backprop" if through else "adjoint"
+            changed["use_device_gradient"] = True
+            changed["use_device_jacobian_product"] = not through
+            changed["grad_on_execution"] = False
+        changed["mcm_config"] = self._setup_measured(config.mcm_config)
+        return replace(config, **changed)
+
+    def _options_of(self, config: ExecutionConfig) -> dict[str, Any]:
+        options = {name: getattr(self, f"_{name}") for name in self._device_options}
+        for option, value in config.device_options.items():
+            if option not in options:
+                raise DeviceError(f"device option {option} is unknown to {self.name}. Options: {sorted(options)}.")
+            options[option] = value
+        return options
+
+    def _setup_measured(self, config: MCMConfig) -> MCMConfig:
+        method = config.mcm_method or "device"
+        if method not in (*preprocessing.NATIVE, "deferred"):
+            raise DeviceError(
+                f"mcm_method {method} is not supported on {self.name}. Leave it out, or take one of "
+                f"{(*preprocessing.NATIVE, 'deferred')}."
+            )
+        return replace(config, mcm_method=method)
+
+    def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
+        """What tapes go through before `execute`."""
+        return preprocessing.pipeline(execution_config or ExecutionConfig(), self.wires, self.name)
+
+    def execute(self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None) -> Any:
+        """The results of circuits, in the caller's kind of arrays."""
+        config = execution_config or ExecutionConfig()
+        options = self._options(config)
+        taken = [take_apart(c, options) for c in circuits]
+        words: Any = None
+        if any(c.shots for c in circuits):
+            words = self._seeds.next([n for t in taken for n in t.numbers])
+        results = []
+        for place, (circuit, parts) in enumerate(zip(circuits, taken, strict=True)):
+            if self._debugger is not None and self._debugger.active:
+                self._take_snapshots(circuit, config)
+            results.append(_run(circuit, parts, config, words, place))
+        return tuple(results)
+
+    def _options(self, config: ExecutionConfig) -> Options:
+        given = config.device_options or {}
+        precision = given.get("precision", self._precision)
+        return Options(None, given.get("stored_bytes", self._stored_bytes), DTYPES[_precision(precision)])
+
+    def _take_snapshots(self, circuit: QuantumScript, config: ExecutionConfig) -> None:
+        """What each snapshot asks for, by running the circuit up to it."""
+        looked: dict[Any, Any] = self._debugger.snapshots
+        debugger, self._debugger = self._debugger, None
+        try:
+            for place, op in enumerate(circuit.operations):
+                if not isinstance(op, Snapshot):
+                    continue
+                shots = circuit.shots if op.hyperparameters["shots"] == "workflow" else op.hyperparameters["shots"]
+                measurement = op.hyperparameters["measurement"]
+                if not measurement.wires and measurement.obs is None:
+                    measurement = type(measurement)(wires=circuit.wires)
+                part = QuantumScript(circuit.operations[:place], [measurement], shots=shots)
+                found = self.execute((part,), config)[0]
+                if op.tag is None:
+                    looked[len(looked)] = found
+                elif op.tag in looked:
+                    before = looked[op.tag]
+                    looked[op.tag] = [*before, found] if isinstance(before, list) else [before, found]
+                else:
+                    looked[op.tag] = found
+        finally:
+            self._debugger = debugger
+
+    def compute_derivatives(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """The Jacobians of circuits with respect to their trainable parameters."""
+        return self.execute_and_compute_derivatives(circuits, execution_config)[1]
+
+    def execute_and_compute_derivatives(
+        self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Results and Jacobians."""
+        both = [self._derived("jacobian", c, execution_config) for c in circuits]
+        results = tuple(_one(found[0]) for found in both)
+        jacobians = tuple(_one([_one(row) for row in found[1]]) for found in both)
+        return results, jacobians
+
+    def compute_vjp(
+        self, circuits: Sequence[QuantumScript], cotangents: Any, execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Products of cotangents with Jacobians, one for each trainable parameter."""
+        return tuple(
+            self._derived("pull", c, execution_config, (dy,) if len(c.measurements) == 1 else tuple(dy))
+            for c, dy in zip(circuits, cotangents, strict=True)
+        )
+
+    def execute_and_compute_vjp(
+        self, circuits: Sequence[QuantumScript], cotangents: Any, execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Results and products of cotangents with Jacobians."""
+        return self.execute(circuits, execution_config), self.compute_vjp(circuits, cotangents, execution_config)
+
+    def compute_jvp(
+        self, circuits: Sequence[QuantumScript], tangents: Any, execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Products of Jacobians with tangents of the trainable parameters."""
+        return self.execute_and_compute_jvp(circuits, tangents, execution_config)[1]
+
+    def execute_and_compute_jvp(
+        self, circuits: Sequence[QuantumScript], tangents: Any, execution_config: ExecutionConfig | None = None
+    ) -> Any:
+        """Results and products of Jacobians with tangents."""
+        both = [self._derived("push", c, execution_config, tuple(t)) for c, t in zip(circuits, tangents, strict=True)]
+        return tuple(_one(b[0]) for b in both), tuple(_one(b[1]) for b in both)
+
+    def _derived(self, kind: str, circuit: QuantumScript, config: ExecutionConfig | None, *given: Any) -> Any:
+        """A derivative of a circuit with respect to its trainable parameters, as NumPy arrays."""
+        parts = take_apart(circuit, self._options(config or ExecutionConfig()))
+        places = tuple(parts.places[k] for k in circuit.trainable_params)
+        if None in places:
+            raise DeviceError(
+                f"{self.name} differentiates with respect to real and complex numbers, not integers or the matrices of "
+                f"observables. Got trainable parameters {circuit.trainable_params} of {circuit.data}. Mark those as not "
+                f"trainable."
+            )
+        return interfaces.outside(parts.program.derived(kind, places), parts.numbers, *given)
+
+
+def _one(results: Sequence[Any]) -> Any:
+    """PennyLane's convention: what is alone stands without a tuple."""
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _run(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, words: Any, place: int) -> Any:
+    """One circuit's results."""
+    jaxlike = config.interface in _JAX or interfaces.is_jax(parts.numbers)
+    if circuit.shots:
+        return _run_shots(circuit, parts, jaxlike, words, place)
+    if jaxlike:
+        return _one(parts.program.exact(parts.numbers))
+    if any(isbox(n) for n in parts.numbers):
+        return _one(interfaces.differentiated(parts.program, parts.numbers))
+    return _one(interfaces.outside(parts.program.compiled, parts.numbers))
+
+
+def _run_shots(circuit: QuantumScript, parts: Taken, jaxlike: bool, words: Any, place: int) -> Any:
+    total = circuit.shots.total_shots
+    recipes = [draw_recipes(m, total) for m in circuit.measurements if isinstance(m, SHADOWS)]
+    arguments = (parts.numbers, (words, np.uint32(place)), recipes)
+    if jaxlike:
+        found = parts.program.sampled(*arguments)
+    else:
+        found = interfaces.outside(parts.program.sampled, *arguments)
+    wires = Wires(range(circuit.num_wires))
+    standard = circuit.map_to_standard_wires().measurements
+    if not any(isinstance(m, CountsMP) for m in standard):
+        return _parted(circuit, found)
+    bins = found if circuit.shots.has_partitioned_shots else (found,)
+    counted = tuple(
+        tuple(measurements.finish(m, r, wires) for m, r in zip(standard, part, strict=True)) for part in bins
+    )
+    return _parted(circuit, counted if circuit.shots.has_partitioned_shots else counted[0])
+
+
+def _parted(circuit: QuantumScript, found: Any) -> Any:
+    return tuple(_one(part) for part in found) if circuit.shots.has_partitioned_shots else _one(found)
+
+
+def _precision(value: Any) -> str:
+    if value not in DTYPES:
+        raise ValueError(f"precision must be one of {tuple(DTYPES)}. Got {value!r}.")
+    return str(value)
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}. Got {value!r}.")
+    return int(value)
+
+
+def _probability(name: str, value: Any) -> Any:
+    pair = value if isinstance(value, tuple) else (value, value)
+    rule = f"{name} must be a probability, or (chance to report 1 for 0, chance to report 0 for 1). Got {value!r}."
+    if len(pair) != 2:
+        raise ValueError(rule)
+    for p in pair:
+        if isinstance(p, bool) or not isinstance(p, (int, float, np.floating)) or not 0 <= p <= 1:
+            raise ValueError(rule)
+    return value

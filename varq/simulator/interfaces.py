@@ -1,0 +1,94 @@
+"""The boundary between the caller's arrays and JAX: NumPy and autograd outside, float64; JAX arrays as they come.
+
+Autograd sees one primitive, a compiled JAX function of several arrays, whose derivative is the same primitive with
+another function; so it differentiates to any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from autograd.extend import defvjp_argnums, primitive
+from autograd.tracer import isbox
+
+from varq.simulator.precision import double
+
+__all__ = ["differentiated", "is_jax", "outside", "to_numpy"]
+
+
+def is_jax(values: Sequence[Any]) -> bool:
+    """Whether any of the values is a JAX array, traced or not."""
+    return any(isinstance(v, jax.Array) for v in values)
+
+
+def to_numpy(tree: Any) -> Any:
+    """Arrays of JAX as those of NumPy, and scalars as NumPy's scalars."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[()], tree)
+
+
+def outside(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A compiled function of NumPy arrays, in float64, with its results as NumPy's; right within a JAX trace too."""
+    with double(), jax.ensure_compile_time_eval():
+        return to_numpy(function(*arguments))
+
+
+class _Differentiable:
+    """A function of one list of arrays to a tuple of arrays, and its pullbacks, each made and compiled once."""
+
+    def __init__(self, function: Callable[[list[Any]], tuple[Any, ...]]) -> None:
+        self.function = jax.jit(function)
+        self.pullbacks: dict[Any, _Differentiable] = {}
+
+    def pullback(self, argnums: tuple[int, ...], inputs: int) -> _Differentiable:
+        """The function (inputs, then cotangents) -> derivatives by the inputs `argnums`."""
+        if argnums not in self.pullbacks:
+
+            def back(values: list[Any]) -> tuple[Any, ...]:
+                given, cotangents = values[:inputs], values[inputs:]
+
+                def of_chosen(*chosen: Any) -> Any:
+                    whole = list(given)
+                    for place, value in zip(argnums, chosen, strict=True):
+                        whole[place] = value
+                    return self.function(whole)
+
+                found, pull = jax.vjp(of_chosen, *(jnp.asarray(given[k]) for k in argnums))
+                cotangents = [_like(c, f) for c, f in zip(cotangents, found, strict=True)]
+                return tuple(pull(tuple(cotangents)))
+
+            self.pullbacks[argnums] = _Differentiable(back)
+        return self.pullbacks[argnums]
+
+
+def _like(cotangent: Any, value: Any) -> Any:
+    if jnp.iscomplexobj(cotangent) and not jnp.iscomplexobj(value):
+        cotangent = jnp.real(cotangent)
+    return jnp.broadcast_to(jnp.asarray(cotangent, value.dtype), value.shape)
+
+
+@primitive
+def _call(function: _Differentiable, *arrays: Any) -> Any:
+    # Plain arrays, not PennyLane's subclass of them, which JAX does not know.
+    return tuple(np.asarray(x) for x in outside(function.function, [np.asarray(a) for a in arrays]))
+
+
+def _derivative(argnums: Sequence[int], answer: Any, arrays: Any, named: Any) -> Any:
+    function, *rest = arrays
+    chosen = tuple(k - 1 for k in argnums)
+    pull = function.pullback(chosen, len(rest))
+    return lambda cotangents: _call(pull, *rest, *(cotangents[k] for k in range(len(answer))))
+
+
+defvjp_argnums(_call, _derivative)
+
+
+def differentiated(program: Any, numbers: Sequence[Any]) -> Any:
+    """The exact results of a program for numbers that autograd follows."""
+    if program.differentiable is None:
+        program.differentiable = _Differentiable(lambda values: tuple(jax.tree.leaves(program.compiled(list(values)))))
+    found = _call(program.differentiable, *numbers)
+    return tuple(found[k] for k in range(len(found))) if isbox(found) else found

@@ -1,0 +1,182 @@
+"""Results of one circuit without a batch axis, as plain JAX: exact ones, and samples.
+
+Expectation values of Pauli sums go by the compiled rule of `execution`; everything else is measured on the final state
+by PennyLane's own code, which JAX traces, but for shadows, which have a file of their own.  Counts, whose keys are
+strings, leave here as raw samples and become counts on the host (`finish`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pennylane as qml
+from pennylane.devices.qubit.measure import measure
+from pennylane.devices.qubit.sampling import measure_with_samples
+from pennylane.measurements import (
+    ClassicalShadowMP,
+    CountsMP,
+    ExpectationMP,
+    MeasurementProcess,
+    SampleMP,
+    ShadowExpvalMP,
+)
+from pennylane.tape import QuantumScript
+from pennylane.wires import Wires
+
+from varq.simulator import execution, shadows
+from varq.simulator.circuit import Circuit, Numbers
+from varq.simulator.lowering import lower
+from varq.simulator.observables import PauliSum, pauli_sum
+from varq.simulator.paths import Options
+from varq.simulator.shadows import SHADOWS
+
+__all__ = ["Plan", "RawSamples", "exact", "finish", "on_state", "plan", "sampled", "traceable"]
+
+
+class RawSamples(SampleMP):
+    """The bits of all wires after the diagonalizing gates of a measurement, which are counted later."""
+
+    def process_samples(self, samples: Any, wire_order: Any, shot_range: Any = None, bin_size: Any = None) -> Any:
+        """The samples as they are, shape (shots, wires)."""
+        return samples
+
+
+def traceable(measurement: MeasurementProcess) -> MeasurementProcess:
+    """What is measured within the compiled program in place of a measurement.
+
+    Counts become raw samples; shadows lose their seed, which enters at run time as their recipes.
+    """
+    if isinstance(measurement, CountsMP):
+        if measurement.obs is not None:
+            return RawSamples(obs=measurement.obs)
+        return RawSamples(wires=measurement.wires, eigvals=measurement._eigvals)
+    if isinstance(measurement, ClassicalShadowMP):
+        return ClassicalShadowMP(wires=measurement.wires, seed=0)
+    if isinstance(measurement, ShadowExpvalMP):
+        return ShadowExpvalMP(measurement.H, seed=0, k=measurement.k)
+    return measurement
+
+
+def _is_pauli(measurement: MeasurementProcess) -> bool:
+    """Whether this is an expectation value of a Pauli sum with coefficients known to be real."""
+    if not isinstance(measurement, ExpectationMP) or measurement.obs is None:
+        return False
+    sentence = measurement.obs.pauli_rep
+    return sentence is not None and len(sentence) > 0 and not any(_complex(c) for c in sentence.values())
+
+
+def _complex(value: Any) -> bool:
+    if isinstance(value, jax.core.Tracer):
+        return bool(jnp.issubdtype(value.dtype, jnp.complexfloating))
+    return bool(np.iscomplexobj(value) and np.any(np.imag(value) != 0))
+
+
+class Plan(NamedTuple):
+    """What of a tape is static once it is lowered.
+
+    Args:
+        circuit: its operations.
+        sums: the Pauli sums whose expectation values are wanted.
+        fast: which measurements these are.
+        rest: which measurements are made on the state.
+    """
+
+    circuit: Circuit
+    sums: tuple[PauliSum, ...]
+    fast: tuple[int, ...]
+    rest: tuple[int, ...]
+
+
+def plan(tape: QuantumScript) -> tuple[Plan, tuple[Numbers, tuple[Any, ...]]]:
+    """A tape's plan, and its run-time inputs: the circuit's numbers and the coefficients of each sum.
+
+    Args:
+        tape: on wires 0, 1, ..., without a batch axis; parameters may be traced.
+    """
+    wires = range(tape.num_wires)
+    circuit, numbers = lower(tape, wires)
+    fast = tuple(k for k, m in enumerate(tape.measurements) if _is_pauli(m))
+    rest = tuple(k for k in range(len(tape.measurements)) if k not in fast)
+    pairs = [pauli_sum(tape.measurements[k].obs.pauli_rep, wires) for k in fast]
+    found = Plan(circuit, tuple(p[0] for p in pairs), fast, rest)
+    return found, (numbers, tuple(p[1] for p in pairs))
+
+
+def exact(made: Plan, inputs: tuple[Numbers, tuple[Any, ...]], on_state: Any, options: Options) -> tuple[Any, ...]:
+    """The exact results of a tape, one for each measurement.
+
+    Args:
+        made: its plan.
+        inputs: its run-time inputs.
+        on_state: gives the results of `made.rest` for the final state.
+        options: how to run.
+    """
+    numbers, coefficients = inputs
+    results: dict[int, Any] = {}
+    if made.fast:
+        values = execution.expectations(made.circuit, numbers, made.sums, coefficients, options)
+        results.update(zip(made.fast, values, strict=True))
+    if made.rest:
+        state = execution.state(made.circuit, numbers, options)
+        results.update(zip(made.rest, on_state(state), strict=True))
+    return tuple(results[k] for k in range(len(results)))
+
+
+def on_state(tape: QuantumScript, chosen: Sequence[int], state: Any) -> tuple[Any, ...]:
+    """Chosen measurements of a tape on its final state of shape (2**wires,)."""
+    whole = state.reshape((2,) * tape.num_wires)
+    return tuple(_on_state(tape.measurements[k], whole) for k in chosen)
+
+
+def _on_state(measurement: MeasurementProcess, state: Any) -> Any:
+    if isinstance(measurement, ExpectationMP) and isinstance(measurement.obs, qml.SparseHamiltonian):
+        return _sparse(measurement.obs, state)
+    return measure(measurement, state)
+
+
+def _sparse(observable: Any, state: Any) -> Any:
+    """<H> by the nonzero entries of H; PennyLane's own way leaves JAX."""
+    entries = observable.sparse_matrix(wire_order=range(state.ndim)).tocoo()
+    ket = jnp.ravel(state)
+    products = jnp.asarray(entries.data, ket.dtype) * jnp.conj(ket[entries.row]) * ket[entries.col]
+    return jnp.real(jnp.sum(products))
+
+
+def sampled(tape: QuantumScript, key: Any, recipes: Sequence[Any], options: Options) -> Any:
+    """The sampled results of a tape: one for each measurement, and with a shot vector a tuple of these for each entry.
+
+    Args:
+        tape: with finite shots, on wires 0, 1, ..., without a batch axis.
+        key: a typed JAX key.
+        recipes: of each shadow among the measurements, in order, shape (shots in all, wires of the shadow).
+        options: how to run.
+    """
+    wires = range(tape.num_wires)
+    circuit, numbers = lower(tape, wires)
+    state = execution.state(circuit, numbers, options).reshape((2,) * len(wires))
+    state = state / jnp.linalg.norm(jnp.ravel(state))  # rounding
+    results: list[Any] = [None] * len(tape.measurements)
+    waiting = list(recipes)
+    plain = []
+    for place, measurement in enumerate(tape.measurements):
+        if isinstance(measurement, SHADOWS):
+            key, own = jax.random.split(key)
+            results[place] = shadows.measure(measurement, state, waiting.pop(0), tape.shots, own)
+        else:
+            plain.append(place)
+    if plain:
+        found = measure_with_samples([tape.measurements[p] for p in plain], state, tape.shots, prng_key=key)
+        if tape.shots.has_partitioned_shots:
+            found = tuple(zip(*found, strict=True))
+        for place, result in zip(plain, found, strict=True):
+            results[place] = result
+    return tuple(zip(*results, strict=True)) if tape.shots.has_partitioned_shots else tuple(results)
+
+
+def finish(measurement: MeasurementProcess, result: Any, wires: Wires) -> Any:
+    """What `traceable` put off, on the host: counts of raw samples of shape (shots, wires) or (batch, shots, wires)."""
+    return measurement.process_samples(np.asarray(result), wires) if isinstance(measurement, CountsMP) else result

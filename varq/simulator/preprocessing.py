@@ -1,0 +1,148 @@
+"""What happens to a tape before it is lowered: PennyLane's own transforms, with this device's rules of what it takes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import pennylane as qml
+from pennylane.devices import ExecutionConfig
+from pennylane.devices.preprocess import (
+    decompose,
+    device_resolve_dynamic_wires,
+    no_sampling,
+    validate_device_wires,
+    validate_measurements,
+)
+from pennylane.exceptions import DeviceError
+from pennylane.math import Interface
+from pennylane.measurements import (
+    ClassicalShadowMP,
+    CountsMP,
+    ExpectationMP,
+    MeasurementProcess,
+    SampleMeasurement,
+    ShadowExpvalMP,
+    StateMeasurement,
+)
+from pennylane.operation import Operator, StatePrepBase
+from pennylane.ops import CompositeOp, Conditional, MeasurementValue, MidMeasure, SymbolicOp
+from pennylane.tape import QuantumScript
+from pennylane.transforms import broadcast_expand, defer_measurements
+from pennylane.transforms.core import CompilePipeline, transform
+from pennylane.wires import Wires
+
+from varq.simulator import lowering
+
+__all__ = ["NATIVE", "is_measured", "pipeline"]
+
+NATIVE = ("device", "one-shot", "tree-traversal")
+"""Ways to run mid-circuit measurements that this device runs in its own way: they share one law of outcomes."""
+
+_MARKS = ("Allocate", "Deallocate", "Snapshot", "Barrier", "WireCut")
+
+
+def is_measured(tape: QuantumScript) -> bool:
+    """Whether anything in a tape depends on an outcome within it."""
+    return any(
+        isinstance(op, (MidMeasure, Conditional)) or any(isinstance(p, MeasurementValue) for p in op.data)
+        for op in tape.operations
+    )
+
+
+def _stops(op: Operator) -> bool:
+    """Whether an operation is taken as it is."""
+    if isinstance(op, (MidMeasure, Conditional)) or op.name in _MARKS:
+        return True
+    if any(isinstance(p, MeasurementValue) for p in op.data):
+        # PennyLane's decompositions compute with angles, which an outcome's arithmetic need not know.
+        return op.name in lowering.NAMES or not op.has_decomposition
+    if isinstance(op, StatePrepBase):
+        return False
+    return lowering.supported(op) or (not op.has_decomposition and bool(op.has_matrix))
+
+
+def _diagonalizable(observable: Operator, whole: bool) -> bool:
+    """Whether an observable can be measured; `whole` says that its matrix alone is enough, as for expectations."""
+    if isinstance(observable, CompositeOp):
+        return all(_diagonalizable(o, whole) for o in observable.operands)
+    if isinstance(observable, SymbolicOp):
+        return _diagonalizable(observable.base, whole)
+    if whole and isinstance(observable, (qml.SparseHamiltonian, qml.Hermitian)):
+        return True
+    return bool(observable.has_diagonalizing_gates)
+
+
+def _takes_exactly(measurement: MeasurementProcess) -> bool:
+    if not isinstance(measurement, StateMeasurement):
+        return False
+    return measurement.obs is None or _diagonalizable(measurement.obs, isinstance(measurement, ExpectationMP))
+
+
+def _takes_samples(measurement: MeasurementProcess) -> bool:
+    if not isinstance(measurement, (SampleMeasurement, ClassicalShadowMP, ShadowExpvalMP)):
+        return False
+    return measurement.obs is None or _diagonalizable(measurement.obs, False)
+
+
+def _only(results: Any) -> Any:
+    return results[0]
+
+
+@transform
+def _expand_shadows(tape: QuantumScript) -> Any:
+    """One tape for each element of a batch where shadows are taken, as `default.qubit` does."""
+    if any(isinstance(m, (ShadowExpvalMP, ClassicalShadowMP)) for m in tape.measurements):
+        return broadcast_expand(tape)
+    return (tape,), _only
+
+
+@transform
+def _no_traced_counts(tape: QuantumScript) -> Any:
+    """Counts have strings as keys, which only results at hand can give."""
+    if any(isinstance(m, CountsMP) for m in tape.measurements):
+        raise NotImplementedError("The JAX-JIT interface doesn't support qml.counts. Return qml.sample or qml.probs.")
+    return (tape,), _only
+
+
+@transform
+def _no_outcomes(tape: QuantumScript, name: str) -> Any:
+    """Whatever a decomposition left of an angle computed from an outcome has no name here."""
+    for op in tape.operations:
+        if any(isinstance(p, MeasurementValue) for p in op.data) and op.name not in lowering.NAMES:
+            raise DeviceError(
+                f"Gates with angles from outcomes must be known by name on {name}. Got {op.name}. Write it with gates "
+                f"such as RX, RY, RZ, PhaseShift, Rot or MultiRZ."
+            )
+    return (tape,), _only
+
+
+def pipeline(config: ExecutionConfig, wires: Wires | None, name: str) -> CompilePipeline:
+    """The transforms for a resolved configuration, kept: they are the same for every call."""
+    return _pipeline(
+        config.interface == Interface.JAX_JIT,
+        config.mcm_config.mcm_method == "deferred",
+        config.gradient_method in ("backprop", "adjoint") or None,
+        wires,
+        name,
+    )
+
+
+@lru_cache(maxsize=64)
+def _pipeline(traced: bool, deferred: bool, exact: bool, wires: Wires | None, name: str) -> CompilePipeline:
+    stages = CompilePipeline()
+    if traced:
+        stages.add_transform(_no_traced_counts)
+    if deferred:
+        stages.add_transform(defer_measurements, allow_postselect=True)
+    stages.add_transform(decompose, stopping_condition=_stops, device_wires=wires, name=name)
+    stages.add_transform(device_resolve_dynamic_wires, wires=wires, allow_resets=not deferred)
+    stages.add_transform(validate_device_wires, wires, name=name)
+    stages.add_transform(
+        validate_measurements, analytic_measurements=_takes_exactly, sample_measurements=_takes_samples, name=name
+    )
+    stages.add_transform(_expand_shadows)
+    if exact:
+        stages.add_transform(no_sampling, name=f"an exact gradient on {name}")
+    stages.add_transform(_no_outcomes, name=name)
+    return stages

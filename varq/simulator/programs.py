@@ -1,0 +1,279 @@
+"""Compiled programs of tapes, found again by structure.
+
+A tape is taken apart by JAX's own tree functions into numbers and the rest.  Tapes that differ in numbers alone share
+one program, compiled once; integers that decide what a gate is (a basis state's bits) count as structure.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from threading import Lock
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pennylane as qml
+from autograd.tracer import isbox
+from pennylane.measurements import Shots
+from pennylane.tape import QuantumScript
+
+from varq.simulator import measurements
+from varq.simulator.paths import Options
+from varq.simulator.precision import double
+from varq.simulator.seeds import as_key
+
+__all__ = ["Program", "Taken", "take_apart"]
+
+_KEPT = 256
+
+
+class Program:
+    """A tape's structure as a compiled function of its numbers.
+
+    Args:
+        rebuild: gives the tape for its numbers.
+        axes: for each number the batch axis, 0 or None; None if the tape has no batch.
+        options: how to run.
+        compiled: whether to compile the whole, which pays if the program is kept.
+    """
+
+    def __init__(
+        self,
+        rebuild: Callable[[Sequence[Any]], QuantumScript],
+        axes: tuple[int | None, ...] | None,
+        options: Options,
+        compiled: bool = True,
+    ) -> None:
+        self.rebuild = rebuild
+        self.axes = axes
+        self.options = options
+        self.compile: Callable[..., Any] = jax.jit if compiled else lambda function: function
+        self._plan: measurements.Plan | None = None  # found when the inputs are first made
+        self._inputs = self.compile(self._make_inputs)
+        self._on_state = self.compile(self._measure)
+        self.compiled = self.compile(self.exact)
+        self.sampled = self.compile(self._sampled)
+        self.differentiable: Any = None  # what autograd follows, made by `interfaces` when first wanted
+        self._derived: dict[Any, Any] = {}
+
+    def exact(self, numbers: list[Any]) -> Any:
+        """The exact results, one for each measurement, as JAX arrays of the caller's precision.
+
+        In stages, because what is in double inside must be batched and differentiated where double is allowed, not
+        after it has become part of a larger program.
+        """
+        return self._batched(self._staged, numbers)
+
+    def _staged(self, numbers: list[Any]) -> Any:
+        inputs = self._inputs(numbers)
+        assert self._plan is not None
+        return measurements.exact(self._plan, inputs, partial(self._on_state, numbers), self.options)
+
+    def _make_inputs(self, numbers: list[Any]) -> Any:
+        self._plan, inputs = measurements.plan(self._tape(numbers))
+        return inputs
+
+    def _measure(self, numbers: list[Any], state: Any) -> Any:
+        assert self._plan is not None
+        return measurements.on_state(self._tape(numbers), self._plan.rest, state)
+
+    def _tape(self, numbers: list[Any]) -> QuantumScript:
+        return self.rebuild(numbers).map_to_standard_wires()
+
+    def _batched(self, one: Callable[..., Any], numbers: list[Any], *keys: Any) -> Any:
+        if self.axes is None:
+            return one(numbers, *keys)
+        return jax.vmap(one, in_axes=(list(self.axes), *(0 for _ in keys)))(numbers, *keys)
+
+    def _sampled(self, numbers: list[Any], words: tuple[Any, Any], recipes: Sequence[Any]) -> Any:
+        # Nothing here is differentiated, so all of it may be computed in double, cumulative sums included.
+        with double() if self.options.dtype == "float64" else nullcontext():
+            found = self._sampled_inside(numbers, words, recipes)
+        return jax.tree.map(lambda x: x.astype(jax.dtypes.canonicalize_dtype(x.dtype)), found)
+
+    def _sampled_inside(self, numbers: list[Any], words: tuple[Any, Any], recipes: Sequence[Any]) -> Any:
+        key = jax.random.fold_in(as_key(words[0]), words[1])
+
+        def one(own: list[Any], key: Any) -> Any:
+            return measurements.sampled(self._tape(own), key, recipes, self.options)
+
+        if self.axes is None:
+            return one(numbers, key)
+        size = next(n.shape[0] for n, axis in zip(numbers, self.axes, strict=True) if axis == 0)
+        return self._batched(one, numbers, jax.random.split(key, size))
+
+    def derived(self, name: str, argnums: tuple[int, ...]) -> Any:
+        """A compiled derivative: "pull" (numbers, cotangents), "push" (numbers, tangents) or "jacobian" (numbers)."""
+        if (name, argnums) not in self._derived:
+            self._derived[name, argnums] = self.compile(partial(_DERIVATIVES[name], self.exact, argnums))
+        return self._derived[name, argnums]
+
+
+def _split(function: Callable[..., Any], argnums: tuple[int, ...], numbers: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """The function of the chosen numbers alone, and these."""
+
+    def of_chosen(*chosen: Any) -> Any:
+        whole = list(numbers)
+        for place, value in zip(argnums, chosen, strict=True):
+            whole[place] = value
+        return function(whole)
+
+    return of_chosen, [jnp.asarray(numbers[k]) for k in argnums]
+
+
+def _pull(function: Any, argnums: tuple[int, ...], numbers: Any, cotangents: Any) -> Any:
+    of_chosen, chosen = _split(function, argnums, numbers)
+    values, back = jax.vjp(of_chosen, *chosen)
+    return back(jax.tree.map(_like, cotangents, values))
+
+
+def _like(given: Any, value: Any) -> Any:
+    """A cotangent in the type of what it belongs to."""
+    if jnp.iscomplexobj(given) and not jnp.iscomplexobj(value):
+        given = jnp.real(given)
+    return jnp.broadcast_to(jnp.asarray(given, value.dtype), value.shape)
+
+
+def _push(function: Any, argnums: tuple[int, ...], numbers: Any, tangents: Any) -> Any:
+    of_chosen, chosen = _split(function, argnums, numbers)
+    return jax.jvp(of_chosen, tuple(chosen), tuple(_like(t, c) for t, c in zip(tangents, chosen, strict=True)))
+
+
+def _jacobian(function: Any, argnums: tuple[int, ...], numbers: Any) -> Any:
+    of_chosen, chosen = _split(function, argnums, numbers)
+    return of_chosen(*chosen), jax.jacfwd(of_chosen, tuple(range(len(chosen))))(*chosen)
+
+
+_DERIVATIVES = {"pull": _pull, "push": _push, "jacobian": _jacobian}
+
+
+class Taken(NamedTuple):
+    """One tape taken apart: its program and the numbers to run it with.
+
+    Args:
+        program: shared by tapes of one structure.
+        numbers: the parameters of the tape that may change.
+        places: where each parameter of the tape, as PennyLane lists them, stands among the numbers; None if it is
+            structure.
+    """
+
+    program: Program
+    numbers: list[Any]
+    places: tuple[int | None, ...]
+
+
+_programs: OrderedDict[Any, Program] = OrderedDict()
+_lock = Lock()
+
+
+def _is_structure(value: Any, observed: bool) -> bool:
+    """Whether a parameter decides what an operation is, rather than how large an angle is.
+
+    Sparse matrices and arrays of integers are structure, and so are the matrices of observables, whose eigenvalues
+    PennyLane finds with NumPy; but not where something is to be traced or differentiated.
+    """
+    if isinstance(value, (int, float, complex, np.number, jax.core.Tracer)) or isbox(value):
+        return False
+    if hasattr(value, "tocoo"):
+        return True
+    if not isinstance(value, (np.ndarray, jax.Array)) or value.ndim == 0:
+        return False
+    return observed or value.dtype.kind in "biu"
+
+
+def _plain_bytes(value: Any) -> Any:
+    """A hashable stand-in for structure."""
+    if hasattr(value, "tocoo"):
+        entries = value.tocoo()
+        return "sparse", value.shape, entries.row.tobytes(), entries.col.tobytes(), entries.data.tobytes()
+    array = np.asarray(value)
+    return array.shape, array.dtype.str, array.tobytes()
+
+
+def _plain(value: Any) -> Any:
+    """Python and NumPy integers as floats: another integer is no other program."""
+    if isinstance(value, (int, np.integer)):
+        return float(value)
+    return value
+
+
+def _axes(tape: QuantumScript, given: Sequence[int]) -> tuple[int | None, ...] | None:
+    """Which of the given parameters have a batch axis."""
+    if tape.batch_size is None:
+        return None
+    axes: list[int | None] = []
+    for op in tape.operations:
+        wanted = op.ndim_params if op.batch_size is not None else (None,) * len(op.data)
+        axes += [
+            0 if least is not None and qml.math.ndim(value) > least else None
+            for least, value in zip(wanted, op.data, strict=True)
+        ]
+    return tuple(axes[k] if k < len(axes) else None for k in given)
+
+
+def take_apart(tape: QuantumScript, options: Options) -> Taken:
+    """The program of a tape and its numbers.
+
+    Args:
+        tape: preprocessed; parameters of any interface.
+        options: how to run.
+    """
+    parts = (tape.operations, [measurements.traceable(m) for m in tape.measurements])
+    leaves, structure = jax.tree_util.tree_flatten(parts)
+    parameters = tape.get_parameters(trainable_only=False)
+    gates = sum(len(op.data) for op in tape.operations)
+    given = [k for k, p in enumerate(parameters) if not _is_structure(p, k >= gates)]
+    places = tuple(given.index(k) if k in given else None for k in range(len(parameters)))
+    numbers = [_plain(parameters[k]) for k in given]
+    axes = _axes(tape, given)
+    if len(leaves) == len(parameters) and all(a is b for a, b in zip(leaves, parameters, strict=True)):
+        fixed = {k: p for k, p in enumerate(parameters) if k not in given}
+        program = _kept_program(structure, fixed, tape.shots, axes, options)
+        if program is not None:
+            return Taken(program, numbers, places)
+    rebuild = partial(_bind, tape, tuple(given))
+    return Taken(Program(rebuild, axes, options, compiled=False), numbers, places)
+
+
+def _kept_program(structure: Any, fixed: dict[int, Any], shots: Shots, axes: Any, options: Options) -> Program | None:
+    """The program of this structure, new or kept; None if something in it has no hash."""
+    bits = tuple((k, _plain_bytes(f)) for k, f in fixed.items())
+    key = (structure, bits, shots, axes, options)
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    with _lock:
+        program = _programs.get(key)
+        if program is None:
+            program = _programs[key] = Program(
+                partial(_rebuild, structure, {k: _own(f) for k, f in fixed.items()}, shots), axes, options
+            )
+            if len(_programs) > _KEPT:
+                _programs.popitem(last=False)
+        else:
+            _programs.move_to_end(key)
+    return program
+
+
+def _own(value: Any) -> Any:
+    """A copy that the caller cannot change, of NumPy's own kind."""
+    return value.copy() if hasattr(value, "tocoo") else np.array(value, subok=False)
+
+
+def _rebuild(structure: Any, fixed: dict[int, Any], shots: Shots, numbers: Sequence[Any]) -> QuantumScript:
+    rest = iter(numbers)
+    whole = [fixed[k] if k in fixed else next(rest) for k in range(len(fixed) + len(numbers))]
+    with qml.QueuingManager.stop_recording():
+        operations, measured = jax.tree_util.tree_unflatten(structure, whole)
+        return QuantumScript(operations, measured, shots=shots)
+
+
+def _bind(tape: QuantumScript, given: tuple[int, ...], numbers: Sequence[Any]) -> QuantumScript:
+    own = [measurements.traceable(m) for m in tape.measurements]
+    with qml.QueuingManager.stop_recording():
+        return tape.copy(measurements=own).bind_new_parameters(list(numbers), list(given))

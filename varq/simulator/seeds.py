@@ -1,0 +1,76 @@
+"""Where the randomness of finite shots comes from: a JAX key that the caller owns, or a generator that moves on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import io_callback
+
+__all__ = ["Seeds", "as_key"]
+
+_IMPLEMENTATION = "threefry2x32"  # named, so that a seed means the same whatever JAX's default is
+_WORDS = (2,)  # of a threefry key
+
+
+class Seeds:
+    """Gives one key for each batch of circuits.
+
+    With a JAX key every batch gets that same key, as pure functions want it; whoever wants other samples passes
+    another key.  Otherwise keys are drawn from a NumPy generator: other samples in every call, the same from the same
+    start.
+
+    Args:
+        seed: an integer or whatever `numpy.random.default_rng` takes, None for the system's entropy, "global" for a
+            seed drawn from NumPy's global generator, or a JAX key (which may be traced).
+
+    Raises:
+        ValueError: if `seed` is none of these.
+    """
+
+    def __init__(self, seed: Any) -> None:
+        self.key: Any = None
+        self.generator = np.random.default_rng(0)
+        if isinstance(seed, jax.Array):
+            self.key = seed
+            return
+        if isinstance(seed, str):
+            if seed != "global":
+                raise ValueError(f'seed must be an integer, None, "global" or a JAX key. Got {seed!r}.')
+            seed = np.random.randint(2**31 - 1)  # noqa: NPY002  (this is what "global" asks for)
+        try:
+            self.generator = np.random.default_rng(seed)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f'seed must be a non-negative integer, None, "global" or a JAX key. Got {seed!r}.'
+            ) from error
+
+    def draw(self, *_: Any) -> Any:
+        """Fresh words for a key, from the generator."""
+        return self.generator.integers(2**32, size=_WORDS, dtype=np.uint32)
+
+    def next(self, inputs: list[Any]) -> Any:
+        """The key for a batch of circuits.
+
+        Args:
+            inputs: the parameters of the circuits.  Where one is traced, a compiled program must draw anew whenever it
+                runs, and for every element of a `jax.vmap`, hence a call back to the host.
+        """
+        if self.key is not None:
+            return self.key
+        traced = next((x for x in inputs if isinstance(x, jax.core.Tracer)), None)
+        if traced is None and not isinstance(jnp.zeros(()), jax.core.Tracer):
+            return self.draw()
+        anchor = () if traced is None else (jax.lax.stop_gradient(jnp.ravel(traced)[0]),)
+        return io_callback(self.draw, jax.ShapeDtypeStruct(_WORDS, jnp.uint32), *anchor)
+
+
+def as_key(words: Any) -> Any:
+    """A typed key, from one or from its words."""
+    if jnp.issubdtype(words.dtype, jax.dtypes.prng_key):
+        return words
+    if words.shape == _WORDS:
+        return jax.random.wrap_key_data(jnp.asarray(words), impl=_IMPLEMENTATION)
+    return jax.random.wrap_key_data(jnp.asarray(words))
