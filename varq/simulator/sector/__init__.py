@@ -1,0 +1,1 @@
+"""Circuits that conserve particle numbers, run on the basis states that they reach."""

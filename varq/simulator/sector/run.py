@@ -1,0 +1,159 @@
+"""Steps forwards and backwards, as one scan each.
+
+A state is an array whose first axis runs over basis states and the spare slots behind them; a complex one has a last
+axis of two, real and imaginary part.  Backwards, state and bra lie side by side along the last axis, so that every
+index is read once for both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from varq.simulator.sector.program import TURN, Program
+
+__all__ = ["backward", "forward"]
+
+
+def _arguments(program: Program, angles: Any) -> tuple[Any, Any]:
+    """The arguments t of turns and of phases."""
+    padded = jnp.append(angles, jnp.zeros(1, angles.dtype))  # index -1 reads the zero
+
+    def of(index: Any, scale: Any, offset: Any) -> Any:
+        return jnp.asarray(scale, angles.dtype) * padded[index] + jnp.asarray(offset, angles.dtype)
+
+    turns = of(program.turn_angle, program.turn_scale, program.turn_offset)
+    return turns, of(program.phase_angle, program.phase_scale, program.phase_offset)
+
+
+def _times_i(x: Any) -> Any:
+    """i times pairs of real and imaginary parts along the last axis."""
+    parts = x.reshape(*x.shape[:-1], -1, 2)
+    return jnp.stack([-parts[..., 1], parts[..., 0]], -1).reshape(x.shape)
+
+
+def _turned(halves: Any, cos: Any, sin: Any, imaginary: Any) -> Any:
+    """Pairs, shape (2, width, ...), after a turn; `imaginary` is None where no turn multiplies by i."""
+    first, second = halves[0], halves[1]
+    if imaginary is None:
+        return jnp.concatenate([cos * first + sin * second, cos * second - sin * first])
+    real, other = jnp.where(imaginary, 0, sin), jnp.where(imaginary, sin, 0)
+    return jnp.concatenate(
+        [
+            cos * first + real * second + other * _times_i(second),
+            cos * second - real * first + other * _times_i(first),
+        ]
+    )
+
+
+def _take(rows: Any, index: Any) -> Any:
+    found = rows.at[index].get(mode="promise_in_bounds", unique_indices=True)
+    return found.reshape(2, -1, *rows.shape[1:])
+
+
+def _put(rows: Any, index: Any, values: Any) -> Any:
+    return rows.at[index].set(values, mode="promise_in_bounds", unique_indices=True)
+
+
+def _phase(program: Program, t: Any, row: Any) -> Any:
+    """The phase of every basis state."""
+    return t[row] @ jnp.asarray(program.diagonals)[program.vectors[row]].astype(t.dtype)
+
+
+def _rotated(rows: Any, phase: Any) -> Any:
+    return jnp.cos(phase)[:, None] * rows + jnp.sin(phase)[:, None] * _times_i(rows)
+
+
+def _scanned(program: Program, turn: Any, phase: Any, carry: Any, reverse: bool) -> tuple[Any, Any]:
+    """Runs the steps; a kind that does not occur costs nothing."""
+    if not len(program.phase_angle):
+        return jax.lax.scan(turn, carry, program.rows, reverse=reverse)
+    if not len(program.turn_angle):
+        return jax.lax.scan(phase, carry, program.rows, reverse=reverse)
+
+    def step(rows: Any, x: Any) -> tuple[Any, Any]:
+        kind, row = x
+        return jax.lax.cond(kind == TURN, turn, phase, rows, row)
+
+    return jax.lax.scan(step, carry, (program.kinds, program.rows), reverse=reverse)
+
+
+def _on_device(program: Program) -> Program:
+    return jax.tree.map(jnp.asarray, program)  # type: ignore[no-any-return]
+
+
+def forward(program: Program, angles: Any, state: Any) -> Any:
+    """The state after all steps.  `state` has its spare slots; they are zero and stay zero."""
+    if not len(program.kinds):
+        return state
+    program = _on_device(program)
+    turns, phases = _arguments(program, angles)
+    cos, sin = jnp.cos(turns), jnp.sin(turns)
+
+    def turn(rows: Any, k: Any) -> tuple[Any, None]:
+        index = program.pairs[program.chunk[k]]
+        imaginary = None if program.imaginary is None else program.imaginary[k]
+        return _put(rows, index, _turned(_take(rows, index), cos[k], sin[k], imaginary)), None
+
+    def phase(rows: Any, k: Any) -> tuple[Any, None]:
+        return _rotated(rows, _phase(program, phases, k)), None
+
+    return _scanned(program, turn, phase, state, reverse=False)[0]
+
+
+def backward(program: Program, angles: Any, state: Any, bra: Any) -> Any:
+    """2 Re <bra| d state / d angles>, from the state after all steps."""
+    if not len(program.kinds):
+        return jnp.zeros_like(angles)
+    program = _on_device(program)
+    turns, phases = _arguments(program, angles)
+    cos, sin = jnp.cos(turns), -jnp.sin(turns)
+    width = program.phase_angle.shape[1] if len(program.phase_angle) else 1
+
+    def slope(*values: Any) -> Any:
+        """One row of slopes, padded to one width whatever the kind of step."""
+        found = jnp.concatenate([jnp.reshape(v, -1) for v in values])
+        return jnp.pad(2 * found, (0, width - found.shape[0]))
+
+    def turn(rows: Any, k: Any) -> tuple[Any, Any]:
+        index = program.pairs[program.chunk[k]]
+        halves = _take(rows, index)
+        imaginary = None if program.imaginary is None else program.imaginary[k]
+        moved = _put(rows, index, _turned(halves, cos[k], sin[k], imaginary))
+        return moved, slope(_overlap(halves, imaginary))
+
+    def phase(rows: Any, k: Any) -> tuple[Any, Any]:
+        ket, bra = jnp.split(rows, 2, axis=-1)
+        twist = jnp.sum(bra * _times_i(ket), -1)
+        chosen = program.diagonals[program.vectors[k]].astype(rows.dtype)
+        return _rotated(rows, -_phase(program, phases, k)), slope(chosen @ twist)
+
+    sides = [x.reshape(x.shape[0], -1) for x in (state, bra)]
+    slopes = _scanned(program, turn, phase, jnp.concatenate(sides, -1), reverse=True)[1]
+    return _collected(program, angles, slopes)
+
+
+def _overlap(halves: Any, imaginary: Any) -> Any:
+    """Re <bra| G |ket> for the generator G of a turn."""
+    ket, bra = jnp.split(halves, 2, axis=-1)
+    real = jnp.sum(bra[0] * ket[1] - bra[1] * ket[0])
+    if imaginary is None:
+        return real
+    turned = _times_i(ket)
+    return jnp.where(imaginary, jnp.sum(bra[0] * turned[1] + bra[1] * turned[0]), real)
+
+
+def _collected(program: Program, angles: Any, slopes: Any) -> Any:
+    """Slopes by steps, added up by angles; those of constant turns go to a spare entry."""
+    out = jnp.zeros(angles.shape[0] + 1, angles.dtype)
+    for kind, angle, scale in (
+        (TURN, program.turn_angle[:, None], program.turn_scale[:, None]),
+        (1 - TURN, program.phase_angle, program.phase_scale),
+    ):
+        if angle.shape[0]:
+            where = jnp.nonzero(program.kinds == kind, size=angle.shape[0])[0]
+            mine = slopes[where, : angle.shape[1]] * scale.astype(angles.dtype)
+            out = out.at[angle].add(mine)  # index -1 is the spare entry
+    return out[:-1]
