@@ -1,0 +1,80 @@
+"""Exact evaluation: every branch of a measured circuit, weighted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from varq.simulator.measured import amplitudes
+from varq.simulator.measured.exact import Ensemble, evaluate
+from varq.simulator.measured.machine import Columns, unrolled
+from varq.simulator.measured.program import Measure, Numbers, Program
+
+__all__ = ["branch_sum", "count_branches"]
+
+
+def count_branches(program: Program, noisy: bool) -> int:
+    """How many branches a program has: two for each free measurement, and as many again for what may be read."""
+    count = 1
+    for measurement in program.measurements():
+        count *= (1 if measurement.postselect is not None else 2) * (2 if noisy else 1)
+    return count
+
+
+@partial(jax.jit, static_argnames=("program", "labels", "dtype"))
+def branch_sum(program: Program, numbers: Numbers, flips: Any, *, labels: tuple[Any, ...], dtype: str) -> list[Any]:
+    """The exact values of a program's terminal measurements; plain JAX, differentiable in any mode.
+
+    Args:
+        program: with `finals`.
+        numbers: of the program.
+        flips: None, or the probabilities that 0 is recorded as 1 and 1 as 0, shape (wires, 2).
+        labels: of the wires.
+        dtype: "float32" or "float64", of the amplitudes.
+    """
+    numbers = Numbers(jnp.asarray(numbers.scalars, dtype), jnp.asarray(numbers.tables, dtype), numbers.arrays)
+    vector = None if program.initial is None else numbers.arrays[program.initial]
+    columns = Columns(
+        state=amplitudes.start(program.wires, vector, dtype),
+        bits=np.zeros((program.slots, 1), np.int8),
+        registers=tuple(jnp.zeros((*shape, 1), kind) for shape, kind in program.registers),
+        extra=jnp.ones(1, dtype),
+    )
+    columns = unrolled(program.steps, numbers, columns, partial(_split, flips))
+    ensemble = Ensemble(columns, numbers, labels)
+    return [evaluate(final, ensemble) for final in program.finals]
+
+
+def _split(flips: Any, columns: Columns, form: Measure, slot: Any) -> Columns:
+    """Every branch becomes one for each outcome, and each of these one for each possible record of it.
+
+    States are not normalized: a branch's squared norm times its `extra` is its probability, so that nothing is divided
+    and derivatives exist for branches of probability zero too.
+    """
+    made = []
+    for outcome, part in enumerate(amplitudes.project(columns.state, form.wire)):
+        blank = jnp.zeros_like(part)
+        pair = (blank, part) if outcome and not form.reset else (part, blank)
+        state = jnp.stack(pair, axis=form.wire + 1)
+        for read in (0, 1):
+            if form.postselect not in (None, read) or (flips is None and read != outcome):
+                continue
+            bits = np.array(columns.bits)
+            bits[slot] = read
+            factor = 1.0
+            if flips is not None:
+                wrong = flips[form.wire, outcome]
+                factor = wrong if read != outcome else 1 - wrong
+            made.append(replace(columns, state=state, bits=bits, extra=columns.extra * factor))
+    join = lambda *xs: (np if isinstance(xs[0], np.ndarray) else jnp).concatenate(xs, axis=-1)  # noqa: E731
+    return Columns(
+        state=join(*(m.state for m in made)),
+        bits=join(*(m.bits for m in made)),
+        registers=tuple(join(*(m.registers[k] for m in made)) for k in range(len(columns.registers))),
+        extra=join(*(m.extra for m in made)),
+    )

@@ -1,0 +1,133 @@
+"""Functions of measured outcomes as data: tables, affine forms, or jaxprs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Literal
+from pennylane.ops import MeasurementValue
+
+from varq.simulator.measured.program import Traced
+
+__all__ = ["LONGEST_TABLE", "affine_values", "is_affine", "tabulate", "trace"]
+
+LONGEST_TABLE = 12
+"""A function of at most this many outcomes becomes a table of its values."""
+
+_LINEAR = {
+    "neg", "convert_element_type", "reshape", "squeeze", "broadcast_in_dim", "reduce_sum", "transpose", "slice",
+    "concatenate", "expand_dims", "copy", "add", "sub", "stack", "add_any",
+}  # fmt: skip
+_BILINEAR = {"mul", "dot_general"}
+_CALLS = {"pjit", "jit", "closed_call", "custom_jvp_call", "custom_vjp_call"}
+
+
+def bit_columns(count: int) -> Any:
+    """All combinations of `count` outcomes, shape (count, 2**count); the first is the most significant."""
+    return (np.arange(2**count)[None, :] >> np.arange(count - 1, -1, -1)[:, None]) & 1
+
+
+def tabulate(value: MeasurementValue) -> Any:
+    """The values for every combination of its outcomes, shape (2**outcomes,).
+
+    Raises:
+        ValueError: if a value is not a scalar, or not real.
+    """
+    columns = bit_columns(len(value.measurements))
+    try:
+        found = value.processing_fn(*columns)
+        whole = np.shape(found) in ((), columns.shape[1:])
+    except Exception:  # any function at all may stand here; where it fails on arrays, it is asked value by value
+        whole = False
+    if not whole:
+        found = _one_by_one(value, columns)
+    return jnp.broadcast_to(found, columns.shape[1:]) if isinstance(found, jax.Array) else _plain(found, columns)
+
+
+def _one_by_one(value: MeasurementValue, columns: Any) -> Any:
+    rows = [value.processing_fn(*(int(b) for b in column)) for column in columns.T]
+    shapes = {np.shape(r) for r in rows}
+    if shapes != {()}:
+        raise ValueError(
+            f"A gate angle, condition or statistic of measured outcomes must be a scalar. Got shape {max(shapes)}. "
+            "Take one entry or a sum inside the function."
+        )
+    return jnp.stack([jnp.asarray(r) for r in rows]) if any(isinstance(r, jax.Array) for r in rows) else rows
+
+
+def _plain(found: Any, columns: Any) -> Any:
+    values = np.asarray(found)
+    if np.iscomplexobj(values):
+        raise ValueError("A gate angle computed from outcomes must be real. Got complex values. Take jnp.real.")
+    return np.broadcast_to(values.astype(np.float64), columns.shape[1:])
+
+
+def trace(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Traced, list[Any], list[Any]]:
+    """A function as a jaxpr.
+
+    Args:
+        function: returns one array or a pytree of arrays.
+        inputs: shapes and types of its arguments.
+
+    Returns:
+        The jaxpr, the arrays that it closes over, and shapes and types of what it gives, as a flat list.
+    """
+    closed = jax.make_jaxpr(function)(*inputs)
+    literals = [v.val for e in closed.jaxpr.eqns for v in e.invars if isinstance(v, Literal)]
+    text = f"{closed.jaxpr}|{[repr(v) for v in literals]}|{[(np.shape(c), jnp.result_type(c)) for c in closed.consts]}"
+    outputs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in closed.out_avals]
+    return Traced(text, closed.jaxpr), list(closed.consts), outputs
+
+
+def is_affine(jaxpr: Any, known: Sequence[bool] | None = None) -> bool:
+    """Whether every output is provably a constant plus a linear form of the inputs.
+
+    Args:
+        jaxpr: of the function.
+        known: for each input, whether it is a constant; none is, by default.
+    """
+    varies = {v for k, v in enumerate(jaxpr.invars) if known is None or not known[k]}
+    for equation in jaxpr.eqns:
+        moving = [v for v in equation.invars if not isinstance(v, Literal) and v in varies]
+        if not moving:
+            continue
+        if not _affine_step(equation, moving, varies):
+            return False
+        varies.update(equation.outvars)
+    return True
+
+
+def _affine_step(equation: Any, moving: list[Any], varies: set[Any]) -> bool:
+    name = equation.primitive.name
+    if name == "convert_element_type":
+        return bool(jnp.issubdtype(equation.params["new_dtype"], jnp.number)) and not (
+            jnp.issubdtype(moving[0].aval.dtype, jnp.inexact)
+            and jnp.issubdtype(equation.params["new_dtype"], jnp.integer)
+        )
+    if name in _LINEAR:
+        return True
+    if name in _BILINEAR:
+        return len(moving) == 1
+    if name == "div":
+        return len(moving) == 1 and equation.invars[0] is moving[0] and _inexact(moving[0])
+    if name in _CALLS:
+        inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
+        constant = [isinstance(v, Literal) or v not in varies for v in equation.invars]
+        return inner is not None and is_affine(inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner, constant)
+    return False
+
+
+def _inexact(variable: Any) -> bool:
+    return bool(jnp.issubdtype(variable.aval.dtype, jnp.inexact))
+
+
+def affine_values(traced: Traced, consts: Sequence[Any], count: int) -> Any:
+    """The constant and the `count` coefficients of an affine function of outcomes, shape (count + 1,)."""
+    points = np.concatenate([np.zeros((1, count), int), np.eye(count, dtype=int)])
+    function = lambda row: jax.core.eval_jaxpr(traced.jaxpr, consts, *row)[0]  # noqa: E731
+    values = jax.vmap(function)(jnp.asarray(points)).astype(float)
+    return jnp.concatenate([values[:1], values[1:] - values[0]])

@@ -1,0 +1,240 @@
+"""Runs the steps of a program on many columns at once; what a measurement does is left to its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pennylane.queuing import QueuingManager
+
+from varq.simulator.measured import amplitudes
+from varq.simulator.measured.program import (
+    Apply,
+    Array,
+    Compute,
+    Form,
+    Kind,
+    Measure,
+    Numbers,
+    Ref,
+    Register,
+    Scalar,
+    Slot,
+    Static,
+    Step,
+    Table,
+)
+
+__all__ = ["Columns", "Measuring", "lookup", "place", "run", "value"]
+
+_BLOCK = 3  # wires: neighbouring gates are multiplied into one matrix on at most this many
+_DIAGONAL = {"RZ", "PhaseShift", "U1", "ControlledPhaseShift", "CRZ", "MultiRZ", "IsingZZ"}
+_UNROLLED = 16  # outcomes: so many are added up one by one, more by a matrix product
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is known of every column while the program runs.
+
+    Args:
+        state: shape (2, 2, ..., 2, columns); one column only, as long as all are equal.
+        bits: outcomes, shape (slots, columns).
+        registers: computed values, their last axis counts columns.
+        extra: whatever the caller's measurement carries along.
+    """
+
+    state: Any
+    bits: Any
+    registers: tuple[Any, ...] = ()
+    extra: Any = None
+
+
+Measuring = Callable[[Columns, Measure, Any], Columns]
+"""Columns before, what is measured, the slot -> columns after."""
+
+jax.tree_util.register_dataclass(Columns, ["state", "bits", "registers", "extra"], [])
+
+
+def place(ref: Ref, numbers: Numbers, width: int = 0) -> Any:
+    """Where a reference points, as plain numbers, so that a loop can take those of all its rounds as one array.
+
+    Args:
+        ref: the reference.
+        numbers: whose arrays are taken from.
+        width: tables and affine forms of fewer outcomes are filled up to so many.
+    """
+    if isinstance(ref, Array):
+        return numbers.arrays[ref.index]
+    if isinstance(ref, Register | Static):
+        return ()
+    if isinstance(ref, Scalar | Slot):
+        return np.int32(ref.index)
+    count, fill = len(ref.slots), max(0, width - len(ref.slots))
+    slots = np.array([*ref.slots, *(fill * [0])], np.int32)
+    if isinstance(ref, Table):
+        strides = np.array([*(2**k for k in range(count - 1, -1, -1)), *(fill * [0])], np.int32)
+        return slots, strides, np.int32(ref.start)
+    factors = np.array([*range(ref.start + 1, ref.start + 1 + count), *(fill * [0])], np.int32)  # tables[0] is 0
+    return slots, factors, np.int32(ref.start)
+
+
+def lookup(slots: Any, strides: Any, start: Any, tables: Any, bits: Any) -> Any:
+    """The values of a tabulated function in every column."""
+    index = start
+    for k in range(len(slots)):
+        index = index + strides[k] * bits[slots[k]].astype(np.int32)
+    return tables[index]
+
+
+def _affine(slots: Any, factors: Any, start: Any, tables: Any, bits: Any) -> Any:
+    coefficients = tables[factors]
+    if len(slots) <= _UNROLLED:
+        return tables[start] + sum(coefficients[k] * bits[slots[k]] for k in range(len(slots)))
+    row = jnp.zeros(len(bits), coefficients.dtype).at[slots].add(coefficients)
+    return tables[start] + row @ jnp.asarray(bits, coefficients.dtype)
+
+
+def value(kind: Kind, at: Any, numbers: Numbers, columns: Columns) -> Any:
+    """A number for all columns, or (for what outcomes decide) one for each, shape (columns,)."""
+    match kind[0]:
+        case "Scalar":
+            return numbers.scalars[at]
+        case "Array":
+            return at
+        case "Table":
+            return lookup(*at, numbers.tables, columns.bits)
+        case "Affine":
+            return _affine(*at, numbers.tables, columns.bits)
+        case "Slot":
+            return columns.bits[at]
+        case "Static":
+            static = cast(Static, kind[1])
+            return np.frombuffer(static.data, static.dtype).reshape(static.shape)
+    return columns.registers[kind[1]]  # type: ignore[index]
+
+
+def _each(kind: Kind) -> bool:
+    """Whether a reference of this kind has a value of its own in each column."""
+    return kind[0] not in ("Scalar", "Array", "Static")
+
+
+def _operator(form: Apply, leaves: Sequence[Any]) -> Any:
+    with QueuingManager.stop_recording():
+        return jax.tree_util.tree_unflatten(form.structure, list(leaves))
+
+
+def _matrix(form: Apply, leaves: Sequence[Any]) -> Any:
+    return jnp.asarray(_operator(form, leaves).matrix(), complex)
+
+
+def _matrices(form: Apply, kinds: Sequence[Kind], leaves: Sequence[Any]) -> Any:
+    """The matrix, or the diagonal, in every column, which are the last axis."""
+    own = [_each(k) for k in kinds]
+
+    def one(*mine: Any) -> Any:
+        it = iter(mine)
+        op = _operator(form, [next(it) if o else x for o, x in zip(own, leaves, strict=True)])
+        return jnp.asarray(op.eigvals() if op.name in _DIAGONAL else op.matrix(), complex)
+
+    return jax.vmap(one, out_axes=-1)(*(x for o, x in zip(own, leaves, strict=True) if o))
+
+
+class _Block:
+    """Gates that are the same in all columns, multiplied together while they stay on few wires."""
+
+    def __init__(self, total: int) -> None:
+        self.limit = max(_BLOCK, 1)
+        self.total = total
+        self.gates: list[tuple[Any, tuple[int, ...]]] = []
+        self.wires: set[int] = set()
+
+    def add(self, state: Any, matrix: Any, wires: tuple[int, ...]) -> Any:
+        """The state, after what no longer fits has been applied."""
+        if self.gates and len(self.wires | set(wires)) > max(self.limit, len(wires)):
+            state = self.flush(state)
+        self.gates.append((matrix, wires))
+        self.wires |= set(wires)
+        return state
+
+    def flush(self, state: Any) -> Any:
+        if not self.gates:
+            return state
+        wires = tuple(range(self.total)) if self.total <= self.limit else tuple(sorted(self.wires))
+        whole = self.gates[0][0] if len(self.gates) == 1 and self.gates[0][1] == wires else self._product(wires)
+        self.gates, self.wires = [], set()
+        return amplitudes.apply_matrix(state, whole, wires)
+
+    def _product(self, wires: tuple[int, ...]) -> Any:
+        size = 2 ** len(wires)
+        product = jnp.eye(size, dtype=self.gates[0][0].dtype)
+        for matrix, where in self.gates:
+            axes = [wires.index(w) for w in where]
+            k = len(axes)
+            tensor = product.reshape((2,) * len(wires) + (size,))
+            gate = matrix.reshape((2,) * (2 * k))
+            tensor = jnp.tensordot(
+                gate, tensor, axes=(list(range(k, 2 * k)), axes), precision=jax.lax.Precision.HIGHEST
+            )
+            product = jnp.moveaxis(tensor, range(k), axes).reshape(size, size)
+        return product
+
+
+def run(
+    forms: Sequence[Form], places: Sequence[Sequence[Any]], numbers: Numbers, columns: Columns, measure: Measuring
+) -> Columns:
+    """The columns after the given steps.
+
+    Args:
+        forms: of the steps.
+        places: of each step's references, as `place` gives them.
+        numbers: of the program.
+        columns: before.
+        measure: what a measurement does.
+    """
+    block = _Block(columns.state.ndim - 2)
+    for form, at in zip(forms, places, strict=True):
+        if isinstance(form, Apply):
+            columns = _apply(form, at, numbers, columns, block)
+        elif isinstance(form, Compute):
+            columns = _compute(form, at, numbers, columns)
+        else:
+            columns = measure(replace(columns, state=block.flush(columns.state)), form, at[0])
+    return replace(columns, state=block.flush(columns.state))
+
+
+def _apply(form: Apply, at: Sequence[Any], numbers: Numbers, columns: Columns, block: _Block) -> Columns:
+    values = [value(k, x, numbers, columns) for k, x in zip(form.kinds, at, strict=True)]
+    leaves, kinds = (values[:-1], form.kinds[:-1]) if form.condition else (values, form.kinds)
+    common = not any(_each(k) for k in kinds)
+    if common and not form.condition:
+        return replace(columns, state=block.add(columns.state, _matrix(form, leaves), form.wires))
+    state = block.flush(columns.state)
+    if common:
+        after = amplitudes.apply_matrix(state, _matrix(form, leaves), form.wires)
+    else:
+        after = amplitudes.apply_each(state, _matrices(form, kinds, leaves), form.wires)
+    if form.condition:
+        after = jnp.where(values[-1] != 0, after, state)
+    return replace(columns, state=after)
+
+
+def _compute(form: Compute, at: Sequence[Any], numbers: Numbers, columns: Columns) -> Columns:
+    values = [value(k, x, numbers, columns) for k, x in zip(form.kinds, at, strict=True)]
+    inputs, consts = values[: form.inputs], values[form.inputs :]
+    inputs = [jnp.asarray(x).astype(v.aval.dtype) for x, v in zip(inputs, form.function.jaxpr.invars, strict=True)]
+    function = lambda *mine: jax.core.eval_jaxpr(form.function.jaxpr, consts, *mine)  # noqa: E731
+    found = jax.vmap(function, in_axes=-1, out_axes=-1)(*inputs)
+    registers = list(columns.registers)
+    for index, result in zip(form.outputs, found, strict=True):
+        registers[index] = result
+    return replace(columns, registers=tuple(registers))
+
+
+def unrolled(steps: Sequence[Step], numbers: Numbers, columns: Columns, measure: Measuring) -> Columns:
+    """The columns after steps that stand for themselves."""
+    places = [[place(r, numbers) for r in s.refs] for s in steps]
+    return run([s.form for s in steps], places, numbers, columns, measure)

@@ -1,0 +1,217 @@
+"""From a PennyLane tape with measurements to a `Program` and its `Numbers`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pennylane as qml
+from pennylane.measurements import MeasurementProcess
+from pennylane.operation import Operator, StatePrepBase
+from pennylane.ops import Conditional, MeasurementValue
+from pennylane.ops.mid_measure import MidMeasure
+from pennylane.queuing import QueuingManager
+from pennylane.tape import QuantumScript
+
+from varq.simulator.measured.program import (
+    Apply,
+    Array,
+    Final,
+    Kind,
+    Measure,
+    Numbers,
+    Program,
+    Ref,
+    Register,
+    Scalar,
+    Static,
+    Step,
+)
+from varq.simulator.measured.values import Values
+from varq.simulator.outcomes import outcome
+
+__all__ = ["MOST_WIRES", "read"]
+
+MOST_WIRES = 5
+"""A gate on at most this many wires is applied as a matrix if it has one; a wider one is decomposed if it can be."""
+
+_IGNORED = {"Barrier", "Identity", "WireCut", "Snapshot"}
+
+
+def read(
+    script: QuantumScript, wires: Sequence[Any], bases: Sequence[Sequence[Operator]], exact: bool
+) -> tuple[Program, Numbers]:
+    """The static program of a measured circuit, and its numbers.
+
+    Args:
+        script: its parameters may be numbers, arrays, traced JAX values, and measured values.
+        wires: labels of the register, most significant first.
+        bases: for each sampling of the final state, the gates before it.
+        exact: whether the terminal measurements are to be evaluated exactly.
+
+    Raises:
+        NotImplementedError: for an operation that has neither matrix nor decomposition, and for one batched by
+            broadcasting.
+    """
+    with QueuingManager.stop_recording():
+        reader = _Reader(wires)
+        operations = list(script.operations)
+        prepared = operations.pop(0) if operations and isinstance(operations[0], StatePrepBase) else None
+        initial = None if prepared is None else reader.initial(prepared)
+        steps = [step for op in operations for step in reader.steps(op)]
+        rotations = tuple(tuple(step for op in gates for step in reader.steps(op)) for gates in bases)
+        finals = []
+        for measurement in script.measurements if exact else ():
+            found, final = reader.final(measurement)
+            steps += found
+            finals.append(final)
+    steps, finals, registers = reader.values.allocate(steps, finals)
+    program = Program(
+        wires=len(wires),
+        steps=tuple(steps),
+        slots=len(reader.values.slots),
+        initial=initial,
+        bases=rotations,
+        finals=tuple(finals),
+        registers=registers,
+    )
+    return program, reader.numbers()
+
+
+class _Reader:
+    """Collects the numbers while it turns operations into steps."""
+
+    def __init__(self, wires: Sequence[Any]) -> None:
+        self.labels = list(wires)
+        self.place = {label: position for position, label in enumerate(wires)}
+        self.scalars: list[Any] = []
+        self.arrays: list[Any] = []
+        self.values = Values(self.array)
+
+    def numbers(self) -> Numbers:
+        tables = self.values.tables
+        traced = any(isinstance(t, jax.Array) for t in tables)
+        flat = jnp.concatenate([jnp.asarray(t, float) for t in tables]) if traced else np.concatenate(tables)
+        return Numbers(_vector(self.scalars), flat, tuple(self.arrays))
+
+    def array(self, value: Any) -> Array:
+        self.arrays.append(value if isinstance(value, jax.Array) else np.asarray(qml.math.unwrap(value)))
+        return Array(len(self.arrays) - 1)
+
+    def initial(self, op: Operator) -> int:
+        if op.batch_size is not None:
+            raise NotImplementedError(_batched(op))
+        state = op.state_vector(wire_order=self.labels)
+        return self.array(state.reshape(-1)).index
+
+    def steps(self, op: Operator, condition: MeasurementValue | None = None) -> Iterator[Step]:
+        """The steps of one operation, with a condition on it or without."""
+        if isinstance(op, Conditional):
+            both = op.meas_val if condition is None else outcome(_both, condition, op.meas_val)
+            yield from self.steps(op.base, both)
+        elif isinstance(op, MidMeasure):
+            yield self.measure(op, condition)
+        elif op.name in _IGNORED:
+            return
+        elif op.name == "GlobalPhase" and not op.wires:
+            yield from self.steps(qml.GlobalPhase(op.data[0], wires=self.labels[:1]), condition)
+        elif _direct(op):
+            yield from self.gate(op, condition)
+        else:
+            for part in _parts(op):
+                yield from self.steps(part, condition)
+
+    def measure(self, op: Operator, condition: MeasurementValue | None) -> Step:
+        if condition is not None:
+            raise NotImplementedError(
+                "A mid-circuit measurement under a condition is not supported. Got qml.measure inside qml.cond. "
+                "Measure always, and let the condition choose what is done with the outcome."
+            )
+        slot = self.values.new_slot(op.meas_uid)
+        return Step(Measure(self.place[op.wires[0]], bool(op.reset), op.postselect), (slot,))
+
+    def gate(self, op: Operator, condition: MeasurementValue | None) -> Iterator[Step]:
+        leaves, structure = jax.tree_util.tree_flatten(op)
+        if any(np.ndim(x) for x in leaves if not isinstance(x, MeasurementValue)) and op.batch_size is not None:
+            raise NotImplementedError(_batched(op))
+        refs = []
+        for value in [*leaves, *([] if condition is None else [condition])]:
+            if isinstance(value, MeasurementValue):
+                computed, ref = self.values.ref(value)
+                yield from computed
+                refs.append(ref)
+            else:
+                refs.append(self.number(value))
+        positions = tuple(self.place[w] for w in op.wires)
+        kinds = tuple(self.kind(r) for r in refs)
+        yield Step(Apply(structure, positions, kinds, condition is not None), tuple(refs))
+
+    def number(self, value: Any) -> Ref:
+        if np.ndim(value) == 0 and not np.issubdtype(qml.math.get_dtype_name(value), np.complexfloating):
+            self.scalars.append(value)
+            return Scalar(len(self.scalars) - 1)
+        if not isinstance(value, jax.Array):
+            plain = np.asarray(qml.math.unwrap(value))
+            if plain.dtype.kind in "iub":
+                return Static(plain.tobytes(), plain.shape, str(plain.dtype))
+        return self.array(value)
+
+    def kind(self, ref: Ref) -> Kind:
+        """What tells references apart whose steps cannot be one body of a loop."""
+        if isinstance(ref, Array):
+            array = self.arrays[ref.index]
+            return ("Array", array.shape, str(array.dtype))
+        if isinstance(ref, Register):
+            return ("Register", ref.index)
+        if isinstance(ref, Static):
+            return ("Static", ref)
+        return (type(ref).__name__,)
+
+    def final(self, measurement: MeasurementProcess) -> tuple[list[Step], Final]:
+        kind = type(measurement).__name__
+        if measurement.mv is not None and kind == "ProbabilityMP":
+            values = measurement.mv if isinstance(measurement.mv, list) else [measurement.mv]
+            return [], Final(None, tuple(self.values.slots[v.measurements[0].meas_uid] for v in values), kind)
+        if measurement.mv is not None:
+            steps, ref = self.values.ref(measurement.mv)
+            return steps, Final(None, (ref,), kind)
+        leaves, structure = jax.tree_util.tree_flatten(measurement)
+        return [], Final(structure, tuple(self.number(x) for x in leaves), kind)
+
+
+def _both(a: Any, b: Any) -> Any:
+    return jnp.logical_and(a != 0, b != 0)
+
+
+def _batched(op: Operator) -> str:
+    return (
+        f"A measured circuit takes no parameters broadcast over a batch. Got {op.name} with batch size "
+        f"{op.batch_size}. Expand the batch by qml.transforms.broadcast_expand, or use jax.vmap."
+    )
+
+
+def _direct(op: Operator) -> bool:
+    if isinstance(op, StatePrepBase):
+        return False
+    narrow = len(op.wires) <= MOST_WIRES or op.name in ("MultiRZ", "DiagonalQubitUnitary")
+    return bool(op.has_matrix) and (narrow or not op.has_decomposition)
+
+
+def _parts(op: Operator) -> Sequence[Operator]:
+    if isinstance(op, MeasurementProcess) or not op.has_decomposition:
+        raise NotImplementedError(
+            f"The operation {op.name} has neither a matrix nor a decomposition, so a measured circuit cannot hold it. "
+            "Write it as gates, qml.measure and qml.cond."
+        )
+    parts: Sequence[Operator] = op.decomposition()
+    return parts
+
+
+def _vector(values: Sequence[Any]) -> Any:
+    """Scalars as one vector: of NumPy if all are plain numbers, else of JAX."""
+    if not any(isinstance(v, jax.Array) for v in values):
+        return np.array([float(qml.math.unwrap(v)) for v in values], dtype=np.float64)
+    return jnp.stack([jnp.asarray(v, float) for v in values])

@@ -1,0 +1,161 @@
+"""Gate angles and conditions as any function of measured outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pennylane.ops import MeasurementValue
+
+__all__ = ["Outcome", "nodes", "outcome", "value_at"]
+
+_WAY_OUT = (
+    "A value computed from measured outcomes is known only while the circuit runs. Run the circuit on the device "
+    "'varq.qubit' with its own treatment of measurements (leave out mcm_method and qml.defer_measurements), and draw "
+    "it by qml.draw(..., decimals=None)."
+)
+
+
+class Outcome(MeasurementValue):
+    """What `outcome` gives: a `MeasurementValue` that knows its function and the values that this is applied to."""
+
+    def __init__(self, fn: Callable[..., Any], args: Sequence[Any]) -> None:
+        self.fn = fn
+        self.args = tuple(args)
+        found: dict[Any, Any] = {}
+        for arg in self.args:
+            if isinstance(arg, MeasurementValue):
+                found.update((m.meas_uid, m) for m in arg.measurements)
+        super().__init__(list(found.values()), self._from_bits)
+
+    def _from_bits(self, *bits: Any) -> Any:
+        """The value for outcomes in the order of `measurements`; arrays of outcomes give an array of values."""
+        keys = [m.meas_uid for m in self.measurements]
+        if all(np.ndim(b) == 0 for b in bits):
+            return value_at(self, dict(zip(keys, bits, strict=True)))
+        shape = np.broadcast_shapes(*(np.shape(b) for b in bits))
+        flat = [jnp.ravel(jnp.broadcast_to(jnp.asarray(b), shape)) for b in bits]
+        values = jax.vmap(lambda *b: value_at(self, dict(zip(keys, b, strict=True))))(*flat)
+        return jnp.reshape(values, shape + values.shape[1:])
+
+    def map_wires(self, wire_map: Mapping[Any, Any]) -> Outcome:
+        """The same function of the same measurements on other wires."""
+        done: dict[int, Outcome] = {}
+        for node in nodes(self):
+            args = (
+                done[id(a)] if isinstance(a, Outcome) else a.map_wires(wire_map) if _measured(a) else a
+                for a in node.args
+            )
+            done[id(node)] = Outcome(node.fn, tuple(args))
+        return done[id(self)]
+
+    def _apply(self, fn: Callable[[Any], Any]) -> Outcome:
+        return Outcome(fn, (self,))
+
+    def _transform_bin_op(self, base_bin: Callable[[Any, Any], Any], other: Any) -> Outcome:
+        return Outcome(base_bin, (self, other))
+
+    def __radd__(self, other: Any) -> Outcome:
+        return Outcome(lambda a, b: b + a, (self, other))
+
+    def __rsub__(self, other: Any) -> Outcome:
+        return Outcome(lambda a, b: b - a, (self, other))
+
+    def __rmul__(self, other: Any) -> Outcome:
+        return Outcome(lambda a, b: b * a, (self, other))
+
+    def __rtruediv__(self, other: Any) -> Outcome:
+        return Outcome(lambda a, b: b / a, (self, other))
+
+    def __neg__(self) -> Outcome:
+        return Outcome(lambda a: -a, (self,))
+
+    def __abs__(self) -> Outcome:
+        return Outcome(abs, (self,))
+
+    def __pow__(self, other: Any) -> Outcome:
+        return Outcome(lambda a, b: a**b, (self, other))
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only for what is missing: PennyLane's transforms and other devices look for an array's attributes.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(f"A measured value has no {name!r}. {_WAY_OUT}")
+
+
+def outcome(fn: Callable[..., Any], *args: Any) -> Outcome:
+    """A function of measured outcomes, to be used as gate angle, as condition or in statistics.
+
+    Works wherever a `MeasurementValue` does on the device `varq.qubit`: `qml.RX(outcome(f, m), 0)`,
+    `qml.cond(outcome(f, m0, m1), qml.X)(0)`, `qml.expval(outcome(f, m0, m1))`.
+
+    Args:
+        fn: any function that JAX can trace.  It gets the outcomes as integers 0 or 1, and may use traced parameters of
+            the circuit from outside: derivatives go through them.
+        args: what it is called with: measured values, other values from `outcome` (also such that are arrays, to
+            carry a running estimate from round to round), and plain numbers or arrays.
+
+    Returns:
+        The value-to-be.  For a gate angle or a condition, fn must give a scalar.
+
+    Raises:
+        TypeError: if fn cannot be called.
+        ValueError: if none of args is a measured value.
+
+    Example:
+        >>> import pennylane as qml
+        >>> import jax.numpy as jnp
+        >>> with qml.tape.QuantumTape() as tape:
+        ...     m0, m1 = qml.measure(0), qml.measure(1)
+        ...     angle = outcome(lambda a, b: jnp.pi / 2 ** (a + 2 * b), m0, m1)
+        ...     gate = qml.RX(angle, wires=0)
+        >>> print(round(float(angle.processing_fn(1, 1)), 4))
+        0.3927
+    """
+    if not callable(fn):
+        raise TypeError(f"`fn` must be a function of outcomes. Got {fn!r}. Write outcome(fn, m0, m1, ...).")
+    if not any(_measured(a) for a in args):
+        raise ValueError(
+            f"`outcome` needs at least one measured value besides the function. Got {args!r}. "
+            "Pass what qml.measure returned."
+        )
+    return Outcome(fn, args)
+
+
+def _measured(value: Any) -> bool:
+    return isinstance(value, MeasurementValue)
+
+
+def nodes(value: Outcome) -> Iterator[Outcome]:
+    """Every `Outcome` that `value` is computed from, each once, after those that it needs; `value` comes last."""
+    done: set[int] = set()
+    stack: list[tuple[Outcome, bool]] = [(value, False)]
+    while stack:
+        node, ready = stack.pop()
+        if id(node) in done:
+            continue
+        if ready:
+            done.add(id(node))
+            yield node
+            continue
+        stack.append((node, True))
+        stack.extend((a, False) for a in node.args if isinstance(a, Outcome))
+
+
+def value_at(value: Outcome, bits: Mapping[Any, Any]) -> Any:
+    """The value for scalar outcomes by measurement id."""
+    known: dict[int, Any] = {}
+
+    def of(arg: Any) -> Any:
+        if isinstance(arg, Outcome):
+            return known[id(arg)]
+        if _measured(arg):
+            return arg.processing_fn(*(bits[m.meas_uid] for m in arg.measurements))
+        return arg
+
+    for node in nodes(value):
+        known[id(node)] = node.fn(*(of(a) for a in node.args))
+    return known[id(value)]
