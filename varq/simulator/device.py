@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
+import pennylane as qml
 from autograd.tracer import isbox
 from pennylane.devices import Device, ExecutionConfig, MCMConfig
 from pennylane.devices.modifiers import simulator_tracking, single_tape_support
@@ -19,6 +21,8 @@ from pennylane.transforms.core import CompilePipeline
 from pennylane.wires import Wires
 
 from varq.simulator import compile_cache, interfaces, measurements, preprocessing
+from varq.simulator.measured.execution import MOST_BRANCHES
+from varq.simulator.midcircuit import run_measured
 from varq.simulator.paths import STORED, Options
 from varq.simulator.precision import DTYPES
 from varq.simulator.programs import Taken, take_apart
@@ -29,6 +33,7 @@ __all__ = ["VarqQubit"]
 
 _EXACT = ("best", "device", "backprop", "adjoint")
 _JAX = (Interface.JAX, Interface.JAX_JIT)
+_MEASURED = ("postselect_mode", "readout_error", "max_branches")
 
 
 @simulator_tracking
@@ -43,7 +48,8 @@ class VarqQubit(Device):  # type: ignore[misc]
             key, which makes results a pure function of it.  A key may be traced.
         precision: "double" or "single".  Double is computed whatever JAX's x64 flag says.
         stored_bytes: how many bytes of intermediate states a gradient may keep; beyond, they are computed anew.
-        readout_error: the probability that a mid-circuit measurement reports the wrong outcome.
+        readout_error: the probability that a mid-circuit measurement reports the wrong outcome, or a mapping from wires
+            to such, as `varq.simulator.measured.execution.execute_measured` takes it; None for none.
         max_branches: how many branches of outcomes are summed where shots are None.
         cache: whether compiled programs are kept on disk for later processes; see `varq.simulator.compile_cache`.
 
@@ -71,15 +77,15 @@ class VarqQubit(Device):  # type: ignore[misc]
         *,
         precision: str = "double",
         stored_bytes: int = STORED,
-        readout_error: float | tuple[float, float] = 0.0,
-        max_branches: int = 4096,
+        readout_error: Any = None,
+        max_branches: int = MOST_BRANCHES,
         cache: bool = True,
     ) -> None:
         super().__init__(wires=wires, shots=shots)
         self._precision = _precision(precision)
         self._stored_bytes = _count("stored_bytes", stored_bytes, 0)
         self._max_branches = _count("max_branches", max_branches, 1)
-        self._readout_error = _probability("readout_error", readout_error)
+        self._readout_error = _readout(readout_error)
         self._seeds = Seeds(seed)
         self._debugger: Any = None  # set by qml.snapshots while it looks
         if not isinstance(cache, bool):
@@ -120,7 +126,8 @@ class VarqQubit(Device):  # type: ignore[misc]
         changed: dict[str, Any] = {"device_options": self._options_of(config)}
         # JAX and autograd differentiate through `execute` itself; other frameworks ask for products with the Jacobian.
         through = config.interface not in (Interface.TORCH, Interface.TF, Interface.TF_AUTOGRAPH)
-        changed["convert_to_numpy"] = config.interface not in _JAX
+        # An angle computed from an outcome is no number that could be converted.
+        changed["convert_to_numpy"] = config.interface not in _JAX and not preprocessing.has_outcomes(circuit)
         if config.gradient_method in _EXACT:
             changed["gradient_method"] = "backprop" if through else "adjoint"
             changed["use_device_gradient"] = True
@@ -154,15 +161,20 @@ class VarqQubit(Device):  # type: ignore[misc]
         """The results of circuits, in the caller's kind of arrays."""
         config = execution_config or ExecutionConfig()
         options = self._options(config)
-        taken = [take_apart(c, options) for c in circuits]
+        taken = [None if preprocessing.is_measured(c) else take_apart(c, options) for c in circuits]
         words: Any = None
         if any(c.shots for c in circuits):
-            words = self._seeds.next([n for t in taken for n in t.numbers])
+            words = self._seeds.next([n for c in circuits for n in c.get_parameters(trainable_only=False)])
         results = []
         for place, (circuit, parts) in enumerate(zip(circuits, taken, strict=True)):
             if self._debugger is not None and self._debugger.active:
                 self._take_snapshots(circuit, config)
-            results.append(_run(circuit, parts, config, words, place))
+            if parts is None:
+                given = {**config.device_options, "postselect_mode": config.mcm_config.postselect_mode}
+                own = {name: given.get(name, getattr(self, f"_{name}", None)) for name in _MEASURED}
+                results.append(run_measured(circuit, config, (words, place), options.dtype, **own))
+            else:
+                results.append(_run(circuit, parts, config, words, place))
         return tuple(results)
 
     def _options(self, config: ExecutionConfig) -> Options:
@@ -239,13 +251,18 @@ class VarqQubit(Device):  # type: ignore[misc]
 
     def _derived(self, kind: str, circuit: QuantumScript, config: ExecutionConfig | None, *given: Any) -> Any:
         """A derivative of a circuit with respect to its trainable parameters, as NumPy arrays."""
+        if preprocessing.is_measured(circuit):
+            raise DeviceError(
+                f"{self.name} differentiates circuits with mid-circuit measurements through JAX and autograd only. Use "
+                f"one of these interfaces, or qml.defer_measurements."
+            )
         parts = take_apart(circuit, self._options(config or ExecutionConfig()))
         places = tuple(parts.places[k] for k in circuit.trainable_params)
         if None in places:
             raise DeviceError(
                 f"{self.name} differentiates with respect to real and complex numbers, not integers or the matrices of "
-                f"observables. Got trainable parameters {circuit.trainable_params} of {circuit.data}. Mark those as not "
-                f"trainable."
+                f"observables. Got trainable parameters {circuit.trainable_params} of {circuit.data}. Mark those as "
+                f"not trainable."
             )
         return interfaces.outside(parts.program.derived(kind, places), parts.numbers, *given)
 
@@ -257,21 +274,30 @@ def _one(results: Sequence[Any]) -> Any:
 
 def _run(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, words: Any, place: int) -> Any:
     """One circuit's results."""
-    jaxlike = config.interface in _JAX or interfaces.is_jax(parts.numbers)
     if circuit.shots:
-        return _run_shots(circuit, parts, jaxlike, words, place)
-    if jaxlike:
+        return _run_shots(circuit, parts, config, words, place)
+    if _is_jax(config, parts):
         return _one(parts.program.exact(parts.numbers))
     if any(isbox(n) for n in parts.numbers):
         return _one(interfaces.differentiated(parts.program, parts.numbers))
     return _one(interfaces.outside(parts.program.compiled, parts.numbers))
 
 
-def _run_shots(circuit: QuantumScript, parts: Taken, jaxlike: bool, words: Any, place: int) -> Any:
+def _is_jax(config: ExecutionConfig, parts: Taken) -> bool:
+    return config.interface in _JAX or interfaces.is_jax(parts.numbers)
+
+
+def _run_shots(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, words: Any, place: int) -> Any:
     total = circuit.shots.total_shots
+    projected = any(isinstance(op, qml.Projector) for op in circuit.operations)
+    if projected and config.mcm_config.postselect_mode != "fill-shots":
+        raise DeviceError(
+            "Deferred postselection with shots drops none of them on varq.qubit. Set postselect_mode='fill-shots', "
+            "or leave mcm_method out: then the shots that fail are dropped."
+        )
     recipes = [draw_recipes(m, total) for m in circuit.measurements if isinstance(m, SHADOWS)]
     arguments = (parts.numbers, (words, np.uint32(place)), recipes)
-    if jaxlike:
+    if _is_jax(config, parts):
         found = parts.program.sampled(*arguments)
     else:
         found = interfaces.outside(parts.program.sampled, *arguments)
@@ -302,12 +328,11 @@ def _count(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def _probability(name: str, value: Any) -> Any:
-    pair = value if isinstance(value, tuple) else (value, value)
-    rule = f"{name} must be a probability, or (chance to report 1 for 0, chance to report 0 for 1). Got {value!r}."
-    if len(pair) != 2:
-        raise ValueError(rule)
-    for p in pair:
-        if isinstance(p, bool) or not isinstance(p, (int, float, np.floating)) or not 0 <= p <= 1:
-            raise ValueError(rule)
+def _readout(value: Any) -> Any:
+    if value is None or isinstance(value, (Mapping, jax.Array)):
+        return value  # checked with the wires of a circuit
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
+        raise ValueError(
+            f"readout_error must be a probability between 0 and 1, or a mapping from wires to such. Got {value!r}."
+        )
     return value

@@ -97,7 +97,7 @@ def _single(name: str, w: tuple[int, ...], a: tuple[int, ...]) -> list[Primitive
         case "PauliX":
             return [Move(w[0])]
         case "PauliY":
-            return [Turn(w, None, offset=pi), Move(w[0])]
+            return [Turn(w, None, offset=-pi), Move(w[0])]
         case "RX":
             return [Turn(w, None, offset=pi / 2), Block("RY", w, a), Turn(w, None, offset=-pi / 2)]
         case "Rot":

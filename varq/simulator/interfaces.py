@@ -13,11 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from autograd.extend import defvjp_argnums, primitive
-from autograd.tracer import isbox
 
 from varq.simulator.precision import double
 
-__all__ = ["differentiated", "is_jax", "outside", "to_numpy"]
+__all__ = ["Differentiable", "call", "differentiated", "in_double", "is_jax", "outside", "to_numpy"]
 
 
 def is_jax(values: Sequence[Any]) -> bool:
@@ -36,14 +35,15 @@ def outside(function: Callable[..., Any], *arguments: Any) -> Any:
         return to_numpy(function(*arguments))
 
 
-class _Differentiable:
+class Differentiable:
     """A function of one list of arrays to a tuple of arrays, and its pullbacks, each made and compiled once."""
 
-    def __init__(self, function: Callable[[list[Any]], tuple[Any, ...]]) -> None:
-        self.function = jax.jit(function)
-        self.pullbacks: dict[Any, _Differentiable] = {}
+    def __init__(self, function: Callable[[list[Any]], tuple[Any, ...]], compiled: bool = True) -> None:
+        self.compiled = compiled
+        self.function = jax.jit(function) if compiled else function
+        self.pullbacks: dict[Any, Differentiable] = {}
 
-    def pullback(self, argnums: tuple[int, ...], inputs: int) -> _Differentiable:
+    def pullback(self, argnums: tuple[int, ...], inputs: int) -> Differentiable:
         """The function (inputs, then cotangents) -> derivatives by the inputs `argnums`."""
         if argnums not in self.pullbacks:
 
@@ -60,7 +60,7 @@ class _Differentiable:
                 cotangents = [_like(c, f) for c, f in zip(cotangents, found, strict=True)]
                 return tuple(pull(tuple(cotangents)))
 
-            self.pullbacks[argnums] = _Differentiable(back)
+            self.pullbacks[argnums] = Differentiable(back, self.compiled)
         return self.pullbacks[argnums]
 
 
@@ -71,7 +71,7 @@ def _like(cotangent: Any, value: Any) -> Any:
 
 
 @primitive
-def _call(function: _Differentiable, *arrays: Any) -> Any:
+def _call(function: Differentiable, *arrays: Any) -> Any:
     # Plain arrays, not PennyLane's subclass of them, which JAX does not know.
     return tuple(np.asarray(x) for x in outside(function.function, [np.asarray(a) for a in arrays]))
 
@@ -86,9 +86,46 @@ def _derivative(argnums: Sequence[int], answer: Any, arrays: Any, named: Any) ->
 defvjp_argnums(_call, _derivative)
 
 
-def differentiated(program: Any, numbers: Sequence[Any]) -> Any:
+def call(function: Differentiable, numbers: Sequence[Any]) -> tuple[Any, ...]:
+    """The results of a function for numbers that autograd follows."""
+    found = _call(function, *numbers)
+    return tuple(found[k] for k in range(len(found)))
+
+
+def differentiated(program: Any, numbers: Sequence[Any]) -> tuple[Any, ...]:
     """The exact results of a program for numbers that autograd follows."""
     if program.differentiable is None:
-        program.differentiable = _Differentiable(lambda values: tuple(jax.tree.leaves(program.compiled(list(values)))))
-    found = _call(program.differentiable, *numbers)
-    return tuple(found[k] for k in range(len(found))) if isbox(found) else found
+        program.differentiable = Differentiable(lambda values: tuple(program.compiled(list(values))))
+    return call(program.differentiable, numbers)
+
+
+def in_double(function: Callable[[list[Any]], tuple[Any, ...]], numbers: Sequence[Any]) -> tuple[Any, ...]:
+    """A function that computes in double while JAX's flag is off, with results in single; differentiable once.
+
+    The tangent is a product with the whole Jacobian: what JAX transposes later, outside the block that allows double,
+    must be in single.
+    """
+
+    def down(tree: Any) -> Any:
+        return jax.tree.map(lambda x: x.astype(_SINGLE.get(x.dtype, x.dtype)), tree)
+
+    @jax.custom_jvp
+    def value(*values: Any) -> Any:
+        with double():
+            return down(function(list(values)))
+
+    @value.defjvp
+    def rule(values: Any, tangents: Any) -> Any:
+        with double():
+            slopes = down(jax.jacfwd(function)(list(values))) if values else ()
+        found = value(*values)
+        moved = [
+            sum(jnp.tensordot(s, t.astype(s.dtype), t.ndim) for s, t in zip(row, tangents, strict=True))
+            for row in slopes
+        ]
+        return found, tuple(jnp.asarray(m, f.dtype) for m, f in zip(moved, found, strict=True))
+
+    return tuple(value(*(jnp.asarray(n) for n in numbers)))
+
+
+_SINGLE = {np.dtype(a): np.dtype(b) for a, b in (("f8", "f4"), ("c16", "c8"), ("i8", "i4"), ("u8", "u4"))}

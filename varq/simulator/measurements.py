@@ -99,7 +99,8 @@ def plan(tape: QuantumScript) -> tuple[Plan, tuple[Numbers, tuple[Any, ...]]]:
     """
     wires = range(tape.num_wires)
     circuit, numbers = lower(tape, wires)
-    fast = tuple(k for k, m in enumerate(tape.measurements) if _is_pauli(m))
+    whole = not _projected(tape)
+    fast = tuple(k for k, m in enumerate(tape.measurements) if whole and _is_pauli(m))
     rest = tuple(k for k in range(len(tape.measurements)) if k not in fast)
     pairs = [pauli_sum(tape.measurements[k].obs.pauli_rep, wires) for k in fast]
     found = Plan(circuit, tuple(p[0] for p in pairs), fast, rest)
@@ -129,7 +130,14 @@ def exact(made: Plan, inputs: tuple[Numbers, tuple[Any, ...]], on_state: Any, op
 def on_state(tape: QuantumScript, chosen: Sequence[int], state: Any) -> tuple[Any, ...]:
     """Chosen measurements of a tape on its final state of shape (2**wires,)."""
     whole = state.reshape((2,) * tape.num_wires)
+    if _projected(tape):
+        whole = whole / jnp.linalg.norm(state)
     return tuple(_on_state(tape.measurements[k], whole) for k in chosen)
+
+
+def _projected(tape: QuantumScript) -> bool:
+    """Whether the state lost norm: a projector is what `qml.defer_measurements` makes of postselection."""
+    return any(isinstance(op, qml.Projector) for op in tape.operations)
 
 
 def _on_state(measurement: MeasurementProcess, state: Any) -> Any:
@@ -146,18 +154,16 @@ def _sparse(observable: Any, state: Any) -> Any:
     return jnp.real(jnp.sum(products))
 
 
-def sampled(tape: QuantumScript, key: Any, recipes: Sequence[Any], options: Options) -> Any:
+def sampled(tape: QuantumScript, state: Any, key: Any, recipes: Sequence[Any]) -> Any:
     """The sampled results of a tape: one for each measurement, and with a shot vector a tuple of these for each entry.
 
     Args:
         tape: with finite shots, on wires 0, 1, ..., without a batch axis.
+        state: its final state, shape (2**wires,).
         key: a typed JAX key.
         recipes: of each shadow among the measurements, in order, shape (shots in all, wires of the shadow).
-        options: how to run.
     """
-    wires = range(tape.num_wires)
-    circuit, numbers = lower(tape, wires)
-    state = execution.state(circuit, numbers, options).reshape((2,) * len(wires))
+    state = state.reshape((2,) * tape.num_wires)
     state = state / jnp.linalg.norm(jnp.ravel(state))  # rounding
     results: list[Any] = [None] * len(tape.measurements)
     waiting = list(recipes)

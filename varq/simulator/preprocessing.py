@@ -1,4 +1,4 @@
-"""What happens to a tape before it is lowered: PennyLane's own transforms, with this device's rules of what it takes."""
+"""What happens to a tape before it is lowered: PennyLane's own transforms, told what this device takes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pennylane.devices.preprocess import (
     validate_device_wires,
     validate_measurements,
 )
-from pennylane.exceptions import DeviceError
 from pennylane.math import Interface
 from pennylane.measurements import (
     ClassicalShadowMP,
@@ -34,7 +33,7 @@ from pennylane.wires import Wires
 
 from varq.simulator import lowering
 
-__all__ = ["NATIVE", "is_measured", "pipeline"]
+__all__ = ["NATIVE", "has_outcomes", "is_measured", "pipeline"]
 
 NATIVE = ("device", "one-shot", "tree-traversal")
 """Ways to run mid-circuit measurements that this device runs in its own way: they share one law of outcomes."""
@@ -44,10 +43,12 @@ _MARKS = ("Allocate", "Deallocate", "Snapshot", "Barrier", "WireCut")
 
 def is_measured(tape: QuantumScript) -> bool:
     """Whether anything in a tape depends on an outcome within it."""
-    return any(
-        isinstance(op, (MidMeasure, Conditional)) or any(isinstance(p, MeasurementValue) for p in op.data)
-        for op in tape.operations
-    )
+    return any(isinstance(op, (MidMeasure, Conditional)) for op in tape.operations) or has_outcomes(tape)
+
+
+def has_outcomes(tape: QuantumScript | None) -> bool:
+    """Whether a tape has angles computed from outcomes."""
+    return tape is not None and any(isinstance(p, MeasurementValue) for op in tape.operations for p in op.data)
 
 
 def _stops(op: Operator) -> bool:
@@ -56,7 +57,7 @@ def _stops(op: Operator) -> bool:
         return True
     if any(isinstance(p, MeasurementValue) for p in op.data):
         # PennyLane's decompositions compute with angles, which an outcome's arithmetic need not know.
-        return op.name in lowering.NAMES or not op.has_decomposition
+        return bool(op.has_matrix) or not op.has_decomposition
     if isinstance(op, StatePrepBase):
         return False
     return lowering.supported(op) or (not op.has_decomposition and bool(op.has_matrix))
@@ -90,9 +91,10 @@ def _only(results: Any) -> Any:
 
 
 @transform
-def _expand_shadows(tape: QuantumScript) -> Any:
-    """One tape for each element of a batch where shadows are taken, as `default.qubit` does."""
-    if any(isinstance(m, (ShadowExpvalMP, ClassicalShadowMP)) for m in tape.measurements):
+def _expand_batches(tape: QuantumScript) -> Any:
+    """One tape for each element of a batch where shadows are taken, or anything is measured before the end."""
+    shadows = any(isinstance(m, (ShadowExpvalMP, ClassicalShadowMP)) for m in tape.measurements)
+    if tape.batch_size is not None and (shadows or is_measured(tape)):
         return broadcast_expand(tape)
     return (tape,), _only
 
@@ -102,18 +104,6 @@ def _no_traced_counts(tape: QuantumScript) -> Any:
     """Counts have strings as keys, which only results at hand can give."""
     if any(isinstance(m, CountsMP) for m in tape.measurements):
         raise NotImplementedError("The JAX-JIT interface doesn't support qml.counts. Return qml.sample or qml.probs.")
-    return (tape,), _only
-
-
-@transform
-def _no_outcomes(tape: QuantumScript, name: str) -> Any:
-    """Whatever a decomposition left of an angle computed from an outcome has no name here."""
-    for op in tape.operations:
-        if any(isinstance(p, MeasurementValue) for p in op.data) and op.name not in lowering.NAMES:
-            raise DeviceError(
-                f"Gates with angles from outcomes must be known by name on {name}. Got {op.name}. Write it with gates "
-                f"such as RX, RY, RZ, PhaseShift, Rot or MultiRZ."
-            )
     return (tape,), _only
 
 
@@ -141,8 +131,7 @@ def _pipeline(traced: bool, deferred: bool, exact: bool, wires: Wires | None, na
     stages.add_transform(
         validate_measurements, analytic_measurements=_takes_exactly, sample_measurements=_takes_samples, name=name
     )
-    stages.add_transform(_expand_shadows)
+    stages.add_transform(_expand_batches)
     if exact:
         stages.add_transform(no_sampling, name=f"an exact gradient on {name}")
-    stages.add_transform(_no_outcomes, name=name)
     return stages

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
@@ -21,12 +20,11 @@ from autograd.tracer import isbox
 from pennylane.measurements import Shots
 from pennylane.tape import QuantumScript
 
-from varq.simulator import measurements
+from varq.simulator import execution, measurements
 from varq.simulator.paths import Options
-from varq.simulator.precision import double
 from varq.simulator.seeds import as_key
 
-__all__ = ["Program", "Taken", "take_apart"]
+__all__ = ["Program", "Taken", "make_keys", "take_apart"]
 
 _KEPT = 256
 
@@ -56,7 +54,7 @@ class Program:
         self._inputs = self.compile(self._make_inputs)
         self._on_state = self.compile(self._measure)
         self.compiled = self.compile(self.exact)
-        self.sampled = self.compile(self._sampled)
+        self._on_samples = self.compile(self._measure_samples)
         self.differentiable: Any = None  # what autograd follows, made by `interfaces` when first wanted
         self._derived: dict[Any, Any] = {}
 
@@ -89,22 +87,28 @@ class Program:
             return one(numbers, *keys)
         return jax.vmap(one, in_axes=(list(self.axes), *(0 for _ in keys)))(numbers, *keys)
 
-    def _sampled(self, numbers: list[Any], words: tuple[Any, Any], recipes: Sequence[Any]) -> Any:
-        # Nothing here is differentiated, so all of it may be computed in double, cumulative sums included.
-        with double() if self.options.dtype == "float64" else nullcontext():
-            found = self._sampled_inside(numbers, words, recipes)
-        return jax.tree.map(lambda x: x.astype(jax.dtypes.canonicalize_dtype(x.dtype)), found)
+    def sampled(self, numbers: list[Any], words: tuple[Any, Any], recipes: Sequence[Any]) -> Any:
+        """Sampled results, as `measurements.sampled` gives them, with a batch in front.
 
-    def _sampled_inside(self, numbers: list[Any], words: tuple[Any, Any], recipes: Sequence[Any]) -> Any:
-        key = jax.random.fold_in(as_key(words[0]), words[1])
+        Args:
+            numbers: of the tape.
+            words: a key or the words of one, and which circuit of the batch this is.
+            recipes: of each shadow among the measurements.
+        """
+        size = None
+        if self.axes is not None:
+            size = next(jnp.shape(n)[0] for n, axis in zip(numbers, self.axes, strict=True) if axis == 0)
+        keys = make_keys(*words, size)
+        return self._batched(partial(self._sampled_one, recipes), numbers, keys)
 
-        def one(own: list[Any], key: Any) -> Any:
-            return measurements.sampled(self._tape(own), key, recipes, self.options)
+    def _sampled_one(self, recipes: Sequence[Any], numbers: list[Any], key: Any) -> Any:
+        (circuit_numbers, _) = self._inputs(numbers)
+        assert self._plan is not None
+        state = execution.state(self._plan.circuit, circuit_numbers, self.options)
+        return self._on_samples(numbers, state, key, recipes)
 
-        if self.axes is None:
-            return one(numbers, key)
-        size = next(n.shape[0] for n, axis in zip(numbers, self.axes, strict=True) if axis == 0)
-        return self._batched(one, numbers, jax.random.split(key, size))
+    def _measure_samples(self, numbers: list[Any], state: Any, key: Any, recipes: Sequence[Any]) -> Any:
+        return measurements.sampled(self._tape(numbers), state, key, recipes)
 
     def derived(self, name: str, argnums: tuple[int, ...]) -> Any:
         """A compiled derivative: "pull" (numbers, cotangents), "push" (numbers, tangents) or "jacobian" (numbers)."""
@@ -149,6 +153,13 @@ def _jacobian(function: Any, argnums: tuple[int, ...], numbers: Any) -> Any:
 
 
 _DERIVATIVES = {"pull": _pull, "push": _push, "jacobian": _jacobian}
+
+
+@partial(jax.jit, static_argnums=2)
+def make_keys(words: Any, place: Any, size: int | None) -> Any:
+    """The key of one circuit, or one for each element of its batch."""
+    key = jax.random.fold_in(as_key(words), place)
+    return key if size is None else jax.random.split(key, size)
 
 
 class Taken(NamedTuple):

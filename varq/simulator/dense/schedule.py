@@ -11,6 +11,7 @@ Each primitive is carried as far to the front as it commutes, and joined to what
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from varq.simulator.gates import Block, Move, Primitive, Turn, is_real
@@ -41,6 +42,11 @@ class Turns:
         entry = self.terms.setdefault(wires, [])
         if turn.angle is not None:
             entry.append((row, turn.angle, sign * turn.scale))
+
+    def single(self) -> list[Turn]:
+        """The same turns one by one."""
+        out = [Turn(tuple(w), None, 0.0, o) for w, o in self.offsets.items() if o]
+        return out + [Turn(tuple(w), angle, scale) for w, terms in self.terms.items() for _, angle, scale in terms]
 
     def drop_idle(self) -> None:
         """Leave out what has cancelled."""
@@ -89,12 +95,12 @@ Planned = Turns | Moves | Blocks
 
 def _place_turn(steps: list[Planned], turn: Turn, row: int) -> None:
     wires, sign, at = frozenset(turn.wires), 1.0, len(steps)
+    joined: tuple[Turns, Wires, float] | None = None
     while at > 0:
         before = steps[at - 1]
         if isinstance(before, Turns):
-            before.add(wires, turn, sign, row)
-            return
-        if isinstance(before, Blocks):
+            joined = before, wires, sign
+        elif isinstance(before, Blocks):
             if before.touching(wires):
                 break
         else:
@@ -103,9 +109,10 @@ def _place_turn(steps: list[Planned], turn: Turn, row: int) -> None:
             for move in reversed(before.moves):
                 wires, sign = _pulled(wires, sign, move)
         at -= 1
-    new = Turns()
-    new.add(wires, turn, sign, row)
-    steps.insert(at, new)
+    if joined is None:
+        joined = Turns(), wires, sign
+        steps.insert(at, joined[0])
+    joined[0].add(joined[1], turn, joined[2], row)
 
 
 def _pulled(wires: Wires, sign: float, move: Move) -> tuple[Wires, float]:
@@ -189,30 +196,14 @@ def schedule(primitives: Sequence[Primitive], repeats: int) -> tuple[list[Turn],
     of zero there, and what is constant in those turns is taken back after the loop.
     """
     plain = _scheduled(primitives)
-    if repeats == 1:
-        return [], _packed(plain), []
-    lead, rest = _parted(primitives)
-    if lead and rest:
-        steps = _scheduled(rest)
+    if repeats > 1 and len(plain) > 1 and isinstance(plain[0], Turns):
+        lead = plain[0].single()
+        steps = deepcopy(plain[1:])
         for turn in lead:
             _place(steps, turn, row=1)
         if len(steps) < len(plain):
             return lead, _packed(steps), [Turn(t.wires, None, 0.0, -t.offset) for t in lead if t.offset]
     return [], _packed(plain), []
-
-
-def _parted(primitives: Sequence[Primitive]) -> tuple[list[Turn], list[Primitive]]:
-    """The turns that can stand in front of everything else, and the rest."""
-    lead: list[Turn] = []
-    rest: list[Primitive] = []
-    touched: set[int] = set()
-    for p in primitives:
-        if isinstance(p, Turn) and not touched & set(p.wires):
-            lead.append(p)
-        else:
-            rest.append(p)
-            touched |= set(p.wires)
-    return lead, rest
 
 
 def _scheduled(primitives: Sequence[Primitive]) -> list[Planned]:

@@ -81,6 +81,7 @@ class TurnStep:
         self._upper = np.array([m % rest == 0 for m in masks])
 
     def inputs(self, local: Local) -> Any:
+        """See `Step`."""
         dtype = local.angles.dtype
         return local.rows() @ jnp.asarray(self.weights, dtype) + jnp.asarray(self.offsets, dtype)
 
@@ -102,9 +103,11 @@ class TurnStep:
         return cosine.reshape(-1), sine.reshape(-1)
 
     def apply(self, tables: Any, inputs: Any, state: Any) -> Any:
+        """See `Step`."""
         return layout.turned(state, *self._factors(tables, inputs))
 
     def undo(self, tables: Any, inputs: Any, state: Any) -> Any:
+        """See `Step`."""
         cosine, sine = self._factors(tables, inputs)
         return layout.turned(state, cosine, -sine)
 
@@ -114,6 +117,7 @@ class TurnStep:
         return layout.turned(bra, cosine, -sine), layout.turned(ket, cosine, -sine)
 
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
+        """See `Step`."""
         high, low = (t.astype(inputs.dtype) for t in tables)
         weight = (bra[0] * ket[1] - bra[1] * ket[0]).reshape(high.shape[1], low.shape[1])
         return jnp.einsum("ml,ml->m", high @ weight, low)
@@ -138,15 +142,19 @@ class MoveStep:
         self.tables = (source, target)
 
     def inputs(self, local: Local) -> Any:
+        """See `Step`."""
         return ()
 
     def apply(self, tables: Any, inputs: Any, state: Any) -> Any:
+        """See `Step`."""
         return state[:, tables[0]]
 
     def undo(self, tables: Any, inputs: Any, state: Any) -> Any:
+        """See `Step`."""
         return state[:, tables[1]]
 
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
+        """See `Step`."""
         return ()
 
 
@@ -161,20 +169,24 @@ class BlockStep:
         self.groups = blocks.groups
 
     def inputs(self, local: Local) -> Any:
+        """See `Step`."""
         made = _Matrices(self.groups, local)
         return tuple(made.fused(g) for g in self.groups)
 
     def apply(self, tables: Any, inputs: Any, state: Any) -> Any:
+        """See `Step`."""
         for group, matrix in zip(self.groups, inputs, strict=True):
             state = layout.apply_matrix(matrix, state, group.wires, self.wires)
         return state
 
     def undo(self, tables: Any, inputs: Any, state: Any) -> Any:
+        """See `Step`."""
         for group, matrix in zip(self.groups, inputs, strict=True):
             state = layout.apply_matrix(_dagger(matrix), state, group.wires, self.wires)
         return state
 
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
+        """See `Step`."""
         # <bra|dM|before> with |before> = M^dagger |after>, and the other groups act on bra and ket alike.
         out = []
         for group, matrix in zip(self.groups, inputs, strict=True):

@@ -37,15 +37,19 @@ def spread(pattern: int, positions: Sequence[int], wires: int) -> int:
 
 
 class Basis:
-    """Basis states in ascending order."""
+    """Basis states, sorted by their even positions (spin up), then by their odd ones."""
 
     def __init__(self, states: Ints, wires: int) -> None:
-        self.states = states
+        even = sum(1 << k for k in range(wires - 1, -1, -2))
+        self.states = states = states[np.lexsort((states & ~even, states & even))]
         self.wires = wires
         self._table: NDArray[np.int32] | None = None
         if wires <= _TABLE_WIRES:
             self._table = np.full(1 << wires, -1, np.int32)
             self._table[states] = np.arange(len(states), dtype=np.int32)
+        else:
+            self._order = np.argsort(states)
+            self._sorted = states[self._order]
 
     def __len__(self) -> int:
         return len(self.states)
@@ -54,8 +58,8 @@ class Basis:
         """Where these basis states stand, -1 for those that are not in the basis."""
         if self._table is not None:
             return self._table[states]
-        place = np.minimum(np.searchsorted(self.states, states), len(self.states) - 1)
-        return np.where(self.states[place] == states, place, -1).astype(np.int32)
+        place = np.minimum(np.searchsorted(self._sorted, states), len(self.states) - 1)
+        return np.where(self._sorted[place] == states, self._order[place], -1).astype(np.int32)
 
 
 def prepare(circuit: Circuit) -> tuple[int, list[Gate]]:

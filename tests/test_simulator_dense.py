@@ -1,0 +1,353 @@
+"""Circuits in the whole space: states, values, and every kind of derivative, against matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pennylane as qml
+import pytest
+from pennylane.tape import QuantumScript
+from simulator_circuits import again, make, masks, matrix_of, names, random_gates, state_of, unitary, width, words
+
+from varq.precision import double
+from varq.simulator.circuit import Circuit, Numbers
+from varq.simulator.dense.segments import segments
+from varq.simulator.engine import Engine
+from varq.simulator.execution import expectations, state
+from varq.simulator.gates import Block, Move, Turn, expand, is_real, matrices
+from varq.simulator.lowering import lower
+from varq.simulator.observables import PauliSum
+from varq.simulator.paths import Options, engine
+
+EXACT = 1e-10  # a few hundred rotations in float64
+SINGLE = 2e-5  # and in float32
+FINITE = 1e-7  # central differences with a step of 1e-5
+SLOPE = 1e-8  # five-point differences with a step of 1e-3
+
+DENSE = Options(path="layers")
+CHOICES = {
+    "stored": DENSE,
+    "undone": Options(path="layers", stored_bytes=0),
+    "no loops": Options(path="general"),
+}
+
+
+def lowered(gates: Sequence[Any], wires: int) -> tuple[Circuit, Numbers]:
+    return lower(QuantumScript(list(gates)), range(wires))
+
+
+def layered(wires: int, rng: np.random.Generator, repeats: int = 4) -> list[Any]:
+    """A random start, repeats of a random layer, one odd gate, and a random end."""
+    layer = random_gates(wires, 8, rng)
+    body = [gate for _ in range(repeats) for gate in again(layer, rng)]
+    return [*random_gates(wires, 3, rng), *body, *random_gates(wires, 5, rng)]
+
+
+def along(gates: Sequence[Any], wires: int, matrix: Any, direction: Any, step: float = 1e-3) -> float:
+    """The slope of an expectation value along a direction of all angles: five-point differences of matrix products."""
+    script = QuantumScript(list(gates))
+    places = [k for k, p in enumerate(script.get_parameters(trainable_only=False)) if np.ndim(p) == 0]
+    values = np.array(script.get_parameters(trainable_only=False), dtype=object)[places].astype(float)
+
+    def energy(t: float) -> float:
+        moved = script.bind_new_parameters(list(values + t * direction), places)
+        psi = state_of(moved.operations, wires)
+        return float(np.real(psi.conj() @ matrix @ psi))
+
+    near, far = energy(step) - energy(-step), energy(2 * step) - energy(-2 * step)
+    return (8 * near - far) / (12 * step)
+
+
+def compare(gates: Sequence[Any], wires: int, options: Options, rng: np.random.Generator) -> Engine:
+    """State, value and gradient of a circuit; returns the engine that ran it."""
+    circuit, numbers = lowered(gates, wires)
+    found, coefficients = words(wires, 6, rng)
+    structure = PauliSum(wires, masks(found))
+    truth = state_of(gates, wires)
+    matrix = matrix_of(found, coefficients)
+    close = EXACT if options.dtype == "float64" else SINGLE
+    direction = rng.normal(size=len(numbers.angles))
+
+    def value(angles: Any) -> Any:
+        return expectations(circuit, numbers._replace(angles=angles), (structure,), (coefficients,), options)[0]
+
+    with double():
+        np.testing.assert_allclose(state(circuit, numbers, options), truth, atol=close)
+        energy, gradient = jax.value_and_grad(value)(jnp.asarray(numbers.angles))
+    np.testing.assert_allclose(energy, np.real(truth.conj() @ matrix @ truth), atol=10 * close)
+    slope = along(gates, wires, matrix, direction)
+    np.testing.assert_allclose(np.asarray(gradient) @ direction, slope, atol=max(SLOPE, 100 * close))
+    return engine(circuit, options)
+
+
+# -- the table of gates
+
+
+def product(primitives: Sequence[Any], wires: int, angles: Any) -> np.ndarray:
+    """The matrix of primitives, by definition."""
+    total = np.eye(2**wires, dtype=complex)
+    for p in primitives:
+        index = np.arange(2**wires)
+        bit = lambda w, index=index: index >> (wires - 1 - w) & 1  # noqa: E731
+        if isinstance(p, Turn):
+            angle = p.offset + (0 if p.angle is None else p.scale * angles[p.angle])
+            step = np.diag(np.exp(-0.5j * angle * (-1.0) ** sum((bit(w) for w in p.wires), 0 * index)))
+        elif isinstance(p, Move):
+            on = np.all([bit(c) == v for c, v in zip(p.controls, p.values, strict=True)], axis=0) | (not p.controls)
+            step = np.eye(2**wires)[np.where(on, index ^ (1 << (wires - 1 - p.target)), index)]
+        else:
+            with double():
+                small = np.asarray(matrices(p.name, jnp.asarray(angles[list(p.angles)])[None]))[0]
+            small = small if is_real(p.name) else small[0] + 1j * small[1]
+            step = qml.math.expand_matrix(small, p.wires, range(wires))
+        total = step @ total
+    return total
+
+
+@pytest.mark.parametrize("style", ["frame", "whole"])
+@pytest.mark.parametrize("name", [n for n in names(4) if n != "QubitUnitary"])
+def test_a_gate_is_what_it_is_made_of(name: str, style: str) -> None:
+    rng = np.random.default_rng(3)
+    chosen = [int(w) for w in rng.permutation(4)[: width(name, 4, rng)]]
+    gate = make(name, chosen, rng)
+    circuit, numbers = lowered([gate], 4)
+    (found,) = circuit.gates
+    truth = np.exp(-1j * gate.data[0]) * np.eye(16) if name == "GlobalPhase" else qml.matrix(gate, range(4))
+    np.testing.assert_allclose(product(expand(found, style), 4, numbers.angles), truth, atol=EXACT)
+
+
+@pytest.mark.parametrize("name", ["FermionicSingle", "FermionicDouble"])
+def test_a_fermionic_excitation(name: str) -> None:
+    from varq.ansatze import excitations
+
+    gate = getattr(excitations, name)(0.7, wires=[0, 3, 1, 2] if name == "FermionicSingle" else [0, 2, 3, 4, 1])
+    circuit, numbers = lowered([gate], 5)
+    truth = qml.matrix(qml.tape.make_qscript(gate.decomposition)(), wire_order=range(5))
+    np.testing.assert_allclose(product(expand(circuit.gates[0], "frame"), 5, numbers.angles), truth, atol=EXACT)
+
+
+def test_blocks_are_real_where_they_say_so() -> None:
+    for name in names(4):
+        block = Block(name, tuple(range(width(name, 4, np.random.default_rng(0)))))
+        if is_real(block.name):
+            matrix = make(name, block.wires, np.random.default_rng(1)).matrix()
+            assert not np.any(np.imag(matrix))
+
+
+# -- circuits
+
+
+@pytest.mark.parametrize(
+    ("wires", "count", "choice"),
+    [(1, 8, "stored"), (2, 20, "undone"), (3, 30, "stored"), (4, 40, "undone"), (5, 40, "stored"), (7, 60, "undone")],
+)
+def test_circuits_without_structure(wires: int, count: int, choice: str) -> None:
+    rng = np.random.default_rng(wires)
+    compare(random_gates(wires, count, rng), wires, CHOICES[choice], rng)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("seed", range(2))
+def test_layers(seed: int, choice: str) -> None:
+    rng = np.random.default_rng(seed)
+    compare(layered(6, rng), 6, CHOICES[choice], rng)
+
+
+def test_single_precision() -> None:
+    rng = np.random.default_rng(5)
+    compare(layered(5, rng), 5, Options(path="layers", dtype="float32"), rng)
+
+
+def hardware_layers(wires: int, repeats: int, rng: np.random.Generator) -> list[list[Any]]:
+    out = []
+    for _ in range(repeats):
+        turns = [qml.RX(rng.normal(), w) for w in range(wires)] + [qml.RZ(rng.normal(), w) for w in range(wires)]
+        out.append([*turns, *(qml.CNOT([w, (w + 1) % wires]) for w in range(wires))])
+    return out
+
+
+def qaoa_layers(wires: int, repeats: int, rng: np.random.Generator) -> list[list[Any]]:
+    pairs = [(a, b) for a in range(wires) for b in range(a) if rng.random() < 0.6]
+    out = []
+    for _ in range(repeats):
+        gamma, beta = rng.normal(size=2)
+        cost = [qml.IsingZZ(gamma, wires=pair) for pair in pairs]
+        out.append([*cost, *(qml.RX(beta, w) for w in range(wires))])
+    return out
+
+
+def ladders(wires: int, repeats: int, rng: np.random.Generator) -> list[list[Any]]:
+    out = []
+    for _ in range(repeats):
+        gamma, beta = rng.normal(size=2)
+        cost = []
+        for a in range(wires - 1):
+            cost += [qml.CNOT([a, a + 1]), qml.RZ(gamma, a + 1), qml.CNOT([a, a + 1])]
+        out.append([*cost, *(qml.RX(beta, w) for w in range(wires))])
+    return out
+
+
+def as_written(layers: list[list[Any]], rng: np.random.Generator, wires: int) -> list[Any]:
+    return [gate for layer in layers for gate in layer]
+
+
+def permuted(layers: list[list[Any]], rng: np.random.Generator, wires: int) -> list[Any]:
+    order = dict(enumerate(int(w) for w in rng.permutation(wires)))
+    return [gate.map_wires(order) for layer in layers for gate in layer]
+
+
+def shuffled(layers: list[list[Any]], rng: np.random.Generator, wires: int) -> list[Any]:
+    """Neighbors on disjoint wires exchanged at random: the same circuit."""
+    gates = as_written(layers, rng, wires)
+    for k in rng.integers(0, len(gates) - 1, 400):
+        if not set(gates[k].wires) & set(gates[k + 1].wires):
+            gates[k], gates[k + 1] = gates[k + 1], gates[k]
+    return gates
+
+
+def one_odd_layer(layers: list[list[Any]], rng: np.random.Generator, wires: int) -> list[Any]:
+    middle = len(layers) // 2
+    return as_written([*layers[:middle], random_gates(wires, 4, rng), *layers[middle:]], rng, wires)
+
+
+def broken_at_the_end(layers: list[list[Any]], rng: np.random.Generator, wires: int) -> list[Any]:
+    return [*as_written(layers, rng, wires)[:-1], qml.CRot(*rng.normal(size=3), wires=[0, wires - 1])]
+
+
+@pytest.mark.parametrize("written", [as_written, permuted, shuffled, one_odd_layer, broken_at_the_end])
+@pytest.mark.parametrize("family", [hardware_layers, qaoa_layers, ladders])
+def test_layers_however_they_are_written(family: Callable[..., Any], written: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(8)
+    gates = [qml.Hadamard(w) for w in range(6)] + written(family(6, 6, rng), rng, 6)
+    compare(gates, 6, DENSE, rng)
+
+
+def test_the_paths_that_are_found() -> None:
+    rng = np.random.default_rng(2)
+    found = {}
+    for family in (hardware_layers, qaoa_layers, ladders):
+        gates = [qml.Hadamard(w) for w in range(6)] + as_written(family(6, 5, rng), rng, 6)
+        found[family.__name__] = engine(lowered(gates, 6)[0], DENSE).path
+    found["random"] = engine(lowered(random_gates(6, 60, rng), 6)[0], DENSE).path
+    assert found == {
+        "hardware_layers": "layers",
+        "qaoa_layers": "alternating",
+        "ladders": "alternating",
+        "random": "general",
+    }
+
+
+def test_commuting_gates_hide_no_layers() -> None:
+    rng = np.random.default_rng(4)
+    circuit, _ = lowered(shuffled(hardware_layers(6, 8, rng), rng, 6), 6)
+    assert max(s.repeats for s in segments(circuit.gates)) >= 6
+
+
+def test_a_prepared_state_has_a_gradient() -> None:
+    rng = np.random.default_rng(1)
+    start = unitary(32, rng)[0]
+    gates = random_gates(5, 12, rng)
+    circuit, numbers = lower(QuantumScript([qml.StatePrep(start, wires=range(5)), *gates]), range(5))
+    found, coefficients = words(5, 5, rng)
+    structure, matrix = PauliSum(5, masks(found)), matrix_of(found, coefficients)
+    np.testing.assert_allclose(numbers.arrays[0], [start.real, start.imag])
+
+    def value(parts: Any) -> Any:
+        moved = numbers._replace(arrays=(parts, *numbers.arrays[1:]))
+        return expectations(circuit, moved, (structure,), (coefficients,), DENSE)[0]
+
+    with double():
+        slope = np.asarray(jax.grad(value)(jnp.asarray(numbers.arrays[0])))
+    after = state_of(gates, 5, start)
+    before = np.linalg.multi_dot(
+        [np.stack([state_of(gates, 5, column) for column in np.eye(32)]).conj(), matrix, after]
+    )
+    np.testing.assert_allclose(slope, [2 * before.real, 2 * before.imag], atol=EXACT)
+
+
+# -- derivatives of every kind
+
+
+def problem(kind: str) -> tuple[Callable[[Any], Any], np.ndarray, Any]:
+    """Two expectation values as a function of a few angles, where they are, and the circuit's engine."""
+    rng = np.random.default_rng(6)
+    gates = {
+        "general": random_gates(5, 24, rng),
+        "layers": as_written(hardware_layers(5, 3, rng), rng, 5),
+        "alternating": as_written(qaoa_layers(5, 3, rng), rng, 5),
+    }[kind]
+    circuit, numbers = lowered([*(qml.Hadamard(w) for w in range(5)), *gates], 5)
+    found, coefficients = words(5, 4, rng)
+    structure = PauliSum(5, masks(found))
+    mix = rng.normal(size=(len(numbers.angles), 4)) / 3
+
+    def values(x: Any) -> Any:
+        angles = jnp.asarray(numbers.angles) + jnp.asarray(mix, x.dtype) @ x
+        pair = (coefficients, 2 * coefficients[::-1])
+        return expectations(circuit, numbers._replace(angles=angles), (structure, structure), pair, DENSE)
+
+    return values, np.array([0.1, -0.2, 0.3, 0.05]), engine(circuit, DENSE)
+
+
+def differences(function: Callable[[Any], Any], x: np.ndarray, step: float = 1e-5) -> np.ndarray:
+    rows = [np.asarray(function(x + step * e)) - np.asarray(function(x - step * e)) for e in np.eye(len(x))]
+    return np.moveaxis(np.array(rows) / (2 * step), 0, -1)
+
+
+@pytest.mark.parametrize("kind", ["general", "layers", "alternating"])
+def test_derivatives_of_every_kind(kind: str) -> None:
+    values, x, chosen = problem(kind)
+    assert chosen.path == kind
+    with double():
+        compiled = jax.jit(values)
+        truth = differences(compiled, x)
+        x = jnp.asarray(x)
+        np.testing.assert_allclose(jax.jit(jax.jacrev(values))(x), truth, atol=FINITE)
+        np.testing.assert_allclose(jax.jit(jax.jacfwd(values))(x), truth, atol=FINITE)
+        along = jnp.asarray([0.3, 0.1, -1.0, 2.0])
+        np.testing.assert_allclose(jax.jvp(compiled, (x,), (along,))[1], truth @ along, atol=FINITE)
+        np.testing.assert_allclose(jax.linearize(compiled, x)[1](along), truth @ along, atol=FINITE)
+        curved = differences(jax.jit(jax.jacrev(values)), np.asarray(x))
+        np.testing.assert_allclose(jax.jit(jax.hessian(values))(x), curved, atol=FINITE)
+        batch = jnp.stack([x, 2 * x, -x])
+        np.testing.assert_allclose(jax.jit(jax.vmap(values))(batch), [compiled(row) for row in batch], atol=EXACT)
+        slopes = jax.jit(jax.vmap(jax.jacrev(values)))(batch)
+        np.testing.assert_allclose(slopes[0], truth, atol=FINITE)
+
+
+def test_coefficients_have_derivatives_and_need_no_new_program() -> None:
+    rng = np.random.default_rng(9)
+    circuit, numbers = lowered(random_gates(4, 15, rng), 4)
+    found, coefficients = words(4, 6, rng)
+    structure = PauliSum(4, masks(found))
+    psi = state_of(random_gates(4, 15, np.random.default_rng(9)), 4)
+    with double():
+        value = partial(expectations, circuit, numbers, (structure,))
+        single = jax.grad(lambda c: value((c,), DENSE)[0])(jnp.asarray(coefficients))
+        truth = [np.real(psi.conj() @ matrix_of([w], [1.0]) @ psi) for w in found]
+        np.testing.assert_allclose(single, truth, atol=EXACT)
+        both = jax.hessian(lambda c: value((c * c,), DENSE)[0])(jnp.asarray(coefficients))
+        np.testing.assert_allclose(both, np.diag(2 * np.array(truth)), atol=EXACT)
+
+
+def test_the_callers_precision_comes_back() -> None:
+    """With JAX's flag off, inputs and results are float32 and the work between them float64."""
+    circuit, numbers = lowered([qml.RY(1.0, 0), qml.CNOT([0, 1])], 2)
+    structure = PauliSum(2, ((0, 2),))
+
+    def value(x: Any) -> Any:
+        one = expectations(circuit, Numbers(x), (structure,), (np.array([1.0]),), DENSE)[0]
+        return one + jnp.abs(state(circuit, Numbers(x), DENSE)[0]) ** 2
+
+    x = jnp.asarray(numbers.angles)
+    found, slope = jax.jit(jax.value_and_grad(value))(x)
+    assert found.dtype == slope.dtype == x.dtype
+    np.testing.assert_allclose(found, np.cos(1.0) + np.cos(0.5) ** 2, atol=1e-6)
+    np.testing.assert_allclose(slope, [-np.sin(1.0) - np.sin(1.0) / 2], atol=1e-6)
+    curved = jax.jit(jax.hessian(value))(x)
+    np.testing.assert_allclose(curved, [[-1.5 * np.cos(1.0)]], atol=1e-6)
