@@ -8,6 +8,8 @@ import resource
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -550,7 +552,7 @@ def test_the_way_on_from_a_broken_log(logged: Path) -> None:
     with pytest.raises(StoreCorrupt, match="wal_checkpoint") as caught:
         open_store(logged, host="ada")
     command = str(caught.value).split('python -c "')[1].rstrip('"')
-    exec(command)
+    subprocess.run([sys.executable, "-c", command], check=True)
     with open_store(logged, host="ada") as store:
         rows = store.rows(run_id(0))
         assert len(rows) > 2

@@ -108,7 +108,7 @@ class Database:
         db = self._connect(uri(path, "mode=ro"), True)
         try:
             db.execute("PRAGMA schema_version").fetchone()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             db.close()
             log = path.with_name(path.name + "-wal")
             if error.sqlite_errorcode & 0xFF not in _REFUSED or (log.exists() and log.stat().st_size):
