@@ -63,7 +63,7 @@ def cost(device: Any, **options: Any) -> Cost:
     return Nodes(device, shots, precision).cost(circuit, HAMILTONIAN, 2, (3,), **options)
 
 
-@pytest.mark.parametrize("device", ["lightning.qubit", "default.qubit", "default.mixed", "reference.qubit"])
+@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit", "default.qubit", "default.mixed", "reference.qubit"])
 def test_value_and_gradient(device: str) -> None:
     reply = cost(device).evaluate(ValueAndGrad(X0), KEY)
     assert reply.value == pytest.approx(energy(X0), abs=EXACT)
@@ -73,37 +73,43 @@ def test_value_and_gradient(device: str) -> None:
     assert cost(device).evaluate(Value(X0), KEY).value == pytest.approx(reply.value, abs=EXACT)
 
 
-def test_metric_is_the_overlap_of_derivatives() -> None:
-    found = cost("lightning.qubit").evaluate(Metric(X0), KEY).metric
+@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit"])
+def test_metric_is_the_overlap_of_derivatives(device: str) -> None:
+    found = cost(device).evaluate(Metric(X0), KEY).metric
     tangents, psi = slopes(state, X0), state(X0)
     want = np.real(tangents.conj() @ tangents.T - np.outer(tangents.conj() @ psi, psi.conj() @ tangents.T))
     assert found == pytest.approx(want, abs=FINITE)
 
 
-def test_many_answers_each_part() -> None:
-    parts = cost("lightning.qubit").evaluate(Many((Value(X0), ValueAndGrad(-X0))), KEY).parts
+@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit"])
+def test_many_answers_each_part(device: str) -> None:
+    parts = cost(device).evaluate(Many((Value(X0), ValueAndGrad(-X0))), KEY).parts
     assert [p.value for p in parts] == pytest.approx([energy(X0), energy(-X0)], abs=EXACT)
 
 
-def test_tracked_quantities_come_along() -> None:
-    reply = cost("lightning.qubit", tracked={"z": qml.Z(0)}).evaluate(Value(X0), KEY)
+@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit"])
+def test_tracked_quantities_come_along(device: str) -> None:
+    reply = cost(device, tracked={"z": qml.Z(0)}).evaluate(Value(X0), KEY)
     psi = state(X0)
     assert reply.tracked["z"] == pytest.approx(np.sum(np.abs(psi) ** 2 * [1, 1, -1, -1]), abs=EXACT)
     assert reply.executions == 2
 
 
-def test_probabilities() -> None:
-    assert cost("lightning.qubit").probabilities(X0) == pytest.approx(np.abs(state(X0)) ** 2, abs=EXACT)
+@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit"])
+def test_probabilities(device: str) -> None:
+    assert cost(device).probabilities(X0) == pytest.approx(np.abs(state(X0)) ** 2, abs=EXACT)
 
 
-def test_a_pauli_sum_is_an_observable() -> None:
+@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit"])
+def test_a_pauli_sum_is_an_observable(device: str) -> None:
     pauli = PauliSum.from_operator(HAMILTONIAN, 2)
-    reply = Nodes("lightning.qubit").cost(circuit, pauli, 2, (3,)).evaluate(Value(X0), KEY)
+    reply = Nodes(device).cost(circuit, pauli, 2, (3,)).evaluate(Value(X0), KEY)
     assert reply.value == pytest.approx(energy(X0), abs=EXACT)
 
 
-def test_single_precision() -> None:
-    reply = cost("lightning.qubit", precision="single").evaluate(ValueAndGrad(X0), KEY)
+@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit"])
+def test_single_precision(device: str) -> None:
+    reply = cost(device, precision="single").evaluate(ValueAndGrad(X0), KEY)
     assert reply.value == pytest.approx(energy(X0), abs=SINGLE)
     assert reply.value != energy(X0)
     assert reply.grad == pytest.approx(slopes(energy, X0), abs=SINGLE)
@@ -115,13 +121,13 @@ def test_a_circuit_without_parameters() -> None:
     assert reply.grad.shape == (0,)
 
 
-@pytest.mark.parametrize("device", ["lightning.qubit", "default.qubit"])
+@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit", "default.qubit"])
 def test_a_parameter_that_is_not_used_has_no_slope(device: str) -> None:
     reply = Nodes(device).cost(lambda x: qml.RY(x[0], 0), qml.Z(0), 1, (2,)).evaluate(ValueAndGrad(np.ones(2)), KEY)
     assert reply.grad == pytest.approx([-np.sin(1), 0], abs=EXACT)
 
 
-@pytest.mark.parametrize("device", ["lightning.qubit", "default.qubit"])
+@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit", "default.qubit"])
 def test_sampled_values_have_honest_error_bars(device: str) -> None:
     sampled = cost(device, shots=4000, tracked={"z": qml.Z(0)})
     reply = sampled.evaluate(ValueAndGrad(X0), KEY)
@@ -134,7 +140,7 @@ def test_sampled_values_have_honest_error_bars(device: str) -> None:
     assert scatter == pytest.approx(np.mean([d.stderr for d in draws]), rel=0.45)
 
 
-@pytest.mark.parametrize("device", ["lightning.qubit", "default.qubit"])
+@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit", "default.qubit"])
 def test_company_and_order_change_nothing(device: str) -> None:
     sampled = cost(device, shots=50)
     first = sampled.evaluate(ValueAndGrad(X0), KEY)

@@ -13,7 +13,7 @@ from varq import checks, names
 
 __all__ = ["DEFAULT", "KNOWN", "Abilities", "OpenDevice", "known", "open_device"]
 
-DEFAULT = "lightning.qubit"
+DEFAULT = "varq.qubit"
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Abilities:
     """What a device can do.
 
     Args:
-        gradient: how an exact gradient is had: "adjoint" (the device's own), "backprop" (through its NumPy code) or
-            "parameter-shift" (from values alone).
+        gradient: how an exact gradient is had: "jax" (JAX traces and differentiates its results), "adjoint" (the
+            device's own), "backprop" (through its NumPy code) or "parameter-shift" (from values alone).
         analytic: whether it gives exact expectation values (`shots=None`).
         seeded: whether its samples follow a seed that varq can set for each circuit.
         single: whether it can compute in single precision.
@@ -36,6 +36,7 @@ class Abilities:
 
 KNOWN = MappingProxyType(
     {
+        "varq.qubit": Abilities("jax", seeded=True, single=True),
         "lightning.qubit": Abilities("adjoint", seeded=True, single=True),
         # Its own adjoint method takes 20 s for a 12-qubit UCCSD gradient where backprop takes 3 s.
         "default.qubit": Abilities("backprop", seeded=True),
@@ -54,7 +55,9 @@ class OpenDevice:
 
     def reseed(self, seed: int) -> None:
         """Give the device a fresh generator, so that what it ran before does not change what it draws next."""
-        if self.abilities.seeded:
+        if hasattr(self.device, "reseed"):
+            self.device.reseed(seed)
+        elif self.abilities.seeded:
             self.device._rng = np.random.default_rng(seed)
             # lightning.qubit hands its generator to a state vector that outlives a circuit
             # (pennylane-lightning 0.45, lightning_qubit/_measurements.py).
@@ -92,7 +95,9 @@ def open_device(device: Any, wires: int, precision: str = "double") -> OpenDevic
     if precision == "single" and not abilities.single:
         able = [name for name, entry in KNOWN.items() if entry.single]
         raise ValueError(f"precision='single' is not offered by {device}. Use one of {able}, or precision='double'.")
-    options: dict[str, Any] = {"c_dtype": np.complex64} if precision == "single" else {}
+    options: dict[str, Any] = {}
+    if precision == "single":
+        options = {"precision": "single"} if device == DEFAULT else {"c_dtype": np.complex64}
     return OpenDevice(device, qml.device(device, wires=wires, **options), abilities)
 
 

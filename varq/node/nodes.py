@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from varq import checks
 from varq.devices.catalog import DEFAULT, open_device
 from varq.keys import Key
+from varq.node.compiled import CompiledCost
 from varq.node.exact import ExactCost
 from varq.node.sampled import SampledCost
 from varq.problems.pauli import PauliSum
@@ -71,7 +72,8 @@ class Nodes:
         opened = open_device(DEFAULT if self.device is None else self.device, wires, self.precision)
         further = dict(tracked or {})
         if self.shots is None:
-            exact = ExactCost(
+            kind = CompiledCost if opened.abilities.gradient == "jax" else ExactCost
+            exact = kind(
                 circuit,
                 _operator(observable),
                 wires,
@@ -84,7 +86,7 @@ class Nodes:
         if not opened.abilities.seeded:
             warnings.warn(
                 f"varq cannot set the random seed of {opened.name}: its samples differ from run to run. "
-                "lightning.qubit and default.qubit draw the same ones again.",
+                "varq.qubit, lightning.qubit and default.qubit draw the same ones again.",
                 stacklevel=2,
             )
         sums = {k: _pauli(o, wires) for k, o in further.items()}
@@ -104,7 +106,7 @@ def _pauli(observable: Any, wires: int) -> PauliSum:
 class Cost:
     """Answers requests about one circuit and one observable; NumPy float64 in, NumPy float64 out."""
 
-    exact: ExactCost | None
+    exact: CompiledCost | ExactCost | None
     sampled: SampledCost | None
     shape: tuple[int, ...]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from varq.devices.catalog import OpenDevice
 from varq.precision import double
 from varq.protocol import Array
 
-__all__ = ["Traced"]
+__all__ = ["Traced", "checked", "traceable"]
 
 
 @dataclass
@@ -44,6 +45,39 @@ class _Template:
             out.append(flat[at : at + size].reshape(shape) if shape else flat[at])
             at += size
         return out
+
+
+@contextmanager
+def traceable() -> Iterator[None]:
+    """A block that traces a circuit function; JAX's errors become one that says how to write such a function."""
+    try:
+        yield
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise TypeError(
+            "A circuit is traced once for all parameters: it cannot branch on them, make Python numbers of them or "
+            "hand them to plain NumPy. Use jax.numpy on them, and jnp.where or qml.cond to choose."
+        ) from error
+
+
+def checked(script: QuantumScript, known: Any) -> QuantumScript:
+    """The script itself, if a cost can hold it.
+
+    Args:
+        script: what the circuit function queued.
+        known: the device's wires, or None for any.
+
+    Raises:
+        ValueError: for unknown wires, arrays in place of numbers, or measurements in the middle.
+    """
+    if known is not None and (unknown := [w for w in script.wires if w not in known]):
+        raise ValueError(f"A circuit's wires must be among {list(known)}. Got {unknown}. Number them from 0.")
+    if script.batch_size is not None:
+        raise ValueError(
+            f"Each gate takes single numbers. Got an array of {script.batch_size}. Index the parameters: x[0]."
+        )
+    if any(isinstance(operation, qml.ops.MidMeasure) for operation in script.operations):
+        raise ValueError("A cost's circuit cannot measure in its middle. Leave qml.measure out, or use a QNode.")
+    return script
 
 
 class Traced:
@@ -89,18 +123,13 @@ class Traced:
         self._compiled = jax.jit(self._trace)
         self._pulled = jax.jit(self._vjp)
         self._sloped = jax.jit(jax.jacrev(lambda x: self._trace(x)[0][0]))
-        try:
+        with traceable():
             self.gates(np.zeros(shape))
-        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-            raise TypeError(
-                "A circuit is traced once for all parameters: it cannot branch on them, make Python numbers of them or "
-                "hand them to plain NumPy. Use jax.numpy on them, and jnp.where or qml.cond to choose."
-            ) from error
 
     def _trace(self, x: Any) -> list[list[Any]]:
         """For every circuit and tape, one vector of the parameters that depend on x; notes the tapes on its way."""
         script = qml.tape.make_qscript(self._circuit)(x)
-        self._check(script)
+        checked(script, self.opened.device.wires)
         templates: list[list[_Template]] = []
         joins: list[Callable[[Any], Any]] = []
         out: list[list[Any]] = []
@@ -114,18 +143,6 @@ class Traced:
             joins.append(join)
         self._templates, self._joins = templates, joins
         return out
-
-    def _check(self, script: QuantumScript) -> None:
-        """ValueError for what no cost can hold."""
-        known = self.opened.device.wires
-        if known is not None and (unknown := [w for w in script.wires if w not in known]):
-            raise ValueError(f"A circuit's wires must be among {list(known)}. Got {unknown}. Number them from 0.")
-        if script.batch_size is not None:
-            raise ValueError(
-                f"Each gate takes single numbers. Got an array of {script.batch_size}. Index the parameters: x[0]."
-            )
-        if any(isinstance(operation, qml.ops.MidMeasure) for operation in script.operations):
-            raise ValueError("A cost's circuit cannot measure in its middle. Leave qml.measure out, or use a QNode.")
 
     def _vjp(self, x: Any, slopes: list[list[Any]]) -> Any:
         values, pull = jax.vjp(self._trace, x)

@@ -93,6 +93,10 @@ class VarqQubit(Device):  # type: ignore[misc]
         if cache:
             compile_cache.enable()
 
+    def reseed(self, seed: Any) -> None:
+        """Start the random numbers of finite shots anew, from any seed that the constructor takes."""
+        self._seeds = Seeds(seed)
+
     @property
     def name(self) -> str:
         """The device's name."""

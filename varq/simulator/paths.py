@@ -8,6 +8,7 @@ from functools import lru_cache
 from varq.simulator.circuit import Circuit
 from varq.simulator.dense.engine import DenseEngine
 from varq.simulator.engine import Engine
+from varq.simulator.sector.engine import sector_engine
 
 __all__ = ["PATHS", "STORED", "Options", "engine"]
 
@@ -42,4 +43,14 @@ def engine(circuit: Circuit, options: Options) -> Engine:
     Raises:
         ValueError: if a path is asked for that this circuit cannot take; says why.
     """
-    return DenseEngine(circuit, options.stored_bytes, loops=options.path != "general")
+    why_not = ""
+    if options.path in (None, "sector"):
+        found = sector_engine(circuit)
+        if not isinstance(found, str):
+            return found
+        why_not = found
+    if options.path == "sector":
+        raise ValueError(f"The sector path needs a circuit that conserves particle numbers. {why_not}")
+    whole = DenseEngine(circuit, options.stored_bytes, loops=options.path != "general")
+    whole.facts["not sector"] = why_not
+    return whole
