@@ -53,6 +53,7 @@ SIDEWAYS = {
 
 INSIDE_FUNCTIONS = {
     ("varq.precision", "jax.experimental"): "only jax before 0.8 needs it, and later ones warn on it",
+    ("varq.simulator.precision", "jax.experimental"): "the same; the simulator stands without the rest of varq",
     ("*", "pyscf"): "the `chem` extra",
     ("*", "ipywidgets"): "the `notebook` extra",
     ("*", "IPython"): "the `notebook` extra",

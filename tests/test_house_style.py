@@ -76,6 +76,8 @@ def test_what_a_module_lists_it_defines(module: Module) -> None:
 
 @modules
 def test_nothing_global_is_changed(module: Module) -> None:
+    if module.name == "varq.simulator.compile_cache":
+        return  # the one place that sets JAX's compile cache, once, if nobody has
     pattern = r"jax\.config\.update|np\.random\.seed|os\.environ\[[^\]]+\]\s*=|os\.putenv"
     if "warnings.catch_warnings" not in module.text:
         pattern += r"|warnings\.(simplefilter|filterwarnings)"

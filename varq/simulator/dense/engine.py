@@ -166,11 +166,30 @@ class DenseEngine:
         return "layers", what
 
     def _facts(self) -> dict[str, Any]:
-        passes = 0
+        steps = reads = operations = kept = 0.0
         for part in self.parts:
             runner = part.runner
-            passes += runner.count if isinstance(runner, Stream) else part.segment.repeats * len(runner.steps)
-        return {"amplitudes": 2**self.wires, "gates": len(self.circuit.gates), "steps": passes, "arithmetic": "complex"}
+            stored = self._keeps(part, np.float64)
+            if isinstance(runner, Stream):
+                each = (6 if stored else 8, (3 if stored else 4) * 8 * 2 ** len(max(runner.sets, key=len, default=())))
+                works = [each] * runner.count
+            else:
+                works = [s.work(stored) for s in runner.steps] * part.segment.repeats
+            steps += len(works)
+            reads += sum(w[0] for w in works)
+            operations += sum(w[1] for w in works)
+            kept += stored * (runner.count if isinstance(runner, Stream) else runner.repeats)
+        size = 2**self.wires
+        return {
+            "amplitudes": size,
+            "gates": len(self.circuit.gates),
+            "steps": int(steps),
+            "arithmetic": "complex",
+            "state_bytes": 16 * size,
+            "stored_bytes": int(kept) * 16 * size,
+            "bytes_per_gradient": reads * 16 * size,
+            "operations_per_gradient": operations * size,
+        }
 
     # -- running
 

@@ -52,6 +52,9 @@ class Step(Protocol):
     def undo(self, tables: Any, inputs: Any, state: Any) -> Any:
         """Its inverse."""
 
+    def work(self, stored: bool) -> tuple[float, float]:
+        """(state reads and writes, operations per amplitude) of a value and gradient; `stored` saves undoing the ket."""
+
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
         """2 Re <bra| d(step) |ket before> / d inputs, with bra and ket as they are after the step."""
 
@@ -111,6 +114,12 @@ class TurnStep:
         cosine, sine = self._factors(tables, inputs)
         return layout.turned(state, cosine, -sine)
 
+    def work(self, stored: bool) -> tuple[float, float]:
+        """See `Step`."""
+        # Forwards, both backwards with cosine and sine read each time, and once more for the slopes.
+        phases = 0 if self.separate else 2 * len(self.sets) + 60
+        return 3 + 5 + 2, 4 * 6 + 2 * phases + 2 * len(self.sets)
+
     def both_undone(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> tuple[Any, Any]:
         """`undo` of two states, whose phases are computed once."""
         cosine, sine = self._factors(tables, inputs)
@@ -153,6 +162,10 @@ class MoveStep:
         """See `Step`."""
         return state[:, tables[1]]
 
+    def work(self, stored: bool) -> tuple[float, float]:
+        """See `Step`."""
+        return 3 * 2 + 1, 0
+
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
         """See `Step`."""
         return ()
@@ -184,6 +197,13 @@ class BlockStep:
         for group, matrix in zip(self.groups, inputs, strict=True):
             state = layout.apply_matrix(_dagger(matrix), state, group.wires, self.wires)
         return state
+
+    def work(self, stored: bool) -> tuple[float, float]:
+        """See `Step`."""
+        # Forwards, bra back, the overlap (which reads both), and the ket back unless it was stored.
+        runs = 3 if stored else 4
+        operations = sum(4 * 2 ** len(g.wires) * (1 if g.real else 2) for g in self.groups)
+        return 2 * runs * len(self.groups), runs * operations
 
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
         """See `Step`."""
