@@ -183,14 +183,15 @@ def circuits(draw: Any) -> Callable[[], Any]:
 
 
 @given(circuits())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_random_circuits_equal_a_numpy_sum_over_branches(circuit: Callable[[], Any]) -> None:
     tape = record(circuit)
     found = execute_measured(tape, range(3))
     found = found if isinstance(found, tuple) else (found,)
-    np.testing.assert_allclose(found[0], mixture(tape, 3), atol=EXACT)
-    for measurement, mine in zip(tape.measurements[1:], found[1:], strict=True):
-        np.testing.assert_allclose(mine, law(tape, 3, measurement.mv), atol=EXACT)
+    with double():  # the truth calls the functions of outcomes too
+        np.testing.assert_allclose(found[0], mixture(tape, 3), atol=EXACT)
+        for measurement, mine in zip(tape.measurements[1:], found[1:], strict=True):
+            np.testing.assert_allclose(mine, law(tape, 3, measurement.mv), atol=EXACT)
 
 
 def feedback(x: Any, y: Any) -> Any:
@@ -593,7 +594,7 @@ def test_readout_errors_are_recorded_and_fed_forward(readout: Any) -> None:
     )
     with double():
         slope = jax.grad(lambda x: run(circuit, x, readout_error=readout)[0])(0.9)
-    assert abs(slope - np.sin(0.9) / 2 * (1 - up - down)) < EXACT
+    assert abs(float(slope) - np.sin(0.9) / 2 * (1 - up - down)) < EXACT
 
 
 @pytest.mark.parametrize("mode", ["hw-like", "fill-shots"])

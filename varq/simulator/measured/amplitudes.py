@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["apply_each", "apply_matrix", "flat", "project", "start", "weights"]
+__all__ = ["apply_each", "apply_matrix", "flat", "identity", "product_of", "project", "start", "weights", "whole"]
 
 _EXACT = jax.lax.Precision.HIGHEST  # accelerators multiply with fewer digits by default
 
@@ -34,19 +34,37 @@ def flat(state: Any) -> Any:
     return state.reshape(2, -1, state.shape[-1])
 
 
+def whole(matrix: Any, dtype: Any) -> Any:
+    """Complex matrices of shape (..., d, d) as real ones on (real part, imaginary part), shape (..., 2, d, 2, d)."""
+    real, imag = matrix.real.astype(dtype), matrix.imag.astype(dtype)
+    stack = np.stack if isinstance(matrix, np.ndarray) else jnp.stack
+    return stack([stack([real, -imag], -2), stack([imag, real], -2)], -4)
+
+
 def apply_matrix(state: Any, matrix: Any, wires: Sequence[int]) -> Any:
-    """One matrix on all columns: complex, shape (2**k, 2**k), on k positions."""
+    """One matrix, in the form that `whole` gives it, on k positions of all columns."""
     k, rank = len(wires), state.ndim
-    real, imag = jnp.real(matrix).astype(state.dtype), jnp.imag(matrix).astype(state.dtype)
-    whole = jnp.stack([jnp.stack([real, -imag], 1), jnp.stack([imag, real], 1)])  # row part, row, column part, column
     axes = [0, *(w + 1 for w in wires)]
     if axes == list(range(rank - 1)):
         size = 2 ** (k + 1)
-        product = jnp.matmul(whole.reshape(size, size), state.reshape(size, -1), precision=_EXACT)
+        product = jnp.matmul(matrix.reshape(size, size), state.reshape(size, -1), precision=_EXACT)
         return product.reshape(state.shape)
-    tensor = whole.reshape((2,) * (2 * k + 2))
+    tensor = matrix.reshape((2,) * (2 * k + 2))
     product = jnp.tensordot(tensor, state, axes=(list(range(k + 1, 2 * k + 2)), axes), precision=_EXACT)
     return jnp.moveaxis(product, range(k + 1), axes)
+
+
+def identity(wires: int, dtype: Any) -> Any:
+    """Every basis state in a column of its own: applied to it, gates give their product."""
+    columns = np.zeros((2, 2**wires, 2**wires), dtype)
+    columns[0] = np.eye(2**wires)
+    return jnp.asarray(columns).reshape((2,) * (wires + 1) + (-1,))
+
+
+def product_of(columns: Any) -> Any:
+    """What has become of `identity`, in the form of `whole`."""
+    parts = flat(columns)
+    return jnp.stack([jnp.stack([parts[0], -parts[1]], 1), jnp.stack([parts[1], parts[0]], 1)])
 
 
 def apply_each(state: Any, matrix: Any, wires: Sequence[int]) -> Any:
@@ -62,7 +80,7 @@ def apply_each(state: Any, matrix: Any, wires: Sequence[int]) -> Any:
         new = jnp.stack([c * re - s * im, s * re + c * im])
     else:
         new = jnp.stack([_rows(real, re) - _rows(imag, im), _rows(imag, re) + _rows(real, im)])
-    return jnp.moveaxis(new.reshape(front.shape[:-1] + (new.shape[-1],)), range(1, k + 1), axes)
+    return jnp.moveaxis(new.reshape(*front.shape[:-1], new.shape[-1]), range(1, k + 1), axes)
 
 
 def _rows(matrix: Any, part: Any) -> Any:
@@ -77,4 +95,4 @@ def weights(state: Any) -> Any:
 
 def project(state: Any, wire: int) -> tuple[Any, Any]:
     """The parts of a state where a wire is 0 and where it is 1, without that wire's axis."""
-    return jnp.take(state, 0, axis=wire + 1), jnp.take(state, 1, axis=wire + 1)
+    return tuple(jax.lax.index_in_dim(state, bit, wire + 1, keepdims=False) for bit in (0, 1))  # type: ignore[return-value]

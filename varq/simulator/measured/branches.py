@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,26 +18,24 @@ from varq.simulator.measured.program import Measure, Numbers, Program
 __all__ = ["branch_sum", "count_branches"]
 
 
-def count_branches(program: Program, noisy: bool) -> int:
+def count_branches(program: Program) -> int:
     """How many branches a program has: two for each free measurement, and as many again for what may be read."""
-    count = 1
+    count, noisy = 1, program.flips is not None
     for measurement in program.measurements():
         count *= (1 if measurement.postselect is not None else 2) * (2 if noisy else 1)
     return count
 
 
-@partial(jax.jit, static_argnames=("program", "labels", "dtype"))
-def branch_sum(program: Program, numbers: Numbers, flips: Any, *, labels: tuple[Any, ...], dtype: str) -> list[Any]:
+def branch_sum(program: Program, numbers: Numbers, labels: Sequence[Any], dtype: str) -> list[Any]:
     """The exact values of a program's terminal measurements; plain JAX, differentiable in any mode.
 
     Args:
         program: with `finals`.
         numbers: of the program.
-        flips: None, or the probabilities that 0 is recorded as 1 and 1 as 0, shape (wires, 2).
         labels: of the wires.
         dtype: "float32" or "float64", of the amplitudes.
     """
-    numbers = Numbers(jnp.asarray(numbers.scalars, dtype), jnp.asarray(numbers.tables, dtype), numbers.arrays)
+    flips = None if program.flips is None else numbers.arrays[program.flips]
     vector = None if program.initial is None else numbers.arrays[program.initial]
     columns = Columns(
         state=amplitudes.start(program.wires, vector, dtype),

@@ -13,12 +13,13 @@ from pennylane.ops import Conditional
 from pennylane.ops.mid_measure import MidMeasure
 from pennylane.tape import QuantumScript
 
-from varq.simulator.measured.branches import branch_sum, count_branches
+from varq.simulator.measured.branches import count_branches
+from varq.simulator.measured.derivatives import Exact, evaluate_exactly
 from varq.simulator.measured.exact import check_exact
 from varq.simulator.measured.program import Program
 from varq.simulator.measured.reading import read
 from varq.simulator.measured.statistics import Plan
-from varq.simulator.measured.trajectories import draw
+from varq.simulator.measured.trajectories import draw, held_amplitudes
 from varq.simulator.precision import double
 
 __all__ = ["MOST_BRANCHES", "execute_measured", "is_measured"]
@@ -77,18 +78,23 @@ def execute_measured(
     if postselect_mode not in _MODES:
         raise ValueError(f"`postselect_mode` must be one of {_MODES}. Got {postselect_mode!r}.")
     shots = shots if isinstance(shots, Shots) else Shots(shots)
+    flips = _flips(readout_error, list(wires))
+    if not shots:
+        return _exact(script, wires, flips, max_branches, dtype)
+    if key is None:
+        raise ValueError("A measured circuit with shots needs `key`, a JAX random key or an integer seed. Got None.")
     with double():
-        flips = _flips(readout_error, list(wires))
-        if not shots:
-            return _exact(script, wires, flips, max_branches, dtype)
-        if key is None:
-            raise ValueError(
-                "A measured circuit with shots needs `key`, a JAX random key or an integer seed. Got None."
-            )
         plan = Plan(script.measurements, wires)
-        program, numbers = read(script, wires, plan.bases, exact=False)
-        fill = postselect_mode == "fill-shots"
-        drawn = draw(program, numbers, flips, _random(key), shots=shots.total_shots, fill=fill, dtype=dtype)
+        program, inputs = read(script, wires, plan.bases, exact=False, flips=flips)
+        drawn = draw(
+            program,
+            *inputs.pack(),
+            _random(key),
+            shots=shots.total_shots,
+            fill=postselect_mode == "fill-shots",
+            dtype=dtype,
+            held=held_amplitudes(jax.default_backend()),
+        )
         slots = {op.meas_uid: k for k, op in enumerate(_measures(script))}
         sure = all(m.postselect is None for m in program.measurements())
         results = plan.read(drawn, slots, list(shots.bins()), postselect_mode == "pad-invalid-samples", sure)
@@ -96,7 +102,7 @@ def execute_measured(
 
 
 def _random(key: Any) -> Any:
-    """A JAX key; for an integer the one that jax.random.key makes of it, without JAX's 64-bit arithmetic under a jit."""
+    """A JAX key; for an integer the one that jax.random.key makes of it, without 64-bit arithmetic under a jit."""
     if not isinstance(key, int | np.integer):
         return key
     words = np.array([int(key) >> 32 & 0xFFFFFFFF, int(key) & 0xFFFFFFFF], np.uint32)
@@ -108,11 +114,12 @@ def _measures(script: QuantumScript) -> list[Any]:
 
 
 def _exact(script: QuantumScript, wires: Sequence[Any], flips: Any, most: int, dtype: str) -> Any:
-    program, numbers = read(script, wires, (), exact=True)
-    branches = count_branches(program, flips is not None)
+    with double():
+        program, inputs = read(script, wires, (), exact=True, flips=flips)
+    branches = count_branches(program)
     _check_branches(program, branches, most)
     check_exact(script.measurements, branches)
-    results = branch_sum(program, numbers, flips, labels=tuple(wires), dtype=dtype)
+    results = evaluate_exactly(Exact(program, tuple(wires), dtype), inputs)
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -129,12 +136,15 @@ def _flips(readout: Readout, wires: list[Any]) -> Any:
     if readout is None or (isinstance(readout, int | float) and readout == 0):
         return None
     if not isinstance(readout, Mapping):
-        return jnp.broadcast_to(jnp.asarray(_pair(readout, "all wires"), float), (len(wires), 2))
-    unknown = [w for w in readout if w not in wires]
-    if unknown:
-        raise ValueError(f"`readout_error` names wires that the circuit does not have: {unknown}. It has {wires}.")
-    rows = [_pair(readout[w], w) if w in readout else (0.0, 0.0) for w in wires]
-    return jnp.stack([jnp.stack([jnp.asarray(x, float) for x in row]) for row in rows])
+        rows = [_pair(readout, "all wires")] * len(wires)
+    else:
+        unknown = [w for w in readout if w not in wires]
+        if unknown:
+            raise ValueError(f"`readout_error` names wires that the circuit does not have: {unknown}. It has {wires}.")
+        rows = [_pair(readout[w], w) if w in readout else (0.0, 0.0) for w in wires]
+    if any(isinstance(p, jax.core.Tracer) for row in rows for p in row):
+        return jnp.stack([jnp.stack([jnp.asarray(p, float) for p in row]) for row in rows])
+    return np.array(rows, float)
 
 
 def _pair(given: Any, wire: Any) -> tuple[Any, Any]:

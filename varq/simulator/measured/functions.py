@@ -12,11 +12,14 @@ from jax.extend.core import ClosedJaxpr, Literal
 from pennylane.ops import MeasurementValue
 
 from varq.simulator.measured.program import Traced
+from varq.simulator.outcomes import Outcome
 
-__all__ = ["LONGEST_TABLE", "affine_values", "is_affine", "tabulate", "trace"]
+__all__ = ["LONGEST_TABLE", "affine_values", "is_affine", "tabulate", "trace", "unstaged"]
 
 LONGEST_TABLE = 12
 """A function of at most this many outcomes becomes a table of its values."""
+
+_FEW = 2  # outcomes: a function of so few is quicker called for each combination than mapped over all by JAX
 
 _LINEAR = {
     "neg", "convert_element_type", "reshape", "squeeze", "broadcast_in_dim", "reduce_sum", "transpose", "slice",
@@ -31,6 +34,11 @@ def bit_columns(count: int) -> Any:
     return (np.arange(2**count)[None, :] >> np.arange(count - 1, -1, -1)[:, None]) & 1
 
 
+def unstaged() -> bool:
+    """Whether what is computed now is computed at once, and not staged for jax.jit."""
+    return not isinstance(jax.lax.add(1, 1), jax.core.Tracer)
+
+
 def tabulate(value: MeasurementValue) -> Any:
     """The values for every combination of its outcomes, shape (2**outcomes,).
 
@@ -38,14 +46,20 @@ def tabulate(value: MeasurementValue) -> Any:
         ValueError: if a value is not a scalar, or not real.
     """
     columns = bit_columns(len(value.measurements))
-    try:
-        found = value.processing_fn(*columns)
-        whole = np.shape(found) in ((), columns.shape[1:])
-    except Exception:  # any function at all may stand here; where it fails on arrays, it is asked value by value
-        whole = False
+    found, whole = None, False
+    if not (isinstance(value, Outcome) and len(columns) <= _FEW and unstaged()):
+        try:
+            found = value.processing_fn(*columns)
+            whole = np.shape(found) in ((), columns.shape[1:])
+        except Exception:  # any function at all may stand here; where it fails on arrays, it is asked value by value
+            whole = False
     if not whole:
         found = _one_by_one(value, columns)
-    return jnp.broadcast_to(found, columns.shape[1:]) if isinstance(found, jax.Array) else _plain(found, columns)
+    if jnp.iscomplexobj(found):
+        raise ValueError("A gate angle computed from outcomes must be real. Got complex values. Take jnp.real.")
+    if isinstance(found, jax.Array):
+        return jnp.broadcast_to(found, columns.shape[1:]).astype(float)
+    return np.broadcast_to(np.asarray(found, np.float64), columns.shape[1:])
 
 
 def _one_by_one(value: MeasurementValue, columns: Any) -> Any:
@@ -59,13 +73,6 @@ def _one_by_one(value: MeasurementValue, columns: Any) -> Any:
     return jnp.stack([jnp.asarray(r) for r in rows]) if any(isinstance(r, jax.Array) for r in rows) else rows
 
 
-def _plain(found: Any, columns: Any) -> Any:
-    values = np.asarray(found)
-    if np.iscomplexobj(values):
-        raise ValueError("A gate angle computed from outcomes must be real. Got complex values. Take jnp.real.")
-    return np.broadcast_to(values.astype(np.float64), columns.shape[1:])
-
-
 def trace(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Traced, list[Any], list[Any]]:
     """A function as a jaxpr.
 
@@ -76,7 +83,8 @@ def trace(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Traced, 
     Returns:
         The jaxpr, the arrays that it closes over, and shapes and types of what it gives, as a flat list.
     """
-    closed = jax.make_jaxpr(function)(*inputs)
+    # Called by a new name: JAX remembers traces by function, and one that closes over tracers must be traced afresh.
+    closed = jax.make_jaxpr(lambda *args: function(*args))(*inputs)
     literals = [v.val for e in closed.jaxpr.eqns for v in e.invars if isinstance(v, Literal)]
     text = f"{closed.jaxpr}|{[repr(v) for v in literals]}|{[(np.shape(c), jnp.result_type(c)) for c in closed.consts]}"
     outputs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in closed.out_avals]
@@ -128,6 +136,6 @@ def _inexact(variable: Any) -> bool:
 def affine_values(traced: Traced, consts: Sequence[Any], count: int) -> Any:
     """The constant and the `count` coefficients of an affine function of outcomes, shape (count + 1,)."""
     points = np.concatenate([np.zeros((1, count), int), np.eye(count, dtype=int)])
-    function = lambda row: jax.core.eval_jaxpr(traced.jaxpr, consts, *row)[0]  # noqa: E731
+    function = lambda row: jax.core.eval_jaxpr(traced.jaxpr, consts, *row)[0]  # type: ignore[no-untyped-call]  # noqa: E731
     values = jax.vmap(function)(jnp.asarray(points)).astype(float)
     return jnp.concatenate([values[:1], values[1:] - values[0]])

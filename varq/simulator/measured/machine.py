@@ -29,7 +29,7 @@ from varq.simulator.measured.program import (
     Table,
 )
 
-__all__ = ["Columns", "Measuring", "lookup", "place", "run", "value"]
+__all__ = ["Columns", "Measuring", "gate_kinds", "place", "run", "stacked_matrices", "unrolled", "value"]
 
 _BLOCK = 3  # wires: neighbouring gates are multiplied into one matrix on at most this many
 _DIAGONAL = {"RZ", "PhaseShift", "U1", "ControlledPhaseShift", "CRZ", "MultiRZ", "IsingZZ"}
@@ -98,7 +98,7 @@ def _affine(slots: Any, factors: Any, start: Any, tables: Any, bits: Any) -> Any
     return tables[start] + row @ jnp.asarray(bits, coefficients.dtype)
 
 
-def value(kind: Kind, at: Any, numbers: Numbers, columns: Columns) -> Any:
+def value(kind: Kind, at: Any, numbers: Numbers, columns: Any) -> Any:
     """A number for all columns, or (for what outcomes decide) one for each, shape (columns,)."""
     match kind[0]:
         case "Scalar":
@@ -128,7 +128,43 @@ def _operator(form: Apply, leaves: Sequence[Any]) -> Any:
 
 
 def _matrix(form: Apply, leaves: Sequence[Any]) -> Any:
-    return jnp.asarray(_operator(form, leaves).matrix(), complex)
+    found = _operator(form, leaves).matrix()
+    return jnp.asarray(found, complex) if isinstance(found, jax.Array) else np.asarray(found, complex)
+
+
+def gate_kinds(form: Form) -> tuple[Kind, ...] | None:
+    """The kinds of a gate's leaves if it is the same in all columns; else None."""
+    if not isinstance(form, Apply):
+        return None
+    kinds = form.kinds[:-1] if form.condition else form.kinds
+    return None if any(_each(k) for k in kinds) else kinds
+
+
+def stacked_matrices(form: Apply, places: Sequence[Sequence[Any]], numbers: Numbers, dtype: Any) -> Any:
+    """The matrices of gates of one form, in the form of `amplitudes.whole`, one beside the other.
+
+    Args:
+        form: which has the same matrix in all columns.
+        places: of the leaves of each gate.
+        numbers: of the program.
+        dtype: of the amplitudes.
+    """
+    kinds = gate_kinds(form) or ()
+    if all(k[0] == "Static" for k in kinds):
+        leaves = [value(k, (), numbers, None) for k in kinds]
+        one = amplitudes.whole(_matrix(form, leaves), dtype)
+        return (np if isinstance(one, np.ndarray) else jnp).broadcast_to(one, (len(places), *one.shape))
+    rows = [
+        jnp.stack([jnp.asarray(p[j]) for p in places]) if kind[0] == "Array" else np.array([p[j] for p in places])
+        for j, kind in enumerate(kinds)
+    ]
+    moving = [j for j, kind in enumerate(kinds) if kind[0] != "Static"]
+
+    def one(*mine: Any) -> Any:
+        at = dict(zip(moving, mine, strict=True))
+        return _matrix(form, [value(k, at.get(j, ()), numbers, None) for j, k in enumerate(kinds)])
+
+    return amplitudes.whole(jax.vmap(one)(*(rows[j] for j in moving)), dtype)
 
 
 def _matrices(form: Apply, kinds: Sequence[Kind], leaves: Sequence[Any]) -> Any:
@@ -147,14 +183,15 @@ class _Block:
     """Gates that are the same in all columns, multiplied together while they stay on few wires."""
 
     def __init__(self, total: int) -> None:
-        self.limit = max(_BLOCK, 1)
         self.total = total
         self.gates: list[tuple[Any, tuple[int, ...]]] = []
         self.wires: set[int] = set()
 
     def add(self, state: Any, matrix: Any, wires: tuple[int, ...]) -> Any:
         """The state, after what no longer fits has been applied."""
-        if self.gates and len(self.wires | set(wires)) > max(self.limit, len(wires)):
+        if state.shape[-1] <= 2**_BLOCK:  # a product costs no less than what it is to be applied to
+            return amplitudes.apply_matrix(state, matrix, wires)
+        if self.gates and len(self.wires | set(wires)) > max(_BLOCK, len(wires)):
             state = self.flush(state)
         self.gates.append((matrix, wires))
         self.wires |= set(wires)
@@ -163,42 +200,39 @@ class _Block:
     def flush(self, state: Any) -> Any:
         if not self.gates:
             return state
-        wires = tuple(range(self.total)) if self.total <= self.limit else tuple(sorted(self.wires))
-        whole = self.gates[0][0] if len(self.gates) == 1 and self.gates[0][1] == wires else self._product(wires)
+        wires = tuple(range(self.total)) if self.total <= _BLOCK else tuple(sorted(self.wires))
+        matrix, where = self.gates[0]
+        if len(self.gates) > 1 or where != wires:
+            columns = amplitudes.identity(len(wires), state.dtype)
+            for matrix, where in self.gates:
+                columns = amplitudes.apply_matrix(columns, matrix, [wires.index(w) for w in where])
+            matrix = amplitudes.product_of(columns)
         self.gates, self.wires = [], set()
-        return amplitudes.apply_matrix(state, whole, wires)
-
-    def _product(self, wires: tuple[int, ...]) -> Any:
-        size = 2 ** len(wires)
-        product = jnp.eye(size, dtype=self.gates[0][0].dtype)
-        for matrix, where in self.gates:
-            axes = [wires.index(w) for w in where]
-            k = len(axes)
-            tensor = product.reshape((2,) * len(wires) + (size,))
-            gate = matrix.reshape((2,) * (2 * k))
-            tensor = jnp.tensordot(
-                gate, tensor, axes=(list(range(k, 2 * k)), axes), precision=jax.lax.Precision.HIGHEST
-            )
-            product = jnp.moveaxis(tensor, range(k), axes).reshape(size, size)
-        return product
+        return amplitudes.apply_matrix(state, matrix, wires)
 
 
 def run(
-    forms: Sequence[Form], places: Sequence[Sequence[Any]], numbers: Numbers, columns: Columns, measure: Measuring
+    forms: Sequence[Form],
+    places: Sequence[Sequence[Any]],
+    ready: Sequence[Any],
+    numbers: Numbers,
+    columns: Columns,
+    measure: Measuring,
 ) -> Columns:
     """The columns after the given steps.
 
     Args:
         forms: of the steps.
         places: of each step's references, as `place` gives them.
+        ready: the matrix of each gate that is the same in all columns; None for other steps.
         numbers: of the program.
         columns: before.
         measure: what a measurement does.
     """
     block = _Block(columns.state.ndim - 2)
-    for form, at in zip(forms, places, strict=True):
+    for form, at, matrix in zip(forms, places, ready, strict=True):
         if isinstance(form, Apply):
-            columns = _apply(form, at, numbers, columns, block)
+            columns = _apply(form, at, matrix, numbers, columns, block)
         elif isinstance(form, Compute):
             columns = _compute(form, at, numbers, columns)
         else:
@@ -206,19 +240,18 @@ def run(
     return replace(columns, state=block.flush(columns.state))
 
 
-def _apply(form: Apply, at: Sequence[Any], numbers: Numbers, columns: Columns, block: _Block) -> Columns:
-    values = [value(k, x, numbers, columns) for k, x in zip(form.kinds, at, strict=True)]
-    leaves, kinds = (values[:-1], form.kinds[:-1]) if form.condition else (values, form.kinds)
-    common = not any(_each(k) for k in kinds)
-    if common and not form.condition:
-        return replace(columns, state=block.add(columns.state, _matrix(form, leaves), form.wires))
+def _apply(form: Apply, at: Sequence[Any], matrix: Any, numbers: Numbers, columns: Columns, block: _Block) -> Columns:
+    if matrix is not None and not form.condition:
+        return replace(columns, state=block.add(columns.state, matrix, form.wires))
     state = block.flush(columns.state)
-    if common:
-        after = amplitudes.apply_matrix(state, _matrix(form, leaves), form.wires)
+    if matrix is not None:
+        after = amplitudes.apply_matrix(state, matrix, form.wires)
     else:
+        kinds = form.kinds[:-1] if form.condition else form.kinds
+        leaves = [value(k, x, numbers, columns) for k, x in zip(kinds, at, strict=False)]
         after = amplitudes.apply_each(state, _matrices(form, kinds, leaves), form.wires)
     if form.condition:
-        after = jnp.where(values[-1] != 0, after, state)
+        after = jnp.where(value(form.kinds[-1], at[-1], numbers, columns) != 0, after, state)
     return replace(columns, state=after)
 
 
@@ -235,6 +268,22 @@ def _compute(form: Compute, at: Sequence[Any], numbers: Numbers, columns: Column
 
 
 def unrolled(steps: Sequence[Step], numbers: Numbers, columns: Columns, measure: Measuring) -> Columns:
-    """The columns after steps that stand for themselves."""
+    """The columns after steps that stand for themselves; the matrices of equal forms are made together."""
     places = [[place(r, numbers) for r in s.refs] for s in steps]
-    return run([s.form for s in steps], places, numbers, columns, measure)
+    ready: list[Any] = [None] * len(steps)
+    alike: dict[Form, list[int]] = {}
+    for k, step in enumerate(steps):
+        if gate_kinds(step.form) is not None:
+            alike.setdefault(_anywhere(step.form), []).append(k)
+    for members in alike.values():
+        form = cast(Apply, steps[members[0]].form)
+        matrices = stacked_matrices(form, [places[k] for k in members], numbers, columns.state.dtype)
+        for row, k in enumerate(members):
+            ready[k] = matrices[row]
+    return run([s.form for s in steps], places, ready, numbers, columns, measure)
+
+
+def _anywhere(form: Form) -> Form:
+    """The form of a gate, whatever wires and condition it has."""
+    gate = cast(Apply, form)
+    return replace(gate, wires=(), kinds=gate.kinds[:-1] if gate.condition else gate.kinds, condition=False)

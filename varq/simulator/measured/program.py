@@ -194,6 +194,7 @@ class Program:
         steps: in order.
         slots: how many measurements.
         initial: the array that is the initial state, shape (2**wires,); None for all zeros.
+        flips: the array of probabilities that 0 is recorded as 1 and 1 as 0, shape (wires, 2); None for no errors.
         bases: for shots, the gates before each sampling of the final state.
         finals: for exact evaluation.
         registers: shape and type of each computed value that is kept for every shot.
@@ -203,6 +204,7 @@ class Program:
     steps: tuple[Step, ...]
     slots: int
     initial: int | None = None
+    flips: int | None = None
     bases: tuple[tuple[Step, ...], ...] = ()
     finals: tuple[Final, ...] = ()
     registers: tuple[tuple[tuple[int, ...], str], ...] = ()

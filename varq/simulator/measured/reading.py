@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -16,13 +17,13 @@ from pennylane.ops.mid_measure import MidMeasure
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
+from varq.simulator.measured.inputs import Inputs
 from varq.simulator.measured.program import (
     Apply,
     Array,
     Final,
     Kind,
     Measure,
-    Numbers,
     Program,
     Ref,
     Register,
@@ -38,12 +39,21 @@ __all__ = ["MOST_WIRES", "read"]
 MOST_WIRES = 5
 """A gate on at most this many wires is applied as a matrix if it has one; a wider one is decomposed if it can be."""
 
+_PLAIN = {
+    "RX", "RY", "RZ", "PhaseShift", "Rot", "U1", "U2", "U3", "CRX", "CRY", "CRZ", "CRot",
+    "ControlledPhaseShift", "IsingXX", "IsingYY", "IsingZZ", "IsingXY", "PSWAP", "Hadamard", "PauliX",
+    "PauliY", "PauliZ", "S", "T", "SX", "CNOT", "CZ", "CY", "CH", "SWAP", "ISWAP", "SISWAP", "ECR",
+    "Toffoli", "CSWAP", "CCZ", "SingleExcitation", "SingleExcitationPlus", "SingleExcitationMinus",
+    "DoubleExcitation", "FermionicSWAP", "OrbitalRotation",
+}  # fmt: skip
+"""Gates that their class, scalars and wires determine: all of one class have one structure, whatever their wires."""
+
 _IGNORED = {"Barrier", "Identity", "WireCut", "Snapshot"}
 
 
 def read(
-    script: QuantumScript, wires: Sequence[Any], bases: Sequence[Sequence[Operator]], exact: bool
-) -> tuple[Program, Numbers]:
+    script: QuantumScript, wires: Sequence[Any], bases: Sequence[Sequence[Operator]], exact: bool, flips: Any = None
+) -> tuple[Program, Inputs]:
     """The static program of a measured circuit, and its numbers.
 
     Args:
@@ -51,6 +61,7 @@ def read(
         wires: labels of the register, most significant first.
         bases: for each sampling of the final state, the gates before it.
         exact: whether the terminal measurements are to be evaluated exactly.
+        flips: None, or the probabilities that 0 is recorded as 1 and 1 as 0, shape (wires, 2).
 
     Raises:
         NotImplementedError: for an operation that has neither matrix nor decomposition, and for one batched by
@@ -74,11 +85,12 @@ def read(
         steps=tuple(steps),
         slots=len(reader.values.slots),
         initial=initial,
+        flips=None if flips is None else reader.inputs.array(flips).index,
         bases=rotations,
         finals=tuple(finals),
         registers=registers,
     )
-    return program, reader.numbers()
+    return program, reader.inputs
 
 
 class _Reader:
@@ -87,25 +99,14 @@ class _Reader:
     def __init__(self, wires: Sequence[Any]) -> None:
         self.labels = list(wires)
         self.place = {label: position for position, label in enumerate(wires)}
-        self.scalars: list[Any] = []
-        self.arrays: list[Any] = []
-        self.values = Values(self.array)
-
-    def numbers(self) -> Numbers:
-        tables = self.values.tables
-        traced = any(isinstance(t, jax.Array) for t in tables)
-        flat = jnp.concatenate([jnp.asarray(t, float) for t in tables]) if traced else np.concatenate(tables)
-        return Numbers(_vector(self.scalars), flat, tuple(self.arrays))
-
-    def array(self, value: Any) -> Array:
-        self.arrays.append(value if isinstance(value, jax.Array) else np.asarray(qml.math.unwrap(value)))
-        return Array(len(self.arrays) - 1)
+        self.inputs = Inputs()
+        self.values = Values(self.inputs)
 
     def initial(self, op: Operator) -> int:
         if op.batch_size is not None:
             raise NotImplementedError(_batched(op))
         state = op.state_vector(wire_order=self.labels)
-        return self.array(state.reshape(-1)).index
+        return self.inputs.array(state.reshape(-1)).index
 
     def steps(self, op: Operator, condition: MeasurementValue | None = None) -> Iterator[Step]:
         """The steps of one operation, with a condition on it or without."""
@@ -134,7 +135,7 @@ class _Reader:
         return Step(Measure(self.place[op.wires[0]], bool(op.reset), op.postselect), (slot,))
 
     def gate(self, op: Operator, condition: MeasurementValue | None) -> Iterator[Step]:
-        leaves, structure = jax.tree_util.tree_flatten(op)
+        leaves, structure = _opened(op)
         if any(np.ndim(x) for x in leaves if not isinstance(x, MeasurementValue)) and op.batch_size is not None:
             raise NotImplementedError(_batched(op))
         refs = []
@@ -151,18 +152,17 @@ class _Reader:
 
     def number(self, value: Any) -> Ref:
         if np.ndim(value) == 0 and not np.issubdtype(qml.math.get_dtype_name(value), np.complexfloating):
-            self.scalars.append(value)
-            return Scalar(len(self.scalars) - 1)
+            return Scalar(self.inputs.scalar(value))
         if not isinstance(value, jax.Array):
             plain = np.asarray(qml.math.unwrap(value))
             if plain.dtype.kind in "iub":
                 return Static(plain.tobytes(), plain.shape, str(plain.dtype))
-        return self.array(value)
+        return self.inputs.array(value)
 
     def kind(self, ref: Ref) -> Kind:
         """What tells references apart whose steps cannot be one body of a loop."""
         if isinstance(ref, Array):
-            array = self.arrays[ref.index]
+            array = self.inputs.arrays[ref.index]
             return ("Array", array.shape, str(array.dtype))
         if isinstance(ref, Register):
             return ("Register", ref.index)
@@ -180,6 +180,20 @@ class _Reader:
             return steps, Final(None, (ref,), kind)
         leaves, structure = jax.tree_util.tree_flatten(measurement)
         return [], Final(structure, tuple(self.number(x) for x in leaves), kind)
+
+
+def _opened(op: Operator) -> tuple[list[Any], Any]:
+    """The leaves of an operator, and its structure."""
+    if op.name in _PLAIN and all(np.ndim(x) == 0 for x in op.data):
+        return list(op.data), _plain_structure(type(op), len(op.data), len(op.wires))
+    leaves, structure = jax.tree_util.tree_flatten(op)
+    return leaves, structure
+
+
+@lru_cache(maxsize=256)
+def _plain_structure(kind: type, parameters: int, wires: int) -> Any:
+    with QueuingManager.stop_recording():
+        return jax.tree_util.tree_structure(kind(*(0.0,) * parameters, wires=range(wires)))
 
 
 def _both(a: Any, b: Any) -> Any:
@@ -208,10 +222,3 @@ def _parts(op: Operator) -> Sequence[Operator]:
         )
     parts: Sequence[Operator] = op.decomposition()
     return parts
-
-
-def _vector(values: Sequence[Any]) -> Any:
-    """Scalars as one vector: of NumPy if all are plain numbers, else of JAX."""
-    if not any(isinstance(v, jax.Array) for v in values):
-        return np.array([float(qml.math.unwrap(v)) for v in values], dtype=np.float64)
-    return jnp.stack([jnp.asarray(v, float) for v in values])

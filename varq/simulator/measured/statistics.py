@@ -117,11 +117,9 @@ class Plan:
 
     def _basis(self, wanted: Mapping[Any, Any], gates: Sequence[Operator]) -> int:
         """The index of a basis that measures all that is wanted; a new one if none does."""
-        for index, basis in enumerate(self._bases):
-            if basis.takes(wanted):
-                break
-        else:
-            index = len(self._bases)
+        fitting = [k for k, basis in enumerate(self._bases) if basis.takes(wanted)]
+        index = fitting[0] if fitting else len(self._bases)
+        if not fitting:
             self._bases.append(_Basis())
         basis = self._bases[index]
         basis.gates += [g for g in gates if not basis.meaning.keys() & set(g.wires)]
@@ -239,8 +237,8 @@ def _counts(mp: CountsMP, values: Any, mask: Any, xp: Any) -> dict[Any, Any]:
     bits = values.ndim == 2
     if xp is not np and not mp.all_outcomes:
         raise NotImplementedError(
-            "qml.counts under jax.jit cannot know which outcomes will occur. Ask for qml.counts(..., all_outcomes=True), "
-            "or for qml.sample."
+            "qml.counts under jax.jit cannot know which outcomes will occur. "
+            "Ask for qml.counts(..., all_outcomes=True), or for qml.sample."
         )
     if mask is not None and xp is np:
         values = values[mask]

@@ -11,17 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from varq.simulator.measured import amplitudes
-from varq.simulator.measured.machine import Columns, place, run, unrolled
-from varq.simulator.measured.program import Measure, Numbers, Program, Step
+from varq.simulator.measured.inputs import Layout, assemble
+from varq.simulator.measured.machine import Columns, gate_kinds, place, run, stacked_matrices, unrolled
+from varq.simulator.measured.program import Apply, Measure, Numbers, Program, Step
 from varq.simulator.measured.rounds import Loop, parts
 
-__all__ = ["Drawn", "draw"]
+__all__ = ["Drawn", "draw", "held_amplitudes"]
 
-_AMPLITUDES = 2**18
-"""Amplitudes that are held at once: shots come in chunks of so many that their states stay in the cache."""
+_FEWEST_SHOTS = 64  # of a chunk: their axis is the contiguous one
 
 _ATTEMPTS = 1000
 """How often shots that postselection rejects are drawn again before they are given up as invalid."""
+
+
+def held_amplitudes(platform: str) -> int:
+    """How many amplitudes to hold at once: on a CPU what stays in its cache (measured), elsewhere what fills it."""
+    return 2**14 if platform == "cpu" else 2**26
 
 
 class Drawn(NamedTuple):
@@ -46,31 +51,41 @@ class _Luck(NamedTuple):
     forced: Any
 
 
-@partial(jax.jit, static_argnames=("program", "shots", "fill", "dtype"))
-def draw(program: Program, numbers: Numbers, flips: Any, key: Any, *, shots: int, fill: bool, dtype: str) -> Drawn:
+@partial(jax.jit, static_argnames=("program", "layout", "shots", "fill", "dtype", "held"))
+def draw(
+    program: Program,
+    layout: Layout,
+    known: Numbers,
+    traced: Any,
+    key: Any,
+    *,
+    shots: int,
+    fill: bool,
+    dtype: str,
+    held: int,
+) -> Drawn:
     """Shots of a program.
 
     Args:
         program: with the bases in which the final state is sampled.
-        numbers: of the program.
-        flips: None, or the probabilities that 0 is recorded as 1 and 1 as 0, shape (wires, 2).
+        layout: of its numbers.
+        known: the numbers that are known.
+        traced: the vector of those that are not.
         key: a JAX random key.
         shots: how many.
         fill: whether shots that fail postselection are drawn again, instead of being marked invalid.
         dtype: "float32" or "float64", of the amplitudes.
+        held: how many amplitudes are held at once: shots come in chunks of so many.
     """
-    numbers = _cast(numbers, dtype)
-    size = min(shots, max(64, _AMPLITUDES >> program.wires))
+    numbers = assemble(layout, known, traced, dtype)
+    flips = None if program.flips is None else numbers.arrays[program.flips]
+    size = min(shots, max(_FEWEST_SHOTS, held >> program.wires))
     chunks = -(-shots // size)
     one = partial(_accepted if fill and _chained(program) else _chunk, program, numbers, flips, size, fill, dtype)
     if chunks == 1:
         return one(key)
     drawn = jax.lax.map(one, jax.random.split(key, chunks))
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1)[..., :shots], drawn)
-
-
-def _cast(numbers: Numbers, dtype: str) -> Numbers:
-    return Numbers(jnp.asarray(numbers.scalars, dtype), jnp.asarray(numbers.tables, dtype), numbers.arrays)
 
 
 def _chained(program: Program) -> bool:
@@ -138,18 +153,19 @@ def _spread(columns: Columns, size: int) -> Columns:
 
 def _loop(loop: Loop, numbers: Numbers, columns: Columns, measure: Any) -> Columns:
     """All rounds by one body, which takes the places of each round's numbers as data."""
-    steps = range(len(loop.forms))
-    places = []
-    for k in steps:
+    places, ready = [], []
+    for k, form in enumerate(loop.forms):
         refs = [r[k].refs for r in loop.rounds]
         widths = [max(len(getattr(r[j], "slots", ())) for r in refs) for j in range(len(refs[0]))]
         rows = [[place(ref, numbers, width) for ref, width in zip(row, widths, strict=True)] for row in refs]
         places.append(jax.tree.map(_stack, *rows))
+        same = isinstance(form, Apply) and gate_kinds(form) is not None
+        ready.append(stacked_matrices(form, rows, numbers, columns.state.dtype) if same else None)
 
     def body(carry: Columns, at: Any) -> tuple[Columns, None]:
-        return run(loop.forms, at, numbers, carry, measure), None
+        return run(loop.forms, *at, numbers, carry, measure), None
 
-    return jax.lax.scan(body, columns, places)[0]
+    return jax.lax.scan(body, columns, (places, ready))[0]
 
 
 def _stack(*leaves: Any) -> Any:

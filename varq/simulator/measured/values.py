@@ -8,11 +8,25 @@ from itertools import count
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from pennylane.ops import MeasurementValue
 
-from varq.simulator.measured.functions import LONGEST_TABLE, affine_values, is_affine, tabulate, trace
-from varq.simulator.measured.program import Affine, Apply, Array, Compute, Final, Kind, Ref, Register, Slot, Step, Table
+from varq.simulator.measured.functions import LONGEST_TABLE, affine_values, is_affine, tabulate, trace, unstaged
+from varq.simulator.measured.inputs import Inputs
+from varq.simulator.measured.program import (
+    Affine,
+    Apply,
+    Compute,
+    Final,
+    Kind,
+    Ref,
+    Register,
+    Slot,
+    Step,
+    Table,
+    Traced,
+)
 from varq.simulator.outcomes import Outcome, nodes
 
 __all__ = ["Values"]
@@ -26,14 +40,12 @@ class Values:
     """Turns measured values into references.
 
     Args:
-        array: adds an array to the program's numbers.
+        inputs: takes the numbers that they need.
     """
 
-    def __init__(self, array: Callable[[Any], Array]) -> None:
-        self.array = array
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
         self.slots: dict[Any, Slot] = {}
-        self.tables: list[Any] = [np.zeros(1)]
-        self._size = 1
         self._types: list[tuple[tuple[int, ...], str]] = []
         self._known: dict[int, tuple[Any, Ref]] = {}  # holds the value itself, so that its id stays its own
         self._trees: dict[int, tuple[Any, Any, tuple[Register, ...]]] = {}
@@ -55,12 +67,12 @@ class Values:
         slots = self._slots_of(value)
         chain = list(nodes(value)) if isinstance(value, Outcome) else []
         if len(slots) <= LONGEST_TABLE and len(chain) <= _FEW_NODES:
-            return [], Table(tuple(s.index for s in slots), self._store(tabulate(value)))
+            return [], Table(tuple(s.index for s in slots), self._table(value))
         if len(chain) > 1:
             return self._chain(chain)
         traced, consts, outputs = trace(value.processing_fn, [_bit()] * len(slots))
         if is_affine(traced.jaxpr) and outputs[0].shape == ():
-            return [], Affine(tuple(s.index for s in slots), self._store(affine_values(traced, consts, len(slots))))
+            return [], Affine(tuple(s.index for s in slots), self._affine(traced, consts, len(slots)))
         step, registers = self._compute(traced, slots, consts, outputs)
         return [step], _scalar(registers, outputs)
 
@@ -73,11 +85,25 @@ class Values:
             )
         return [self.slots[m.meas_uid] for m in value.measurements]
 
-    def _store(self, values: Any) -> int:
-        start = self._size
-        self.tables.append(values)
-        self._size += len(values)
-        return start
+    def _table(self, value: MeasurementValue) -> int:
+        """Where the table of a function starts."""
+        if not isinstance(value, Outcome) or (unstaged() and not any(_holds_tracer(n) for n in nodes(value))):
+            found = tabulate(value)
+            if not isinstance(found, jax.core.Tracer):
+                return self.inputs.table(found)
+        return self._store(lambda: tabulate(value))
+
+    def _affine(self, traced: Traced, consts: Sequence[Any], count: int) -> int:
+        """Where the constant and the coefficients of an affine function start."""
+        return self._store(lambda: affine_values(traced, consts, count))
+
+    def _store(self, make: Callable[[], Any]) -> int:
+        """Where values start that are made now; or at run time, if they depend on traced numbers."""
+        traced, consts, outputs = trace(make, [])
+        if any(isinstance(c, jax.core.Tracer) for c in consts):
+            return self.inputs.computed_table(traced, consts, outputs[0].shape[0])
+        with jax.ensure_compile_time_eval():
+            return self.inputs.table(jax.core.eval_jaxpr(traced.jaxpr, consts)[0])  # type: ignore[no-untyped-call]
 
     def _compute(
         self, traced: Any, inputs: Sequence[Ref], consts: Sequence[Any], outputs: Sequence[Any]
@@ -85,8 +111,8 @@ class Values:
         first = len(self._types)
         self._types += [(o.shape, str(o.dtype)) for o in outputs]
         registers = tuple(Register(first + k) for k in range(len(outputs)))
-        refs = (*inputs, *(self.array(c) for c in consts))
-        kinds = (*(_kind(r) for r in inputs), *(("Array", np.shape(c), str(c.dtype)) for c in consts))
+        refs = (*inputs, *(self.inputs.array(c) for c in consts))
+        kinds = (*(_kind(r) for r in inputs), *(("Array", np.shape(c), str(jnp.result_type(c))) for c in consts))
         return Step(Compute(traced, kinds, len(inputs), tuple(r.index for r in registers)), refs), registers
 
     def _chain(self, chain: Sequence[Outcome]) -> tuple[list[Step], Ref]:
@@ -167,6 +193,13 @@ class Values:
             done.append(Step(_renamed(form, refs), refs))
         ends = [replace(f, refs=tuple(home[r] if isinstance(r, Register) else r for r in f.refs)) for f in finals]
         return done, ends, tuple(types)
+
+
+def _holds_tracer(node: Outcome) -> bool:
+    """Whether a function plainly uses traced numbers; it is quicker to know before calling it."""
+    cells = [c.cell_contents for c in getattr(node.fn, "__closure__", None) or ()]
+    held = [*cells, *(getattr(node.fn, "__defaults__", None) or ()), *node.args]
+    return any(isinstance(x, jax.core.Tracer) for x in held)
 
 
 def _renamed(form: Any, refs: Sequence[Ref]) -> Any:
