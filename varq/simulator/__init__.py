@@ -1,1 +1,35 @@
-"""`varq.qubit`: a PennyLane device that compiles circuits through JAX."""
+"""`varq.qubit`: a PennyLane device that compiles circuits through JAX by their structure.
+
+>>> import pennylane as qml
+>>> device = qml.device("varq.qubit", wires=2)
+>>> device.name
+'varq.qubit'
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from varq.simulator.device import VarqQubit
+    from varq.simulator.explaining import explain
+    from varq.simulator.outcomes import outcome
+
+_HOME = {
+    "VarqQubit": "varq.simulator.device",
+    "explain": "varq.simulator.explaining",
+    "outcome": "varq.simulator.outcomes",
+}
+
+__all__ = ["VarqQubit", "explain", "outcome"]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import what a name of the table stands for when it is first used (PEP 562)."""
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

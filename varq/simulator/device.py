@@ -164,7 +164,7 @@ class VarqQubit(Device):  # type: ignore[misc]
     def execute(self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None) -> Any:
         """The results of circuits, in the caller's kind of arrays."""
         config = execution_config or ExecutionConfig()
-        options = self._options(config)
+        options = self.options(config.device_options)
         taken = [None if preprocessing.is_measured(c) else take_apart(c, options) for c in circuits]
         words: Any = None
         if any(c.shots for c in circuits):
@@ -181,8 +181,9 @@ class VarqQubit(Device):  # type: ignore[misc]
                 results.append(_run(circuit, parts, config, words, place))
         return tuple(results)
 
-    def _options(self, config: ExecutionConfig) -> Options:
-        given = config.device_options or {}
+    def options(self, given: Mapping[str, Any] | None = None) -> Options:
+        """How circuits are run, with this device's own choices where `given` says nothing."""
+        given = given or {}
         precision = given.get("precision", self._precision)
         return Options(None, given.get("stored_bytes", self._stored_bytes), DTYPES[_precision(precision)])
 
@@ -260,7 +261,7 @@ class VarqQubit(Device):  # type: ignore[misc]
                 f"{self.name} differentiates circuits with mid-circuit measurements through JAX and autograd only. Use "
                 f"one of these interfaces, or qml.defer_measurements."
             )
-        parts = take_apart(circuit, self._options(config or ExecutionConfig()))
+        parts = take_apart(circuit, self.options((config or ExecutionConfig()).device_options))
         places = tuple(parts.places[k] for k in circuit.trainable_params)
         if None in places:
             raise DeviceError(

@@ -53,7 +53,7 @@ class Step(Protocol):
         """Its inverse."""
 
     def work(self, stored: bool) -> tuple[float, float]:
-        """(state reads and writes, operations per amplitude) of a value and gradient; `stored` saves undoing the ket."""
+        """(state reads and writes, operations per amplitude) of a value and gradient; `stored` saves undoing kets."""
 
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
         """2 Re <bra| d(step) |ket before> / d inputs, with bra and ket as they are after the step."""
