@@ -16,7 +16,7 @@ from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.dense import layout
 from varq.simulator.dense.observable import FullObservable
 from varq.simulator.dense.schedule import Planned, schedule
-from varq.simulator.dense.segments import Segment, segments
+from varq.simulator.dense.segments import Segment, renumbered, segments, whole
 from varq.simulator.dense.steps import BlockStep, Local, Step, TurnStep, runnable
 from varq.simulator.dense.stream import Stream
 from varq.simulator.gates import Primitive, Turn, expand
@@ -25,6 +25,7 @@ __all__ = ["DenseEngine"]
 
 _SMALL = 4  # wires of a register that one block covers
 _FEW = 3  # steps that are written out rather than streamed
+_LONG = 8  # steps in the body of a loop that take no longer to compile than a stream
 
 
 class _Loop:
@@ -104,7 +105,9 @@ class DenseEngine:
         self.wires = circuit.wires
         self.stored = stored
         self._globals = np.zeros(circuit.angles), 0.0
-        found = segments(circuit.gates) if loops and circuit.wires > _SMALL else [_whole(circuit)]
+        found = (
+            self._worthwhile(segments(circuit.gates)) if loops and circuit.wires > _SMALL else [whole(circuit.gates)]
+        )
         self.parts = [part for s in found for part in self._parts(s)]
         self.tables = tuple(p.runner.tables for p in self.parts)
         self.path, self.why = self._named()
@@ -112,8 +115,23 @@ class DenseEngine:
 
     # -- building
 
+    def _worthwhile(self, found: Sequence[Segment]) -> list[Segment]:
+        """Segments with the loops whose body is short; what lies between them is put together."""
+        out: list[Segment] = []
+        for segment in found:
+            if segment.repeats > 1:
+                frame = self._without_globals(renumbered(segment), "frame", None)
+                if len(schedule(frame, segment.repeats)[1]) <= _LONG:
+                    out.append(segment)
+                    continue
+            if out and out[-1].repeats == 1:
+                out[-1] = whole((*out[-1].every, *segment.every))
+            else:
+                out.append(whole(segment.every))
+        return out
+
     def _parts(self, segment: Segment) -> list[_Part]:
-        gates = _renumbered(segment)
+        gates = renumbered(segment)
         if segment.repeats == 1 and self.wires <= _SMALL:
             return [_Part(segment, Stream(self._without_globals(gates, "whole", segment), self.wires))]
         frame = self._without_globals(gates, "frame", None)
@@ -131,7 +149,7 @@ class DenseEngine:
 
     def _once(self, turns: Sequence[Turn], segment: Segment) -> list[_Part]:
         """Turns that stand before or after a loop, with the numbers of its first repeat."""
-        head = Segment(segment.gates, 1, segment.angles[:1], segment.arrays[:1])
+        head = replace(segment, repeats=1, angles=segment.angles[:1], arrays=segment.arrays[:1])
         return self._loop(schedule(turns, 1)[1], head)
 
     def _without_globals(self, gates: Sequence[Any], style: str, segment: Segment | None) -> list[Primitive]:
@@ -247,22 +265,3 @@ class DenseEngine:
     def observable(self, structure: Any) -> Any:
         """See `Engine`."""
         return FullObservable(structure, self.wires)
-
-
-def _whole(circuit: Circuit) -> Segment:
-    angles = [a for g in circuit.gates for a in g.angles]
-    arrays = [g.array for g in circuit.gates if g.array is not None]
-    return Segment(
-        circuit.gates, 1, np.array(angles, np.int32).reshape(1, -1), np.array(arrays, np.int32).reshape(1, -1)
-    )
-
-
-def _renumbered(segment: Segment) -> list[Any]:
-    """The gates of the first repeat with angles and arrays numbered within it."""
-    out, angles, arrays = [], 0, 0
-    for gate in segment.gates:
-        own = tuple(range(angles, angles + len(gate.angles)))
-        out.append(replace(gate, angles=own, array=None if gate.array is None else arrays))
-        angles += len(gate.angles)
-        arrays += gate.array is not None
-    return out

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from varq.simulator.circuit import Gate
 
-__all__ = ["Segment", "ordered", "segments"]
+__all__ = ["Segment", "ordered", "renumbered", "segments", "whole"]
 
 _LONGEST = 4096  # gates in one layer; a longer period would gain little and cost a quadratic search
 _FEWEST = 3  # repeats worth a loop of their own
@@ -26,12 +26,14 @@ class Segment:
         repeats: how often.
         angles: for each repeat, which of the circuit's angles its gates take in turn, shape (repeats, angles).
         arrays: the same for the arrays, shape (repeats, arrays).
+        every: the gates of all repeats, with the circuit's own numbering.
     """
 
     gates: tuple[Gate, ...]
     repeats: int
     angles: NDArray[np.int32]
     arrays: NDArray[np.int32]
+    every: tuple[Gate, ...]
 
 
 def _kind(gate: Gate) -> Hashable:
@@ -88,7 +90,25 @@ def _segment(gates: Sequence[Gate], repeats: int) -> Segment:
         repeats,
         np.array(angles, dtype=np.int32).reshape(repeats, -1),
         np.array(arrays, dtype=np.int32).reshape(repeats, -1),
+        tuple(gates),
     )
+
+
+def whole(gates: Sequence[Gate]) -> Segment:
+    """All gates as one segment."""
+    return _segment(gates, 1)
+
+
+def renumbered(segment: Segment) -> list[Gate]:
+    """The gates of the first repeat, with angles and arrays numbered within it."""
+    out: list[Gate] = []
+    angles = arrays = 0
+    for gate in segment.gates:
+        own = tuple(range(angles, angles + len(gate.angles)))
+        out.append(replace(gate, angles=own, array=None if gate.array is None else arrays))
+        angles += len(gate.angles)
+        arrays += gate.array is not None
+    return out
 
 
 def _split(gates: Sequence[Gate], kinds: NDArray[np.int64], least: int) -> list[Segment]:
