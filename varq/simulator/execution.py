@@ -9,7 +9,7 @@ The product stands in the caller's precision: what JAX transposes later is outsi
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
@@ -26,8 +26,35 @@ __all__ = ["expectations", "state"]
 _KEPT = 256
 
 
-def _block(options: Options) -> Any:
-    return double() if options.dtype == "float64" else nullcontext()
+def _within(options: Options, function: Callable[..., Any], *given: Any) -> Any:
+    """A function evaluated in the block that allows its precision.
+
+    What goes in and comes out is in the caller's precision.  Where that is another one, JAX must also batch the
+    function inside the block: a program compiled by the caller may be batched long after the block is left.
+    """
+    if jax.config.jax_enable_x64 or options.dtype == "float32":
+        return function(*given)
+    return _batching(function)(*given)
+
+
+def _exact_tables(program: _Program, tables: Any) -> Any:
+    """The tables in their own precision: as arguments outside the block JAX would narrow them."""
+    return tables if jax.config.jax_enable_x64 or program.options.dtype == "float32" else program.tables
+
+
+def _batching(function: Callable[..., Any]) -> Any:
+    @jax.custom_batching.custom_vmap
+    def call(*given: Any) -> Any:
+        with double():
+            return function(*given)
+
+    @call.def_vmap
+    def rule(size: int, batched: Any, *given: Any) -> Any:
+        axes = jax.tree.map(lambda b: 0 if b else None, batched)
+        found = _batching(jax.vmap(function, in_axes=tuple(axes), axis_size=size))(*given)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return call
 
 
 def _cast(tree: Any, dtype: Any) -> Any:
@@ -82,9 +109,12 @@ def _program(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> 
 def _expectations(program: _Program, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
     outer = _widest(numbers, coefficients)
     dtype = program.options.dtype
-    with _block(program.options):
-        values = program.values(tables, _cast(numbers, dtype), _cast(coefficients, dtype))
-        return values.astype(outer)
+    tables = _exact_tables(program, tables)
+
+    def run(numbers: Numbers, coefficients: Any) -> Any:
+        return program.values(tables, _cast(numbers, dtype), _cast(coefficients, dtype)).astype(outer)
+
+    return _within(program.options, run, numbers, coefficients)
 
 
 def _widest(numbers: Numbers, coefficients: Any) -> Any:
@@ -100,28 +130,74 @@ def _rule(program: _Program, primals: Any, tangents: Any) -> Any:
     tables, numbers, coefficients = primals
     _, moved, weighed = tangents
     outer = _widest(numbers, coefficients)
-    dtype = program.options.dtype
     if all(_is_zero(t) for t in jax.tree.leaves((moved, weighed), is_leaf=_is_zero)):
         values = _expectations(program, tables, numbers, coefficients)
         return values, jnp.zeros_like(values)
-    with _block(program.options):
-        inner = _cast(numbers, dtype), _cast(coefficients, dtype)
-        values, slopes, ket = program.values_and_slopes(tables, *inner)
-        values, slopes = _cast((values, slopes), outer)
-        singles = None
-        if not all(_is_zero(t) for t in weighed):
-            singles = _cast(_single_terms(program, tables, inner[1], ket), outer)
+    with_terms = not all(_is_zero(t) for t in weighed)
+    values, slopes, singles = _slopes_of(program, with_terms, tables, numbers, coefficients)
     out = jnp.zeros_like(values)
     for slope, tangent in zip(jax.tree.leaves(slopes), jax.tree.leaves(moved, is_leaf=_is_zero), strict=True):
         if not _is_zero(tangent):
             out = out + jnp.tensordot(slope, tangent.astype(outer), tangent.ndim)
-    if singles is not None:
+    if with_terms:
         parts = [
             jnp.zeros((), outer) if _is_zero(t) else jnp.dot(s, t.astype(outer))
             for s, t in zip(singles, weighed, strict=True)
         ]
         out = out + jnp.stack(parts)
     return values, out
+
+
+def _slopes_of(program: _Program, with_terms: bool, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
+    """Values, slopes by the numbers, and (if wanted) by the coefficients, in the widest dtype of the inputs."""
+    if _widest(numbers, coefficients) == program.options.dtype:
+        return _slopes_inside(program, with_terms, tables, numbers, coefficients)
+    return _slopes_narrow(program, with_terms, tables, numbers, coefficients)
+
+
+def _slopes_inside(program: _Program, with_terms: bool, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
+    outer = _widest(numbers, coefficients)
+    dtype = program.options.dtype
+    tables = _exact_tables(program, tables)
+
+    def run(numbers: Numbers, coefficients: Any) -> Any:
+        inner = _cast(numbers, dtype), _cast(coefficients, dtype)
+        values, slopes, ket = program.values_and_slopes(tables, *inner)
+        singles = _single_terms(program, tables, inner[1], ket) if with_terms else ()
+        return _cast((values, slopes, singles), outer)
+
+    return _within(program.options, run, numbers, coefficients)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _slopes_narrow(program: _Program, with_terms: bool, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
+    # Computed in another precision than the caller's: what is differentiated again must not be transposed outside.
+    return _slopes_inside(program, with_terms, tables, numbers, coefficients)
+
+
+@_slopes_narrow.defjvp
+def _slopes_rule(program: _Program, with_terms: bool, primals: Any, tangents: Any) -> Any:
+    tables, numbers, coefficients = primals
+    outer = _widest(numbers, coefficients)
+    found = _slopes_narrow(program, with_terms, *primals)
+    leaves, structure = jax.tree.flatten((numbers, coefficients))
+
+    def whole(*given: Any) -> Any:
+        return _slopes_inside(program, with_terms, tables, *jax.tree.unflatten(structure, given))
+
+    def run(*given: Any) -> Any:
+        inner = _cast(given, program.options.dtype)
+        return _cast(jax.jacfwd(whole, tuple(range(len(inner))))(*inner), outer)
+
+    jacobians = _within(program.options, run, *leaves)
+    moves = jax.tree.leaves(tangents[1:])
+
+    def product(value: Any, *rows: Any) -> Any:
+        return sum((jnp.tensordot(r, t.astype(outer), t.ndim) for r, t in zip(rows, moves, strict=True)), 0 * value)
+
+    rows = jax.tree.structure(found).flatten_up_to(jacobians)
+    moved = [product(v, *row) for v, row in zip(jax.tree.leaves(found), rows, strict=True)]
+    return found, jax.tree.unflatten(jax.tree.structure(found), moved)
 
 
 def _single_terms(program: _Program, tables: Any, coefficients: Any, ket: Any) -> Any:
@@ -165,9 +241,13 @@ def _real(tree: Any) -> Any:
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _state(program: _Program, tables: Any, numbers: Numbers) -> Any:
     outer = jnp.result_type(*jax.tree.leaves(numbers))
-    with _block(program.options):
+    tables = _exact_tables(program, (tables, ()))[0]
+
+    def run(numbers: Numbers) -> Any:
         found = _compiled_state(program, tables, _cast(numbers, program.options.dtype))
         return found.astype(jnp.result_type(outer, jnp.complex64))
+
+    return _within(program.options, run, numbers)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -7,7 +7,7 @@ one program, compiled once; integers that decide what a gate is (a basis state's
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import numpy as np
 import pennylane as qml
 from autograd.tracer import isbox
 from pennylane.measurements import Shots
+from pennylane.ops import Pow
 from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements
@@ -53,17 +54,16 @@ class Program:
         self._plan: measurements.Plan | None = None  # found when the inputs are first made
         self._inputs = self.compile(self._make_inputs)
         self._on_state = self.compile(self._measure)
-        self.compiled = self.compile(self.exact)
+        self.compiled = self.compile(self._whole)
         self._on_samples = self.compile(self._measure_samples)
         self.differentiable: Any = None  # what autograd follows, made by `interfaces` when first wanted
         self._derived: dict[Any, Any] = {}
 
     def exact(self, numbers: list[Any]) -> Any:
-        """The exact results, one for each measurement, as JAX arrays of the caller's precision.
+        """The exact results, one for each measurement, as JAX arrays of the caller's precision."""
+        return self.compiled(numbers)
 
-        In stages, because what is in double inside must be batched and differentiated where double is allowed, not
-        after it has become part of a larger program.
-        """
+    def _whole(self, numbers: list[Any]) -> Any:
         return self._batched(self._staged, numbers)
 
     def _staged(self, numbers: list[Any]) -> Any:
@@ -113,7 +113,7 @@ class Program:
     def derived(self, name: str, argnums: tuple[int, ...]) -> Any:
         """A compiled derivative: "pull" (numbers, cotangents), "push" (numbers, tangents) or "jacobian" (numbers)."""
         if (name, argnums) not in self._derived:
-            self._derived[name, argnums] = self.compile(partial(_DERIVATIVES[name], self.exact, argnums))
+            self._derived[name, argnums] = self.compile(partial(_DERIVATIVES[name], self._whole, argnums))
         return self._derived[name, argnums]
 
 
@@ -187,6 +187,8 @@ def _is_structure(value: Any, observed: bool) -> bool:
     Sparse matrices and arrays of integers are structure, and so are the matrices of observables, whose eigenvalues
     PennyLane finds with NumPy; but not where something is to be traced or differentiated.
     """
+    if isinstance(value, str):
+        return True
     if isinstance(value, (int, float, complex, np.number, jax.core.Tracer)) or isbox(value):
         return False
     if hasattr(value, "tocoo"):
@@ -198,6 +200,8 @@ def _is_structure(value: Any, observed: bool) -> bool:
 
 def _plain_bytes(value: Any) -> Any:
     """A hashable stand-in for structure."""
+    if isinstance(value, (bool, int, float, complex, str)):
+        return type(value), value
     if hasattr(value, "tocoo"):
         entries = value.tocoo()
         return "sparse", value.shape, entries.row.tobytes(), entries.col.tobytes(), entries.data.tobytes()
@@ -212,10 +216,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _axes(tape: QuantumScript, given: Sequence[int]) -> tuple[int | None, ...] | None:
-    """Which of the given parameters have a batch axis."""
-    if tape.batch_size is None:
-        return None
+def _axes(tape: QuantumScript) -> list[int | None]:
+    """The batch axis of each parameter of a tape, or None."""
     axes: list[int | None] = []
     for op in tape.operations:
         wanted = op.ndim_params if op.batch_size is not None else (None,) * len(op.data)
@@ -223,7 +225,7 @@ def _axes(tape: QuantumScript, given: Sequence[int]) -> tuple[int | None, ...] |
             0 if least is not None and qml.math.ndim(value) > least else None
             for least, value in zip(wanted, op.data, strict=True)
         ]
-    return tuple(axes[k] if k < len(axes) else None for k in given)
+    return axes + [None] * (len(tape.get_parameters(trainable_only=False)) - len(axes))
 
 
 def take_apart(tape: QuantumScript, options: Options) -> Taken:
@@ -236,34 +238,56 @@ def take_apart(tape: QuantumScript, options: Options) -> Taken:
     parts = (tape.operations, [measurements.traceable(m) for m in tape.measurements])
     leaves, structure = jax.tree_util.tree_flatten(parts)
     parameters = tape.get_parameters(trainable_only=False)
-    gates = sum(len(op.data) for op in tape.operations)
-    given = [k for k, p in enumerate(parameters) if not _is_structure(p, k >= gates)]
-    places = tuple(given.index(k) if k in given else None for k in range(len(parameters)))
-    numbers = [_plain(parameters[k]) for k in given]
-    axes = _axes(tape, given)
-    if len(leaves) == len(parameters) and all(a is b for a, b in zip(leaves, parameters, strict=True)):
-        fixed = {k: p for k, p in enumerate(parameters) if k not in given}
-        program = _kept_program(structure, fixed, tape.shots, axes, options)
-        if program is not None:
-            return Taken(program, numbers, places)
-    rebuild = partial(_bind, tape, tuple(given))
-    return Taken(Program(rebuild, axes, options, compiled=False), numbers, places)
+    batched = tape.batch_size is not None
+    # An operation may hold numbers that PennyLane does not list, such as the coefficients in an evolution's exponent.
+    at = _positions(parameters, leaves)
+    axes: list[int | None] = [None] * len(leaves)
+    for place, axis in zip(at, _axes(tape) if batched else (), strict=batched):
+        axes[place] = axis
+    gates = len(jax.tree_util.tree_leaves(tape.operations))
+    powers = {id(op.z) for op in _nested(tape.operations) if isinstance(op, Pow)}
+    fixed = {k: v for k, v in enumerate(leaves) if _is_structure(v, k >= gates) or id(v) in powers}
+    given = [k for k in range(len(leaves)) if k not in fixed]
+    order = {k: place for place, k in enumerate(given)}
+    program = _kept_program(structure, fixed, tape.shots, tuple(axes[k] for k in given) if batched else None, options)
+    return Taken(program, [_plain(leaves[k]) for k in given], tuple(order.get(k) for k in at))
 
 
-def _kept_program(structure: Any, fixed: dict[int, Any], shots: Shots, axes: Any, options: Options) -> Program | None:
-    """The program of this structure, new or kept; None if something in it has no hash."""
-    bits = tuple((k, _plain_bytes(f)) for k, f in fixed.items())
-    key = (structure, bits, shots, axes, options)
+def _positions(parameters: Sequence[Any], leaves: Sequence[Any]) -> Sequence[int]:
+    """Where each parameter stands among the leaves."""
+    if len(parameters) == len(leaves) and all(a is b for a, b in zip(parameters, leaves, strict=True)):
+        return range(len(leaves))
+    found = []
+    start = 0
+    for value in parameters:  # both are in the order of the operations
+        place = next((k for k in range(start, len(leaves)) if leaves[k] is value), None)
+        if place is None:
+            place = next(k for k in range(len(leaves)) if leaves[k] is value)
+        found.append(place)
+        start = place + 1
+    return found
+
+
+def _nested(operations: Sequence[Any]) -> Iterator[Any]:
+    """Operations, and what they are made of."""
+    for op in operations:
+        while op is not None:
+            yield op
+            op = getattr(op, "base", None)
+
+
+def _kept_program(structure: Any, fixed: dict[int, Any], shots: Shots, axes: Any, options: Options) -> Program:
+    """The program of this structure, new or kept; one for this once, uncompiled, if something in it has no hash."""
+    key = (structure, tuple((k, _plain_bytes(f)) for k, f in fixed.items()), shots, axes, options)
     try:
         hash(key)
     except TypeError:
-        return None
+        return Program(partial(_rebuild, structure, fixed, shots), axes, options, compiled=False)
     with _lock:
         program = _programs.get(key)
         if program is None:
-            program = _programs[key] = Program(
-                partial(_rebuild, structure, {k: _own(f) for k, f in fixed.items()}, shots), axes, options
-            )
+            own = {k: _own(f) for k, f in fixed.items()}
+            program = _programs[key] = Program(partial(_rebuild, structure, own, shots), axes, options)
             if len(_programs) > _KEPT:
                 _programs.popitem(last=False)
         else:
@@ -273,6 +297,8 @@ def _kept_program(structure: Any, fixed: dict[int, Any], shots: Shots, axes: Any
 
 def _own(value: Any) -> Any:
     """A copy that the caller cannot change, of NumPy's own kind."""
+    if isinstance(value, (bool, int, float, complex, str)):
+        return value
     return value.copy() if hasattr(value, "tocoo") else np.array(value, subok=False)
 
 
@@ -282,9 +308,3 @@ def _rebuild(structure: Any, fixed: dict[int, Any], shots: Shots, numbers: Seque
     with qml.QueuingManager.stop_recording():
         operations, measured = jax.tree_util.tree_unflatten(structure, whole)
         return QuantumScript(operations, measured, shots=shots)
-
-
-def _bind(tape: QuantumScript, given: tuple[int, ...], numbers: Sequence[Any]) -> QuantumScript:
-    own = [measurements.traceable(m) for m in tape.measurements]
-    with qml.QueuingManager.stop_recording():
-        return tape.copy(measurements=own).bind_new_parameters(list(numbers), list(given))

@@ -1,0 +1,94 @@
+"""Circuits with measurements before their end, between the device's interfaces and `measured`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pennylane as qml
+from autograd.tracer import isbox
+from pennylane.devices import ExecutionConfig
+from pennylane.exceptions import DeviceError
+from pennylane.math import Interface
+from pennylane.ops import MeasurementValue
+from pennylane.tape import QuantumScript
+
+from varq.simulator import interfaces, preprocessing
+from varq.simulator.measured.execution import execute_measured
+from varq.simulator.programs import make_keys
+
+__all__ = ["run_measured"]
+
+
+def run_measured(
+    circuit: QuantumScript, config: ExecutionConfig, words: tuple[Any, int], dtype: str, **options: Any
+) -> Any:
+    """The results of one circuit, in the caller's kind of arrays.
+
+    Args:
+        circuit: preprocessed, without a batch.
+        config: resolved.
+        words: the words of a key, and which circuit of a batch this is.
+        dtype: "float64" or "float32".
+        options: of `execute_measured`.
+    """
+    parameters = circuit.get_parameters(trainable_only=False)
+    given = [k for k, p in enumerate(parameters) if not isinstance(p, MeasurementValue) and _is_number(p)]
+    numbers = [parameters[k] for k in given]
+    if config.gradient_method != "backprop":
+        numbers = [n._value if isbox(n) else n for n in numbers]  # PennyLane's own boundary follows them
+    options["dtype"] = dtype
+    if circuit.shots:
+        options |= {"shots": circuit.shots, "key": make_keys(*words, None)}
+
+    def run(values: Sequence[Any]) -> Any:
+        with qml.QueuingManager.stop_recording():
+            bound = circuit.bind_new_parameters(list(values), given)
+        return execute_measured(bound, list(bound.wires), **options)
+
+    if config.interface not in (Interface.JAX, Interface.JAX_JIT) and not interfaces.is_jax(numbers):
+        if any(isbox(n) for n in numbers):
+            if preprocessing.has_outcomes(circuit):
+                raise DeviceError(
+                    "Autograd cannot follow numbers into angles that are computed from outcomes. Use JAX: pass "
+                    "jax.numpy arrays, differentiate by jax.grad."
+                )
+            return _packed(interfaces.call(interfaces.Differentiable(lambda v: _flat(run(v)), False), numbers))
+        return interfaces.outside(run, numbers)
+    if circuit.shots or jax.config.jax_enable_x64:
+        return jax.tree.map(_cast, run(numbers))
+    moving = [k for k, n in enumerate(numbers) if isinstance(n, jax.core.Tracer)]
+    # Functions of outcomes may hold traced values of their own, which must become arguments too.
+    function, held = jax.closure_convert(
+        lambda *v: _flat(run(_merged(numbers, moving, v))), *(numbers[k] for k in moving)
+    )
+    found = interfaces.in_double(lambda v: tuple(function(*v)), [*(numbers[k] for k in moving), *held])
+    return _packed(found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, complex)) or getattr(getattr(value, "dtype", None), "kind", "O") in "fc"
+
+
+def _merged(numbers: Sequence[Any], moving: Sequence[int], values: Sequence[Any]) -> list[Any]:
+    whole = list(numbers)
+    for place, value in zip(moving, values, strict=True):
+        whole[place] = value
+    return whole
+
+
+def _flat(results: Any) -> tuple[Any, ...]:
+    return tuple(results) if isinstance(results, tuple) else (results,)
+
+
+def _packed(results: Sequence[Any]) -> Any:
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _cast(value: Any) -> Any:
+    """In the dtype that JAX's flag allows; strings and counts stay as they are."""
+    if not isinstance(value, jax.Array):
+        return value
+    return jnp.astype(value, jax.dtypes.canonicalize_dtype(value.dtype))
