@@ -26,8 +26,8 @@ def mask(positions: Iterable[int], wires: int) -> int:
 
 def parity(states: Ints, bits: int) -> NDArray[np.int8]:
     """+1 where an even number of the bits is set, -1 elsewhere."""
-    odd = np.bitwise_count(states & bits) & 1
-    return (1 - 2 * odd.astype(np.int8)).astype(np.int8)
+    odd: NDArray[np.uint8] = np.bitwise_count(states & bits) & 1
+    return 1 - 2 * odd.astype(np.int8)
 
 
 def spread(pattern: int, positions: Sequence[int], wires: int) -> int:
@@ -37,16 +37,20 @@ def spread(pattern: int, positions: Sequence[int], wires: int) -> int:
 
 
 class Basis:
-    """Basis states, sorted by their even positions (spin up), then by their odd ones."""
+    """Basis states, sorted by their even positions (spin up), then by their odd ones.
+
+    Attributes:
+        table: where each basis state of the register stands, -1 outside; None for a wide register.
+    """
 
     def __init__(self, states: Ints, wires: int) -> None:
         even = sum(1 << k for k in range(wires - 1, -1, -2))
         self.states = states = states[np.lexsort((states & ~even, states & even))]
         self.wires = wires
-        self._table: NDArray[np.int32] | None = None
+        self.table: NDArray[np.int32] | None = None
         if wires <= _TABLE_WIRES:
-            self._table = np.full(1 << wires, -1, np.int32)
-            self._table[states] = np.arange(len(states), dtype=np.int32)
+            self.table = np.full(1 << wires, -1, np.int32)
+            self.table[states] = np.arange(len(states), dtype=np.int32)
         else:
             self._order = np.argsort(states)
             self._sorted = states[self._order]
@@ -56,8 +60,8 @@ class Basis:
 
     def find(self, states: Ints) -> NDArray[np.int32]:
         """Where these basis states stand, -1 for those that are not in the basis."""
-        if self._table is not None:
-            return self._table[states]
+        if self.table is not None:
+            return self.table[states]
         place = np.minimum(np.searchsorted(self._sorted, states), len(self.states) - 1)
         return np.where(self._sorted[place] == states, self._order[place], -1).astype(np.int32)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -46,25 +45,23 @@ class SectorEngine:
         self.tables: Any = (self.program, basis.states)
         self.particles = conserved(start, found, circuit.wires)
         self._start = int(basis.find(np.array([start], np.int64))[0])
-        self._slots = len(basis) + self.program.pairs.shape[1]
+        self._slots = len(basis) + 2 * self.program.pairs.shape[2]
         self._phases = [part for part in found if part.kind == "phase"]
         self._observable = lru_cache(maxsize=8)(self._make)
+        self.why = self._reason()
+        self.facts = self._sizes()
 
-    @property
-    def why(self) -> str:
-        """One sentence: why this path was taken."""
+    def _reason(self) -> str:
         counts = ", ".join(f"{n} on {len(w)} wires" for w, n in self.particles) or "nothing moves"
         return (
             f"Every gate conserves the number of particles ({counts}), so that the circuit reaches {len(self.basis)} "
             f"of 2**{self.circuit.wires} basis states."
         )
 
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """How large the work is."""
+    def _sizes(self) -> dict[str, Any]:
         program = self.program
         item = 16 if self.complex else 8
-        turned = len(program.turn_angle) * program.pairs.shape[1]
+        turned = len(program.turn_angle) * 2 * program.pairs.shape[2]
         rotated = len(program.phase_angle) * self._slots
         return {
             "amplitudes": len(self.basis),

@@ -24,6 +24,7 @@ TURN, PHASE = 0, 1
 _TOGETHER = 16  # neighboring diagonal parts that become one step
 _STEP = 400.0  # nanoseconds of a step, and of a pair in it: they choose the width only
 _PAIR = 4.0
+_NARROW = 32  # wider steps do more work outside of one loop
 
 
 class Program(NamedTuple):
@@ -32,11 +33,10 @@ class Program(NamedTuple):
     Args:
         kinds: TURN or PHASE for each step, shape (steps,).
         rows: which row of the turns or phases below, shape (steps,).
-        chunk, imaginary: of each turn: which pairs; whether it multiplies by i, shape (turns,).  `imaginary` is None
-            where none does.
+        chunk, imaginary: of each turn: which pairs; whether it multiplies by i, shape (turns,).  `chunk` is None
+            where each turn has its own pairs, in order; `imaginary` is None where no turn multiplies by i.
         turn_angle, turn_scale, turn_offset: t = scale * angle + offset, shape (turns,); angle -1 where there is none.
-        pairs: shape (chunks, 2 * width), the first halves of the pairs, then the second; padded by slots of their own
-            behind the amplitudes.
+        pairs: shape (chunks, 2, width), first and second halves; padded by slots of their own behind the amplitudes.
         vectors: which vectors each phase adds up, shape (phases, together).
         phase_angle, phase_scale, phase_offset: shape (phases, together).
         diagonals: shape (vectors, slots), int8.
@@ -45,7 +45,7 @@ class Program(NamedTuple):
 
     kinds: Ints
     rows: Ints
-    chunk: Ints
+    chunk: Ints | None
     imaginary: NDArray[np.bool_] | None
     turn_angle: Ints
     turn_scale: NDArray[np.float64]
@@ -63,7 +63,7 @@ class _Frame:
     """The signed permutation so far: (F v)[k] = sign[k] v[source[k]]."""
 
     def __init__(self, size: int) -> None:
-        self.source = np.arange(size, dtype=np.int32)
+        self.source: Ints = np.arange(size, dtype=np.int32)
         self.sign = np.ones(size, np.int8)
         self._start = self.source
         self._seen: dict[bytes, int] = {}
@@ -78,7 +78,8 @@ class _Frame:
         """Add a fixed part."""
         key = (part.wires, part.moves)
         if key not in self._steps:
-            source, sign = self._start.copy(), np.ones(len(basis), np.int8)
+            source: Ints = self._start.copy()
+            sign: NDArray[np.int8] = np.ones(len(basis), np.int8)
             for pattern, flip, value in part.moves:
                 here = np.nonzero(_matches(part, pattern, basis))[0]
                 there = basis.find(basis.states[here] ^ spread(flip, part.wires, basis.wires))
@@ -104,7 +105,8 @@ def _pairs(part: Part, basis: Basis, frame: _Frame) -> list[tuple[float, Ints]]:
     first, second = frame.source[first], frame.source[second]
     if part.kind == "real":  # exchanging the halves turns the sign of t
         up = sign > 0
-        return [(1.0, np.stack([np.where(up, first, second), np.where(up, second, first)]).astype(np.int32))]
+        ordered = np.stack([np.where(up, first, second), np.where(up, second, first)])
+        return [(1.0, ordered.astype(np.int32))]
     both = np.stack([first, second]).astype(np.int32)
     return [(s, both[:, sign == s]) for s in (1.0, -1.0) if np.any(sign == s)]
 
@@ -156,8 +158,8 @@ def _width(sizes: Sequence[int]) -> int:
     if not sizes:
         return 1
     counts = np.array(sizes)
-    tried = np.unique(np.concatenate([-(-counts // k) for k in range(1, 17)]))
-    costs = [np.sum(-(-counts // w)) * (_STEP + _PAIR * w) for w in tried]
+    tried = np.unique(np.concatenate([[_NARROW], *(-(-counts // k) for k in range(1, 17))]))
+    costs = [np.sum(-(-counts // w)) * (_STEP * (1 if w <= _NARROW else 2) + _PAIR * w) for w in tried]
     return int(tried[int(np.argmin(costs))])
 
 
@@ -172,9 +174,9 @@ def _cut(sets: Sequence[Ints], width: int, size: int) -> tuple[Ints, list[range]
             chunk = spare.copy()
             part = rows[:, k : k + width]
             chunk[:, : part.shape[1]] = part
-            chunks.append(chunk.ravel())
+            chunks.append(chunk)
         where.append(range(begin, len(chunks)))
-    return np.array(chunks, np.int32).reshape(-1, 2 * width), where
+    return np.array(chunks, np.int32).reshape(-1, 2, width), where
 
 
 def _angle(part: Part) -> int:
@@ -211,20 +213,25 @@ def build(parts: Sequence[Part], basis: Basis) -> Program:
             rows.append(len(phases))
             phases.append(item)
             kinds.append(PHASE)
+    chunk = np.array([number for number, _, _ in flat], np.int32)
     imaginary = np.array([part.kind == "imaginary" for _, part, _ in flat], bool)
     frame = None if collect.frame.trivial else (collect.frame.source, collect.frame.sign)
+    vectors, phase_angle, phase_scale, phase_offset = _phase_tables(phases)
     return Program(
-        np.array(kinds, np.int32),
-        np.array(rows, np.int32),
-        np.array([chunk for chunk, _, _ in flat], np.int32),
-        imaginary if imaginary.any() else None,
-        np.array([_angle(part) for _, part, _ in flat], np.int32),
-        np.array([part.scale * sign for _, part, sign in flat], np.float64),
-        np.array([part.offset * sign for _, part, sign in flat], np.float64),
-        pairs,
-        *_phase_tables(phases),
-        np.pad(np.array(collect.diagonals, np.int8).reshape(-1, len(basis)), ((0, 0), (0, 2 * width))),
-        frame,
+        kinds=np.array(kinds, np.int32),
+        rows=np.array(rows, np.int32),
+        chunk=None if np.array_equal(chunk, np.arange(len(pairs))) else chunk,
+        imaginary=imaginary if imaginary.any() else None,
+        turn_angle=np.array([_angle(part) for _, part, _ in flat], np.int32),
+        turn_scale=np.array([part.scale * sign for _, part, sign in flat], np.float64),
+        turn_offset=np.array([part.offset * sign for _, part, sign in flat], np.float64),
+        pairs=pairs,
+        vectors=vectors,
+        phase_angle=phase_angle,
+        phase_scale=phase_scale,
+        phase_offset=phase_offset,
+        diagonals=np.pad(np.array(collect.diagonals, np.int8).reshape(-1, len(basis)), ((0, 0), (0, 2 * width))),
+        frame=frame,
     )
 
 

@@ -7,14 +7,18 @@ index is read once for both.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from varq.simulator.sector.program import TURN, Program
 
 __all__ = ["backward", "forward"]
+
+_SIGNS = np.array([1, -1], np.int8)
+_SUMMED = 32  # XLA's CPU code sums up to so many terms in one loop; longer sums inside a step cost more than the step
 
 
 def _arguments(program: Program, angles: Any) -> tuple[Any, Any]:
@@ -38,19 +42,15 @@ def _turned(halves: Any, cos: Any, sin: Any, imaginary: Any) -> Any:
     """Pairs, shape (2, width, ...), after a turn; `imaginary` is None where no turn multiplies by i."""
     first, second = halves[0], halves[1]
     if imaginary is None:
-        return jnp.concatenate([cos * first + sin * second, cos * second - sin * first])
-    real, other = jnp.where(imaginary, 0, sin), jnp.where(imaginary, sin, 0)
-    return jnp.concatenate(
-        [
-            cos * first + real * second + other * _times_i(second),
-            cos * second - real * first + other * _times_i(first),
-        ]
-    )
+        return jnp.concatenate([cos * first + sin * second, cos * second - sin * first]).reshape(halves.shape)
+    signs = _SIGNS.reshape(2, *(1,) * (halves.ndim - 1)).astype(halves.dtype)
+    other = halves[::-1]
+    real, twisted = jnp.where(imaginary, 0, sin), jnp.where(imaginary, sin, 0)
+    return cos * halves + real * signs * other + twisted * _times_i(other)
 
 
 def _take(rows: Any, index: Any) -> Any:
-    found = rows.at[index].get(mode="promise_in_bounds", unique_indices=True)
-    return found.reshape(2, -1, *rows.shape[1:])
+    return rows.at[index].get(mode="promise_in_bounds", unique_indices=True)
 
 
 def _put(rows: Any, index: Any, values: Any) -> Any:
@@ -66,18 +66,44 @@ def _rotated(rows: Any, phase: Any) -> Any:
     return jnp.cos(phase)[:, None] * rows + jnp.sin(phase)[:, None] * _times_i(rows)
 
 
-def _scanned(program: Program, turn: Any, phase: Any, carry: Any, reverse: bool) -> tuple[Any, Any]:
-    """Runs the steps; a kind that does not occur costs nothing."""
+def _scanned(program: Program, turn: Any, phase: Any, turns: Any, carry: Any, reverse: bool) -> tuple[Any, Any]:
+    """Runs the steps; a kind that does not occur costs nothing.
+
+    Args:
+        program: on the device.
+        turn, phase: one step of either kind: (carry, turn) or (carry, row of the phases) to (carry, output).
+        turns: all turns, stacked.
+        carry: what the steps change.
+        reverse: from the last step to the first.
+    """
     if not len(program.phase_angle):
-        return jax.lax.scan(turn, carry, program.rows, reverse=reverse)
+        return jax.lax.scan(turn, carry, turns, reverse=reverse)
     if not len(program.turn_angle):
         return jax.lax.scan(phase, carry, program.rows, reverse=reverse)
 
     def step(rows: Any, x: Any) -> tuple[Any, Any]:
         kind, row = x
-        return jax.lax.cond(kind == TURN, turn, phase, rows, row)
+        one = lambda carry: turn(carry, jax.tree.map(lambda t: t[row], turns))  # noqa: E731
+        return jax.lax.cond(kind == TURN, one, lambda carry: phase(carry, row), rows)  # type: ignore[no-any-return]
 
     return jax.lax.scan(step, carry, (program.kinds, program.rows), reverse=reverse)
+
+
+class _Turn(NamedTuple):
+    """One turn, or all of them stacked: cos t, sin t, whether it multiplies by i, and its pairs or their number."""
+
+    cos: Any
+    sin: Any
+    imaginary: Any
+    pairs: Any
+
+    def of(self, program: Program) -> Any:
+        """The pairs, shape (2, width)."""
+        return self.pairs if program.chunk is None else program.pairs[self.pairs]
+
+
+def _turns(program: Program, t: Any) -> _Turn:
+    return _Turn(jnp.cos(t), jnp.sin(t), program.imaginary, program.pairs if program.chunk is None else program.chunk)
 
 
 def _on_device(program: Program) -> Program:
@@ -90,17 +116,16 @@ def forward(program: Program, angles: Any, state: Any) -> Any:
         return state
     program = _on_device(program)
     turns, phases = _arguments(program, angles)
-    cos, sin = jnp.cos(turns), jnp.sin(turns)
 
-    def turn(rows: Any, k: Any) -> tuple[Any, None]:
-        index = program.pairs[program.chunk[k]]
-        imaginary = None if program.imaginary is None else program.imaginary[k]
-        return _put(rows, index, _turned(_take(rows, index), cos[k], sin[k], imaginary)), None
+    def turn(rows: Any, x: _Turn) -> tuple[Any, None]:
+        index = x.of(program).reshape(-1)
+        halves = _take(rows, index).reshape(2, -1, *rows.shape[1:])
+        return _put(rows, index, _turned(halves, x.cos, x.sin, x.imaginary).reshape(-1, *rows.shape[1:])), None
 
     def phase(rows: Any, k: Any) -> tuple[Any, None]:
         return _rotated(rows, _phase(program, phases, k)), None
 
-    return _scanned(program, turn, phase, state, reverse=False)[0]
+    return _scanned(program, turn, phase, _turns(program, turns), state, reverse=False)[0]
 
 
 def backward(program: Program, angles: Any, state: Any, bra: Any) -> Any:
@@ -109,40 +134,37 @@ def backward(program: Program, angles: Any, state: Any, bra: Any) -> Any:
         return jnp.zeros_like(angles)
     program = _on_device(program)
     turns, phases = _arguments(program, angles)
-    cos, sin = jnp.cos(turns), -jnp.sin(turns)
     width = program.phase_angle.shape[1] if len(program.phase_angle) else 1
+    late = program.pairs.shape[2] > _SUMMED and not len(program.phase_angle)
 
-    def slope(*values: Any) -> Any:
-        """One row of slopes, padded to one width whatever the kind of step."""
-        found = jnp.concatenate([jnp.reshape(v, -1) for v in values])
-        return jnp.pad(2 * found, (0, width - found.shape[0]))
-
-    def turn(rows: Any, k: Any) -> tuple[Any, Any]:
-        index = program.pairs[program.chunk[k]]
-        halves = _take(rows, index)
-        imaginary = None if program.imaginary is None else program.imaginary[k]
-        moved = _put(rows, index, _turned(halves, cos[k], sin[k], imaginary))
-        return moved, slope(_overlap(halves, imaginary))
+    def turn(rows: Any, x: _Turn) -> tuple[Any, Any]:
+        index = x.of(program).reshape(-1)
+        halves = _take(rows, index).reshape(2, -1, *rows.shape[1:])
+        moved = _put(rows, index, _turned(halves, x.cos, x.sin, x.imaginary).reshape(-1, *rows.shape[1:]))
+        products = _overlaps(halves, x.imaginary)
+        return moved, products if late else jnp.pad(jnp.sum(products)[None], (0, width - 1))
 
     def phase(rows: Any, k: Any) -> tuple[Any, Any]:
         ket, bra = jnp.split(rows, 2, axis=-1)
         twist = jnp.sum(bra * _times_i(ket), -1)
         chosen = program.diagonals[program.vectors[k]].astype(rows.dtype)
-        return _rotated(rows, -_phase(program, phases, k)), slope(chosen @ twist)
+        return _rotated(rows, -_phase(program, phases, k)), chosen @ twist
 
-    sides = [x.reshape(x.shape[0], -1) for x in (state, bra)]
-    slopes = _scanned(program, turn, phase, jnp.concatenate(sides, -1), reverse=True)[1]
-    return _collected(program, angles, slopes)
+    sides = jnp.concatenate([x.reshape(x.shape[0], -1) for x in (state, bra)], -1)
+    slopes = _scanned(program, turn, phase, _turns(program, -turns), sides, reverse=True)[1]
+    if late:
+        slopes = (slopes @ jnp.ones(slopes.shape[1], slopes.dtype))[:, None]
+    return _collected(program, angles, 2 * slopes)
 
 
-def _overlap(halves: Any, imaginary: Any) -> Any:
-    """Re <bra| G |ket> for the generator G of a turn."""
+def _overlaps(halves: Any, imaginary: Any) -> Any:
+    """What each pair adds to Re <bra| G |ket> for the generator G of a turn."""
     ket, bra = jnp.split(halves, 2, axis=-1)
-    real = jnp.sum(bra[0] * ket[1] - bra[1] * ket[0])
+    real = jnp.sum(bra[0] * ket[1] - bra[1] * ket[0], -1)
     if imaginary is None:
         return real
     turned = _times_i(ket)
-    return jnp.where(imaginary, jnp.sum(bra[0] * turned[1] + bra[1] * turned[0]), real)
+    return jnp.where(imaginary, jnp.sum(bra[0] * turned[1] + bra[1] * turned[0], -1), real)
 
 
 def _collected(program: Program, angles: Any, slopes: Any) -> Any:
