@@ -230,6 +230,34 @@ def test_derivatives_exist_where_a_branch_has_probability_zero() -> None:
     assert np.isfinite(found)
 
 
+def test_derivatives_by_everything_that_may_be_traced() -> None:
+    """In the caller's precision, whatever that is: a state, a matrix, coefficients, a readout error, a closure."""
+
+    def total(p: Any) -> Any:
+        def circuit() -> Any:
+            qml.StatePrep(jnp.stack([jnp.cos(p[0]), 1j * jnp.sin(p[0])]), wires=0)
+            c, s = jnp.cos(p[1]), jnp.sin(p[1])
+            qml.QubitUnitary(jnp.array([[c, 1j * s], [1j * s, c]]), wires=1)
+            qml.CNOT([1, 0])
+            m = qml.measure(0)
+            qml.RY(outcome(lambda b: jnp.where(b == 1, p[2], p[2] ** 2), m), 1)
+            return qml.expval(p[3] * qml.Z(1) + qml.X(1)), qml.density_matrix([1])
+
+        mean, density = run(circuit, readout_error=p[4])
+        return mean.astype(p.dtype) + jnp.real(density[0, 1]).astype(p.dtype)
+
+    point = jnp.array([0.3, 0.5, 0.7, -0.4, 0.1])
+    fine = point.dtype == np.float64
+    step = 1e-5 if fine else 1e-2
+    slope = [(total(point + d) - total(point - d)) / (2 * step) for d in step * jnp.eye(5)]
+    for found in (jax.grad(total)(point), jax.jit(jax.grad(total))(point), jax.jacfwd(total)(point)):
+        assert found.dtype == point.dtype
+        np.testing.assert_allclose(found, slope, atol=1e-8 if fine else 1e-3)
+    curve = jax.hessian(total)(point)
+    bend = [(jax.grad(total)(point + d) - jax.grad(total)(point - d)) / (2 * step) for d in step * jnp.eye(5)]
+    np.testing.assert_allclose(curve, np.array(bend), atol=1e-7 if fine else 2e-3)
+
+
 def test_postselection_normalizes() -> None:
     def circuit(x: float) -> Any:
         qml.RX(x, 0)

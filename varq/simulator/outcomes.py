@@ -19,7 +19,7 @@ _WAY_OUT = (
 )
 
 
-class Outcome(MeasurementValue):
+class Outcome(MeasurementValue):  # type: ignore[misc]  # PennyLane is untyped
     """What `outcome` gives: a `MeasurementValue` that knows its function and the values that this is applied to."""
 
     def __init__(self, fn: Callable[..., Any], args: Sequence[Any]) -> None:

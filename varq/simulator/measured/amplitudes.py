@@ -7,14 +7,25 @@ one kernel that computes every amplitude anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["apply_each", "apply_matrix", "flat", "identity", "product_of", "project", "start", "weights", "whole"]
+__all__ = [
+    "apply_each",
+    "apply_matrix",
+    "apply_phases",
+    "flat",
+    "identity",
+    "product_of",
+    "project",
+    "start",
+    "weights",
+    "whole",
+]
 
 _EXACT = jax.lax.Precision.HIGHEST  # accelerators multiply with fewer digits by default
 
@@ -68,19 +79,33 @@ def product_of(columns: Any) -> Any:
 
 
 def apply_each(state: Any, matrix: Any, wires: Sequence[int]) -> Any:
-    """A matrix for each column: complex, shape (2**k, 2**k, columns), or its diagonal, shape (2**k, columns)."""
+    """A matrix for each column on k positions: complex, shape (2**k, 2**k, columns)."""
+    re, im, back = _fronted(state, wires)
+    real, imag = jnp.real(matrix).astype(state.dtype), jnp.imag(matrix).astype(state.dtype)
+    return back(_rows(real, re) - _rows(imag, im), _rows(imag, re) + _rows(real, im))
+
+
+def apply_phases(state: Any, factors: Sequence[float], angles: Any, wires: Sequence[int]) -> Any:
+    """A diagonal gate with an angle for each column: basis state j of its wires gets the phase factors[j] * angle."""
+    re, im, back = _fronted(state, wires)
+    turns = {f: (jnp.cos(f * angles), jnp.sin(f * angles)) for f in set(factors) if f}
+    one = jnp.ones_like(angles), jnp.zeros_like(angles)
+    c, s = (jnp.stack([turns.get(f, one)[k] for f in factors])[:, None].astype(state.dtype) for k in (0, 1))
+    return back(c * re - s * im, s * re + c * im)
+
+
+def _fronted(state: Any, wires: Sequence[int]) -> tuple[Any, Any, Callable[[Any, Any], Any]]:
+    """Real and imaginary part with shape (2**wires, rest, columns), and the way back."""
     k = len(wires)
     axes = [w + 1 for w in wires]
     front = jnp.moveaxis(state, axes, range(1, k + 1))
     parts = front.reshape(2, 2**k, -1, state.shape[-1])
-    re, im = parts[0], parts[1]
-    real, imag = jnp.real(matrix).astype(state.dtype), jnp.imag(matrix).astype(state.dtype)
-    if matrix.ndim == 2:
-        c, s = real[:, None], imag[:, None]
-        new = jnp.stack([c * re - s * im, s * re + c * im])
-    else:
-        new = jnp.stack([_rows(real, re) - _rows(imag, im), _rows(imag, re) + _rows(real, im)])
-    return jnp.moveaxis(new.reshape(*front.shape[:-1], new.shape[-1]), range(1, k + 1), axes)
+
+    def back(re: Any, im: Any) -> Any:
+        new = jnp.stack([re, im])
+        return jnp.moveaxis(new.reshape(*front.shape[:-1], new.shape[-1]), range(1, k + 1), axes)
+
+    return parts[0], parts[1], back
 
 
 def _rows(matrix: Any, part: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from varq.simulator.measured import amplitudes
 from varq.simulator.measured.exact import Ensemble, evaluate
-from varq.simulator.measured.machine import Columns, unrolled
+from varq.simulator.measured.machine import Columns, initial_vector, unrolled
 from varq.simulator.measured.program import Measure, Numbers, Program
 
 __all__ = ["branch_sum", "count_branches"]
@@ -36,9 +36,8 @@ def branch_sum(program: Program, numbers: Numbers, labels: Sequence[Any], dtype:
         dtype: "float32" or "float64", of the amplitudes.
     """
     flips = None if program.flips is None else numbers.arrays[program.flips]
-    vector = None if program.initial is None else numbers.arrays[program.initial]
     columns = Columns(
-        state=amplitudes.start(program.wires, vector, dtype),
+        state=amplitudes.start(program.wires, initial_vector(program, numbers), dtype),
         bits=np.zeros((program.slots, 1), np.int8),
         registers=tuple(jnp.zeros((*shape, 1), kind) for shape, kind in program.registers),
         extra=jnp.ones(1, dtype),
@@ -69,10 +68,9 @@ def _split(flips: Any, columns: Columns, form: Measure, slot: Any) -> Columns:
                 wrong = flips[form.wire, outcome]
                 factor = wrong if read != outcome else 1 - wrong
             made.append(replace(columns, state=state, bits=bits, extra=columns.extra * factor))
-    join = lambda *xs: (np if isinstance(xs[0], np.ndarray) else jnp).concatenate(xs, axis=-1)  # noqa: E731
     return Columns(
-        state=join(*(m.state for m in made)),
-        bits=join(*(m.bits for m in made)),
-        registers=tuple(join(*(m.registers[k] for m in made)) for k in range(len(columns.registers))),
-        extra=join(*(m.extra for m in made)),
+        state=jnp.concatenate([m.state for m in made], axis=-1),
+        bits=np.concatenate([m.bits for m in made], axis=-1),
+        registers=tuple(jnp.concatenate(rs, axis=-1) for rs in zip(*(m.registers for m in made), strict=True)),
+        extra=jnp.concatenate([m.extra for m in made], axis=-1),
     )

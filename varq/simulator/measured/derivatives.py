@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from varq.simulator.measured.branches import branch_sum
+from varq.simulator.measured.functions import abstract
 from varq.simulator.measured.inputs import Inputs, Layout, assemble
 from varq.simulator.measured.program import Numbers, Program
 from varq.simulator.precision import double
@@ -49,7 +50,7 @@ def evaluate_exactly(exact: Exact, inputs: Inputs) -> list[Any]:
         with double():
             flat = np.asarray(_values(exact, layout, known, None, 0))
     else:
-        flat = _function(exact, layout, known, 0)(traced)
+        flat = _value_of(exact, layout, known, 0)(traced)
     with double():
         shapes = _shapes(exact, layout, len(known.scalars), _kinds(known), 0 if traced is None else len(traced))
     return _cut(flat, shapes)
@@ -62,11 +63,9 @@ def _kinds(known: Numbers) -> tuple[Any, ...]:
 @lru_cache(maxsize=256)
 def _shapes(exact: Exact, layout: Layout, scalars: int, kinds: tuple[Any, ...], traced: int) -> tuple[Any, ...]:
     """Shape of each result, and whether it is complex."""
-    tables, *arrays = (jax.ShapeDtypeStruct(*k) for k in kinds)  # type: ignore[no-untyped-call]
-    vector = lambda n: jax.ShapeDtypeStruct((n,), exact.dtype)  # type: ignore[no-untyped-call]  # noqa: E731
-    found = jax.eval_shape(
-        partial(exact.results, layout), Numbers(vector(scalars), tables, tuple(arrays)), vector(traced)
-    )
+    tables, *arrays = (abstract(*k) for k in kinds)
+    known = Numbers(abstract((scalars,), exact.dtype), tables, tuple(arrays))
+    found = jax.eval_shape(partial(exact.results, layout), known, abstract((traced,), exact.dtype))
     return tuple((f.shape, bool(jnp.issubdtype(f.dtype, jnp.complexfloating))) for f in found)
 
 
@@ -121,12 +120,15 @@ def _with_jacobian(function: Any, x: Any) -> tuple[Any, Any]:
         value, back = jax.vjp(function, x)
         basis = jnp.eye(shape.size, dtype=shape.dtype).reshape(shape.size, *shape.shape)
         return value, jax.vmap(back)(basis)[0].reshape(*shape.shape, len(x))
-    push = lambda direction: jax.jvp(function, (x,), (direction,))  # noqa: E731
+
+    def push(direction: Any) -> tuple[Any, Any]:
+        return jax.jvp(function, (x,), (direction,))
+
     values, slopes = jax.vmap(push, out_axes=(None, -1))(jnp.eye(len(x), dtype=x.dtype))
     return values, slopes
 
 
-def _function(exact: Exact, layout: Layout, known: Numbers, order: int) -> Any:
+def _value_of(exact: Exact, layout: Layout, known: Numbers, order: int) -> Any:
     """The derivative of an order as a function of the traced vector in the caller's precision."""
 
     @jax.custom_jvp
@@ -134,26 +136,28 @@ def _function(exact: Exact, layout: Layout, known: Numbers, order: int) -> Any:
         with double():
             return _values(exact, layout, known, x.astype(exact.dtype), order).astype(x.dtype)
 
-    @jax.custom_jvp
-    def both(x: Any) -> tuple[Any, Any]:
-        with double():
-            found = _values_and_slopes(exact, layout, known, x.astype(exact.dtype), order)
-            return found[0].astype(x.dtype), found[1].astype(x.dtype)
-
     @function.defjvp
     def rule(primals: Any, tangents: Any) -> Any:
-        value, slopes = both(primals[0])
+        value, slopes = _pair_of(exact, layout, known, order)(primals[0])
         return value, jnp.tensordot(slopes, tangents[0], 1)
 
-    @both.defjvp
-    def rule_of_both(primals: Any, tangents: Any) -> Any:
-        value = function(primals[0])
-        slopes, curves = _both_of(exact, layout, known, order + 1)(primals[0])
-        return (value, slopes), (jnp.tensordot(slopes, tangents[0], 1), jnp.tensordot(curves, tangents[0], 1))
-
-    function.both = both
     return function
 
 
-def _both_of(exact: Exact, layout: Layout, known: Numbers, order: int) -> Any:
-    return _function(exact, layout, known, order).both
+def _pair_of(exact: Exact, layout: Layout, known: Numbers, order: int) -> Any:
+    """The derivatives of an order and of the next, made in one pass."""
+
+    @jax.custom_jvp
+    def function(x: Any) -> tuple[Any, Any]:
+        with double():
+            value, slopes = _values_and_slopes(exact, layout, known, x.astype(exact.dtype), order)
+            return value.astype(x.dtype), slopes.astype(x.dtype)
+
+    @function.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        value = _value_of(exact, layout, known, order)(primals[0])
+        slopes, curves = _pair_of(exact, layout, known, order + 1)(primals[0])
+        moved = (jnp.tensordot(slopes, tangents[0], 1), jnp.tensordot(curves, tangents[0], 1))
+        return (value, slopes), moved
+
+    return function

@@ -79,7 +79,7 @@ class Ensemble:
     def mean(self, sentence: Any) -> Any:
         """The expectation of a Pauli sentence: one overlap for each set of flipped wires."""
         index = np.arange(2**self.wires)
-        found = 0.0
+        found: Any = 0.0
         for flip, words in _by_flip(sentence, self.labels).items():
             overlap = (self.vectors[index ^ flip].conj() * self.vectors) @ self.columns.extra
             found += jnp.real(jnp.sum(overlap * sum(c * _phase(index, mask, ys) for mask, ys, c in words)))

@@ -105,7 +105,7 @@ def _random(key: Any) -> Any:
     """A JAX key; for an integer the one that jax.random.key makes of it, without 64-bit arithmetic under a jit."""
     if not isinstance(key, int | np.integer):
         return key
-    words = np.array([int(key) >> 32 & 0xFFFFFFFF, int(key) & 0xFFFFFFFF], np.uint32)
+    words: Any = np.array([int(key) >> 32 & 0xFFFFFFFF, int(key) & 0xFFFFFFFF], np.uint32)
     return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 

@@ -14,7 +14,7 @@ from pennylane.ops import MeasurementValue
 from varq.simulator.measured.program import Traced
 from varq.simulator.outcomes import Outcome
 
-__all__ = ["LONGEST_TABLE", "affine_values", "is_affine", "tabulate", "trace", "unstaged"]
+__all__ = ["LONGEST_TABLE", "abstract", "affine_values", "evaluate", "is_affine", "tabulate", "trace", "unstaged"]
 
 LONGEST_TABLE = 12
 """A function of at most this many outcomes becomes a table of its values."""
@@ -32,6 +32,19 @@ _CALLS = {"pjit", "jit", "closed_call", "custom_jvp_call", "custom_vjp_call"}
 def bit_columns(count: int) -> Any:
     """All combinations of `count` outcomes, shape (count, 2**count); the first is the most significant."""
     return (np.arange(2**count)[None, :] >> np.arange(count - 1, -1, -1)[:, None]) & 1
+
+
+def abstract(shape: tuple[int, ...], dtype: Any) -> Any:
+    """What JAX traces with in the place of an array."""
+    make: Any = jax.ShapeDtypeStruct  # untyped in JAX
+    return make(shape, dtype)
+
+
+def evaluate(jaxpr: Any, consts: Sequence[Any], *inputs: Any) -> list[Any]:
+    """What a jaxpr gives."""
+    run: Any = jax.core.eval_jaxpr  # untyped in JAX
+    found: list[Any] = run(jaxpr, consts, *inputs)
+    return found
 
 
 def unstaged() -> bool:
@@ -87,7 +100,7 @@ def trace(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Traced, 
     closed = jax.make_jaxpr(lambda *args: function(*args))(*inputs)
     literals = [v.val for e in closed.jaxpr.eqns for v in e.invars if isinstance(v, Literal)]
     text = f"{closed.jaxpr}|{[repr(v) for v in literals]}|{[(np.shape(c), jnp.result_type(c)) for c in closed.consts]}"
-    outputs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in closed.out_avals]
+    outputs = [abstract(a.shape, a.dtype) for a in closed.out_avals]
     return Traced(text, closed.jaxpr), list(closed.consts), outputs
 
 
@@ -136,6 +149,9 @@ def _inexact(variable: Any) -> bool:
 def affine_values(traced: Traced, consts: Sequence[Any], count: int) -> Any:
     """The constant and the `count` coefficients of an affine function of outcomes, shape (count + 1,)."""
     points = np.concatenate([np.zeros((1, count), int), np.eye(count, dtype=int)])
-    function = lambda row: jax.core.eval_jaxpr(traced.jaxpr, consts, *row)[0]  # type: ignore[no-untyped-call]  # noqa: E731
+
+    def function(row: Any) -> Any:
+        return evaluate(traced.jaxpr, consts, *row)[0]
+
     values = jax.vmap(function)(jnp.asarray(points)).astype(float)
     return jnp.concatenate([values[:1], values[1:] - values[0]])

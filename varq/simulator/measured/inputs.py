@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 
+from varq.simulator.measured.functions import evaluate
 from varq.simulator.measured.program import Array, Numbers, Traced
 
 __all__ = ["Inputs", "Layout", "Piece", "TableSource", "assemble"]
@@ -128,7 +129,7 @@ def _split(values: Sequence[Any], parts: list[Any]) -> tuple[tuple[Piece, ...], 
         else:
             parts.append(flat if jnp.issubdtype(flat.dtype, jnp.floating) else flat.astype(float))
         pieces.append(Piece(k, start, shape, kind))
-        known[k] = np.zeros(0) if shape else 0.0
+        known[k] = np.zeros(0) if shape else np.float64(0)
     return tuple(pieces), known
 
 
@@ -143,7 +144,7 @@ def assemble(layout: Layout, known: Numbers, traced: Any, dtype: str) -> Numbers
         arrays[piece.index] = _restored(piece, traced)
     for source in layout.tables:
         consts = [arrays[c.index] for c in source.consts]
-        values = jax.core.eval_jaxpr(source.function.jaxpr, consts)[0]  # type: ignore[no-untyped-call]
+        values = evaluate(source.function.jaxpr, consts)[0]
         tables = tables.at[source.start : source.start + source.size].set(values.astype(dtype))
     return Numbers(scalars, tables, tuple(arrays))
 

@@ -12,6 +12,7 @@ import numpy as np
 from pennylane.queuing import QueuingManager
 
 from varq.simulator.measured import amplitudes
+from varq.simulator.measured.functions import evaluate
 from varq.simulator.measured.program import (
     Apply,
     Array,
@@ -20,6 +21,7 @@ from varq.simulator.measured.program import (
     Kind,
     Measure,
     Numbers,
+    Program,
     Ref,
     Register,
     Scalar,
@@ -29,10 +31,29 @@ from varq.simulator.measured.program import (
     Table,
 )
 
-__all__ = ["Columns", "Measuring", "gate_kinds", "place", "run", "stacked_matrices", "unrolled", "value"]
+__all__ = [
+    "Columns",
+    "Measuring",
+    "gate_kinds",
+    "initial_vector",
+    "place",
+    "run",
+    "stacked_matrices",
+    "unrolled",
+    "value",
+]
 
 _BLOCK = 3  # wires: neighbouring gates are multiplied into one matrix on at most this many
-_DIAGONAL = {"RZ", "PhaseShift", "U1", "ControlledPhaseShift", "CRZ", "MultiRZ", "IsingZZ"}
+_PHASES = {
+    "RZ": (-0.5, 0.5),
+    "PhaseShift": (0.0, 1.0),
+    "U1": (0.0, 1.0),
+    "ControlledPhaseShift": (0.0, 0.0, 0.0, 1.0),
+    "CRZ": (0.0, 0.0, -0.5, 0.5),
+    "IsingZZ": (-0.5, 0.5, 0.5, -0.5),
+}
+"""Diagonal gates: what multiplies the angle in the phase of each basis state."""
+
 _UNROLLED = 16  # outcomes: so many are added up one by one, more by a matrix product
 
 
@@ -82,15 +103,16 @@ def place(ref: Ref, numbers: Numbers, width: int = 0) -> Any:
     return slots, factors, np.int32(ref.start)
 
 
-def lookup(slots: Any, strides: Any, start: Any, tables: Any, bits: Any) -> Any:
+def _looked_up(at: Any, tables: Any, bits: Any) -> Any:
     """The values of a tabulated function in every column."""
-    index = start
+    slots, strides, index = at
     for k in range(len(slots)):
         index = index + strides[k] * bits[slots[k]].astype(np.int32)
     return tables[index]
 
 
-def _affine(slots: Any, factors: Any, start: Any, tables: Any, bits: Any) -> Any:
+def _affine(at: Any, tables: Any, bits: Any) -> Any:
+    slots, factors, start = at
     coefficients = tables[factors]
     if len(slots) <= _UNROLLED:
         return tables[start] + sum(coefficients[k] * bits[slots[k]] for k in range(len(slots)))
@@ -106,15 +128,15 @@ def value(kind: Kind, at: Any, numbers: Numbers, columns: Any) -> Any:
         case "Array":
             return at
         case "Table":
-            return lookup(*at, numbers.tables, columns.bits)
+            return _looked_up(at, numbers.tables, columns.bits)
         case "Affine":
-            return _affine(*at, numbers.tables, columns.bits)
+            return _affine(at, numbers.tables, columns.bits)
         case "Slot":
             return columns.bits[at]
         case "Static":
             static = cast(Static, kind[1])
             return np.frombuffer(static.data, static.dtype).reshape(static.shape)
-    return columns.registers[kind[1]]  # type: ignore[index]
+    return columns.registers[cast(int, kind[1])]
 
 
 def _each(kind: Kind) -> bool:
@@ -125,6 +147,17 @@ def _each(kind: Kind) -> bool:
 def _operator(form: Apply, leaves: Sequence[Any]) -> Any:
     with QueuingManager.stop_recording():
         return jax.tree_util.tree_unflatten(form.structure, list(leaves))
+
+
+def initial_vector(program: Program, numbers: Numbers) -> Any:
+    """The state that a program starts from, shape (2**wires,); None for all zeros."""
+    start = program.initial
+    if start is None:
+        return None
+    leaves = [value(k, place(r, numbers), numbers, None) for k, r in zip(start.kinds, start.refs, strict=True)]
+    with QueuingManager.stop_recording():
+        op = jax.tree_util.tree_unflatten(start.structure, leaves)
+        return jnp.reshape(op.state_vector(wire_order=list(start.labels)), -1)
 
 
 def _matrix(form: Apply, leaves: Sequence[Any]) -> Any:
@@ -152,8 +185,8 @@ def stacked_matrices(form: Apply, places: Sequence[Sequence[Any]], numbers: Numb
     kinds = gate_kinds(form) or ()
     if all(k[0] == "Static" for k in kinds):
         leaves = [value(k, (), numbers, None) for k in kinds]
-        one = amplitudes.whole(_matrix(form, leaves), dtype)
-        return (np if isinstance(one, np.ndarray) else jnp).broadcast_to(one, (len(places), *one.shape))
+        only = amplitudes.whole(_matrix(form, leaves), dtype)
+        return (np if isinstance(only, np.ndarray) else jnp).broadcast_to(only, (len(places), *only.shape))
     rows = [
         jnp.stack([jnp.asarray(p[j]) for p in places]) if kind[0] == "Array" else np.array([p[j] for p in places])
         for j, kind in enumerate(kinds)
@@ -168,13 +201,13 @@ def stacked_matrices(form: Apply, places: Sequence[Sequence[Any]], numbers: Numb
 
 
 def _matrices(form: Apply, kinds: Sequence[Kind], leaves: Sequence[Any]) -> Any:
-    """The matrix, or the diagonal, in every column, which are the last axis."""
+    """The matrix in every column, which are the last axis."""
     own = [_each(k) for k in kinds]
 
     def one(*mine: Any) -> Any:
         it = iter(mine)
         op = _operator(form, [next(it) if o else x for o, x in zip(own, leaves, strict=True)])
-        return jnp.asarray(op.eigvals() if op.name in _DIAGONAL else op.matrix(), complex)
+        return jnp.asarray(op.matrix(), complex)
 
     return jax.vmap(one, out_axes=-1)(*(x for o, x in zip(own, leaves, strict=True) if o))
 
@@ -249,17 +282,29 @@ def _apply(form: Apply, at: Sequence[Any], matrix: Any, numbers: Numbers, column
     else:
         kinds = form.kinds[:-1] if form.condition else form.kinds
         leaves = [value(k, x, numbers, columns) for k, x in zip(kinds, at, strict=False)]
-        after = amplitudes.apply_each(state, _matrices(form, kinds, leaves), form.wires)
+        after = _each_applied(form, kinds, leaves, state)
     if form.condition:
         after = jnp.where(value(form.kinds[-1], at[-1], numbers, columns) != 0, after, state)
     return replace(columns, state=after)
+
+
+def _each_applied(form: Apply, kinds: Sequence[Kind], leaves: Sequence[Any], state: Any) -> Any:
+    """The state after a gate whose parameters differ between columns."""
+    with QueuingManager.stop_recording():
+        name = jax.tree_util.tree_unflatten(form.structure, [0.0] * len(leaves)).name if len(leaves) == 1 else ""
+    if name in _PHASES:
+        return amplitudes.apply_phases(state, _PHASES[name], leaves[0], form.wires)
+    return amplitudes.apply_each(state, _matrices(form, kinds, leaves), form.wires)
 
 
 def _compute(form: Compute, at: Sequence[Any], numbers: Numbers, columns: Columns) -> Columns:
     values = [value(k, x, numbers, columns) for k, x in zip(form.kinds, at, strict=True)]
     inputs, consts = values[: form.inputs], values[form.inputs :]
     inputs = [jnp.asarray(x).astype(v.aval.dtype) for x, v in zip(inputs, form.function.jaxpr.invars, strict=True)]
-    function = lambda *mine: jax.core.eval_jaxpr(form.function.jaxpr, consts, *mine)  # noqa: E731
+
+    def function(*mine: Any) -> list[Any]:
+        return evaluate(form.function.jaxpr, consts, *mine)
+
     found = jax.vmap(function, in_axes=-1, out_axes=-1)(*inputs)
     registers = list(columns.registers)
     for index, result in zip(form.outputs, found, strict=True):

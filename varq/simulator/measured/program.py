@@ -17,6 +17,7 @@ __all__ = [
     "Compute",
     "Final",
     "Form",
+    "Initial",
     "Kind",
     "Measure",
     "Numbers",
@@ -171,6 +172,23 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Initial:
+    """The state preparation in front.
+
+    Args:
+        structure: JAX's tree structure of the PennyLane operator.
+        refs: its leaves.
+        kinds: of the references.
+        labels: of the wires.
+    """
+
+    structure: Any
+    refs: tuple[Ref, ...]
+    kinds: tuple[Kind, ...]
+    labels: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
 class Final:
     """A terminal measurement for exact evaluation.
 
@@ -193,7 +211,7 @@ class Program:
         wires: how many positions.
         steps: in order.
         slots: how many measurements.
-        initial: the array that is the initial state, shape (2**wires,); None for all zeros.
+        initial: the state preparation in front; None for all zeros.
         flips: the array of probabilities that 0 is recorded as 1 and 1 as 0, shape (wires, 2); None for no errors.
         bases: for shots, the gates before each sampling of the final state.
         finals: for exact evaluation.
@@ -203,7 +221,7 @@ class Program:
     wires: int
     steps: tuple[Step, ...]
     slots: int
-    initial: int | None = None
+    initial: Initial | None = None
     flips: int | None = None
     bases: tuple[tuple[Step, ...], ...] = ()
     finals: tuple[Final, ...] = ()

@@ -22,6 +22,7 @@ from varq.simulator.measured.program import (
     Apply,
     Array,
     Final,
+    Initial,
     Kind,
     Measure,
     Program,
@@ -102,11 +103,12 @@ class _Reader:
         self.inputs = Inputs()
         self.values = Values(self.inputs)
 
-    def initial(self, op: Operator) -> int:
+    def initial(self, op: Operator) -> Initial:
         if op.batch_size is not None:
             raise NotImplementedError(_batched(op))
-        state = op.state_vector(wire_order=self.labels)
-        return self.inputs.array(state.reshape(-1)).index
+        leaves, structure = jax.tree_util.tree_flatten(op)
+        refs = tuple(self.number(x) for x in leaves)
+        return Initial(structure, refs, tuple(self.kind(r) for r in refs), tuple(self.labels))
 
     def steps(self, op: Operator, condition: MeasurementValue | None = None) -> Iterator[Step]:
         """The steps of one operation, with a condition on it or without."""
@@ -185,13 +187,14 @@ class _Reader:
 def _opened(op: Operator) -> tuple[list[Any], Any]:
     """The leaves of an operator, and its structure."""
     if op.name in _PLAIN and all(np.ndim(x) == 0 for x in op.data):
-        return list(op.data), _plain_structure(type(op), len(op.data), len(op.wires))
+        kind: Any = type(op)
+        return list(op.data), _plain_structure(kind, len(op.data), len(op.wires))
     leaves, structure = jax.tree_util.tree_flatten(op)
     return leaves, structure
 
 
 @lru_cache(maxsize=256)
-def _plain_structure(kind: type, parameters: int, wires: int) -> Any:
+def _plain_structure(kind: Any, parameters: int, wires: int) -> Any:
     with QueuingManager.stop_recording():
         return jax.tree_util.tree_structure(kind(*(0.0,) * parameters, wires=range(wires)))
 

@@ -12,13 +12,15 @@ import numpy as np
 
 from varq.simulator.measured import amplitudes
 from varq.simulator.measured.inputs import Layout, assemble
-from varq.simulator.measured.machine import Columns, gate_kinds, place, run, stacked_matrices, unrolled
+from varq.simulator.measured.machine import Columns, gate_kinds, initial_vector, place, run, stacked_matrices, unrolled
 from varq.simulator.measured.program import Apply, Measure, Numbers, Program, Step
 from varq.simulator.measured.rounds import Loop, parts
 
 __all__ = ["Drawn", "draw", "held_amplitudes"]
 
 _FEWEST_SHOTS = 64  # of a chunk: their axis is the contiguous one
+
+_RANDOM = 2**24  # random numbers that are held at once
 
 _ATTEMPTS = 1000
 """How often shots that postselection rejects are drawn again before they are given up as invalid."""
@@ -43,12 +45,22 @@ class Drawn(NamedTuple):
     samples: tuple[Any, ...]
 
 
-class _Luck(NamedTuple):
-    """What a run carries along: randomness, acceptance, and the probability of the outcomes that were forced."""
+class _Fate(NamedTuple):
+    """What a run carries along: acceptance, and the probability of the outcomes that were forced."""
 
-    key: Any
     valid: Any
     forced: Any
+
+
+class _Task(NamedTuple):
+    """One chunk: the program, its numbers, how many shots, whether to force what is postselected."""
+
+    program: Program
+    numbers: Numbers
+    flips: Any
+    size: int
+    fill: bool
+    dtype: str
 
 
 @partial(jax.jit, static_argnames=("program", "layout", "shots", "fill", "dtype", "held"))
@@ -79,13 +91,20 @@ def draw(
     """
     numbers = assemble(layout, known, traced, dtype)
     flips = None if program.flips is None else numbers.arrays[program.flips]
-    size = min(shots, max(_FEWEST_SHOTS, held >> program.wires))
+    size = min(shots, max(_FEWEST_SHOTS, min(held >> program.wires, _RANDOM // _rows(program))))
+    task = _Task(program, numbers, flips, size, fill, dtype)
+    one = partial(_accepted if fill and _chained(program) else _chunk, task)
     chunks = -(-shots // size)
-    one = partial(_accepted if fill and _chained(program) else _chunk, program, numbers, flips, size, fill, dtype)
     if chunks == 1:
         return one(key)
-    drawn = jax.lax.map(one, jax.random.split(key, chunks))
-    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1)[..., :shots], drawn)
+    drawn: Drawn = jax.lax.map(one, jax.random.split(key, chunks))
+    joined: Drawn = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1)[..., :shots], drawn)
+    return joined
+
+
+def _rows(program: Program) -> int:
+    """How many random numbers a shot takes: for what is found, what is read, the final samples, and acceptance."""
+    return 2 * program.slots + program.wires * len(program.bases) + 1
 
 
 def _chained(program: Program) -> bool:
@@ -94,55 +113,50 @@ def _chained(program: Program) -> bool:
     return any(free) and not all(free[k] for k in range(free.index(True), len(free)))
 
 
-def _accepted(program: Program, numbers: Numbers, flips: Any, size: int, fill: bool, dtype: str, key: Any) -> Drawn:
+def _accepted(task: _Task, key: Any) -> Drawn:
     """A chunk in which every shot was accepted with the probability of its forced outcomes: the conditional law."""
-
-    def attempt(key: Any) -> tuple[Drawn, Any]:
-        run_key, accept_key = jax.random.split(key)
-        drawn, forced = _whole(program, numbers, flips, size, fill, dtype, run_key)
-        return drawn, _uniform(accept_key, (size,), forced.dtype) < forced
 
     def again(carry: Any) -> Any:
         drawn, count, key = carry
         key, now = jax.random.split(key)
-        new, good = attempt(now)
-        good = good & ~drawn.valid
+        new, accepted = _whole(task, now)
+        good = new.valid & accepted & ~drawn.valid
         merged = jax.tree.map(lambda a, b: jnp.where(good, b, a), drawn, new)
         return merged._replace(valid=drawn.valid | good), count + 1, key
 
-    key, now = jax.random.split(key)
-    drawn, good = attempt(now)
-    carry = (drawn._replace(valid=good), 1, key)
-    return jax.lax.while_loop(lambda c: ~jnp.all(c[0].valid) & (c[1] < _ATTEMPTS), again, carry)[0]
+    shapes = jax.eval_shape(partial(_whole, task), key)[0]
+    none = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    drawn: Drawn = jax.lax.while_loop(lambda c: ~jnp.all(c[0].valid) & (c[1] < _ATTEMPTS), again, (none, 0, key))[0]
+    return drawn
 
 
-def _chunk(program: Program, numbers: Numbers, flips: Any, size: int, fill: bool, dtype: str, key: Any) -> Drawn:
-    return _whole(program, numbers, flips, size, fill, dtype, key)[0]
+def _chunk(task: _Task, key: Any) -> Drawn:
+    return _whole(task, key)[0]
 
 
-def _whole(
-    program: Program, numbers: Numbers, flips: Any, size: int, fill: bool, dtype: str, key: Any
-) -> tuple[Drawn, Any]:
-    """One chunk of shots, and for each the probability of its forced outcomes."""
-    key, final_key = jax.random.split(key)
-    luck = _Luck(key, jnp.ones(size, bool), jnp.ones(size, dtype))
+def _whole(task: _Task, key: Any) -> tuple[Drawn, Any]:
+    """One chunk of shots, and whether each is accepted with the probability of its forced outcomes."""
+    program, numbers, size = task.program, task.numbers, task.size
+    # All at once: what makes random numbers is long to compile, and each place that calls it compiles it again.
+    luck = jax.random.bits(key, (_rows(program), size), np.uint32)
     columns = Columns(
-        state=amplitudes.start(
-            program.wires, None if program.initial is None else numbers.arrays[program.initial], dtype
-        ),
+        state=amplitudes.start(program.wires, initial_vector(program, numbers), task.dtype),
         bits=jnp.zeros((program.slots, size), np.int8),
         registers=tuple(jnp.zeros((*shape, size), kind) for shape, kind in program.registers),
-        extra=luck,
+        extra=_Fate(jnp.ones(size, bool), jnp.ones(size, task.dtype)),
     )
-    measure = partial(_measure, flips, fill, size)
+    measure = partial(_measure, task, luck)
     for part in parts(program.steps):
         if isinstance(part, Loop):
             columns = _loop(part, numbers, _spread(columns, size), measure)
         else:
             columns = unrolled(part, numbers, columns, measure)
-    keys = jax.random.split(final_key, max(1, len(program.bases)))
-    samples = tuple(_sample(basis, numbers, columns, size, k) for basis, k in zip(program.bases, keys, strict=False))
-    return Drawn(columns.bits, columns.extra.valid, samples), columns.extra.forced
+    accepted = _uniform(luck[-1], task.dtype) < columns.extra.forced
+    samples = []
+    for k, basis in enumerate(program.bases):
+        first = 2 * program.slots + k * program.wires
+        samples.append(_sample(basis, numbers, columns, size, luck[first : first + program.wires]))
+    return Drawn(columns.bits, columns.extra.valid, tuple(samples)), accepted
 
 
 def _spread(columns: Columns, size: int) -> Columns:
@@ -159,11 +173,14 @@ def _loop(loop: Loop, numbers: Numbers, columns: Columns, measure: Any) -> Colum
         widths = [max(len(getattr(r[j], "slots", ())) for r in refs) for j in range(len(refs[0]))]
         rows = [[place(ref, numbers, width) for ref, width in zip(row, widths, strict=True)] for row in refs]
         places.append(jax.tree.map(_stack, *rows))
-        same = isinstance(form, Apply) and gate_kinds(form) is not None
-        ready.append(stacked_matrices(form, rows, numbers, columns.state.dtype) if same else None)
+        ready.append(
+            stacked_matrices(form, rows, numbers, columns.state.dtype)
+            if isinstance(form, Apply) and gate_kinds(form) is not None
+            else None
+        )
 
     def body(carry: Columns, at: Any) -> tuple[Columns, None]:
-        return run(loop.forms, *at, numbers, carry, measure), None
+        return run(loop.forms, at[0], at[1], numbers, carry, measure), None
 
     return jax.lax.scan(body, columns, (places, ready))[0]
 
@@ -172,36 +189,40 @@ def _stack(*leaves: Any) -> Any:
     return (jnp if any(isinstance(x, jax.Array) for x in leaves) else np).stack(leaves)
 
 
-def _measure(flips: Any, fill: bool, size: int, columns: Columns, form: Measure, slot: Any) -> Columns:
+def _measure(task: _Task, luck: Any, columns: Columns, form: Measure, slot: Any) -> Columns:
     """Draws the outcome of every shot, collapses the state and records what is read."""
-    columns = _spread(columns, size)
-    key, one_key, read_key = jax.random.split(columns.extra.key, 3)
+    columns = _spread(columns, task.size)
     zero, one = amplitudes.project(columns.state, form.wire)
-    p0, p1 = amplitudes.weights(zero), amplitudes.weights(one)
-    total = p0 + p1
-    valid, forced = columns.extra.valid, columns.extra.forced
-    if fill and form.postselect is not None:
-        q0, q1 = (1.0, 1.0) if flips is None else _read_as(flips, form)
-        if flips is None:
-            found = jnp.full(size, bool(form.postselect))
-            forced = forced * (p1 if form.postselect else p0) / total
-        else:
-            found = _uniform(one_key, (size,), p0.dtype) * (p0 * q0 + p1 * q1) < p1 * q1
-            forced = forced * (p0 * q0 + p1 * q1) / total
-        read = jnp.full(size, form.postselect, np.int8)
-        valid = valid & (forced > 0)
+    chances = amplitudes.weights(zero), amplitudes.weights(one)
+    if task.fill and form.postselect is not None:
+        found, read, fate = _forced(task, luck[slot], chances, form, columns.extra)
     else:
-        found = _uniform(one_key, (size,), p0.dtype) * total < p1
-        read = found if flips is None else found ^ _flipped(flips, form, found, read_key)
+        found = _uniform(luck[slot], task.dtype) * (chances[0] + chances[1]) < chances[1]
+        read, fate = found, columns.extra
+        if task.flips is not None:
+            chance = jnp.where(found, task.flips[form.wire, 1], task.flips[form.wire, 0])
+            read = found ^ (_uniform(luck[task.program.slots + slot], task.dtype) < chance)
         if form.postselect is not None:
-            valid = valid & (read == bool(form.postselect))
-    scale = jax.lax.rsqrt(jnp.where(found, p1, p0))
-    kept = jnp.where(found, one, zero) * scale
+            fate = fate._replace(valid=fate.valid & (read == bool(form.postselect)))
+    kept = jnp.where(found, one, zero) * jax.lax.rsqrt(jnp.where(found, chances[1], chances[0]))
     blank = jnp.zeros_like(kept)
     pair = (kept, blank) if form.reset else (jnp.where(found, blank, kept), jnp.where(found, kept, blank))
     bits = jax.lax.dynamic_update_index_in_dim(columns.bits, read.astype(np.int8), slot, 0)
-    state = jnp.stack(pair, axis=form.wire + 1)
-    return replace(columns, state=state, bits=bits, extra=_Luck(key, valid, forced))
+    return replace(columns, state=jnp.stack(pair, axis=form.wire + 1), bits=bits, extra=fate)
+
+
+def _forced(task: _Task, luck: Any, chances: Any, form: Measure, fate: _Fate) -> tuple[Any, Any, _Fate]:
+    """What is found and read where a record is forced, with the probability of that record."""
+    p0, p1 = chances
+    selected = bool(form.postselect)
+    if task.flips is None:
+        found, chance = jnp.full(task.size, selected), p1 if selected else p0
+    else:
+        q0, q1 = _read_as(task.flips, form)
+        chance = p0 * q0 + p1 * q1
+        found = _uniform(luck, task.dtype) * chance < p1 * q1
+    forced = fate.forced * chance / (p0 + p1)
+    return found, jnp.full(task.size, selected), _Fate(fate.valid & (forced > 0), forced)
 
 
 def _read_as(flips: Any, form: Measure) -> tuple[Any, Any]:
@@ -210,29 +231,26 @@ def _read_as(flips: Any, form: Measure) -> tuple[Any, Any]:
     return (up, 1 - down) if form.postselect else (1 - up, down)
 
 
-def _flipped(flips: Any, form: Measure, found: Any, key: Any) -> Any:
-    chance = jnp.where(found, flips[form.wire, 1], flips[form.wire, 0])
-    return _uniform(key, found.shape, chance.dtype) < chance
+def _uniform(words: Any, dtype: Any) -> Any:
+    """Numbers strictly between 0 and 1 from 32-bit words, equally spaced: 2**32 in float64, 2**23 in float32.
 
-
-def _uniform(key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Uniform numbers strictly between 0 and 1, in steps of 2**-32.
-
-    Made from 32-bit integers: what JAX makes 64-bit ones from is lowered again outside this package, where the x64
+    JAX's own are made from 64-bit words in float64; these would be lowered again outside this package, where the x64
     flag of a caller that jits may be off.
     """
-    return (jax.random.bits(key, shape, np.uint32).astype(dtype) + 0.5) * 2.0**-32
+    if dtype == "float32":
+        return ((words >> 9).astype(dtype) + 0.5) * 2.0**-23
+    return (words.astype(dtype) + 0.5) * 2.0**-32
 
 
-def _sample(basis: tuple[Step, ...], numbers: Numbers, columns: Columns, size: int, key: Any) -> Any:
+def _sample(basis: tuple[Step, ...], numbers: Numbers, columns: Columns, size: int, luck: Any) -> Any:
     """A basis state for each shot, from its final state."""
     state = amplitudes.flat(unrolled(basis, numbers, columns, _no_measurement).state)
     chances = jnp.broadcast_to(state[0] ** 2 + state[1] ** 2, (state.shape[1], size))
     found = jnp.zeros(size, np.int32)
-    for luck in _uniform(key, (len(chances).bit_length() - 1, size), chances.dtype):
+    for level in _uniform(luck, str(chances.dtype)):
         halves = chances.reshape(2, -1, size)
         zero, one = halves.sum(axis=1)
-        bit = luck * (zero + one) >= zero
+        bit = level * (zero + one) >= zero
         chances = jnp.where(bit, halves[1], halves[0])
         found = 2 * found + bit
     return found

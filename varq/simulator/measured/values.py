@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from pennylane.ops import MeasurementValue
 
-from varq.simulator.measured.functions import LONGEST_TABLE, affine_values, is_affine, tabulate, trace, unstaged
+from varq.simulator.measured.functions import (
+    LONGEST_TABLE,
+    abstract,
+    affine_values,
+    evaluate,
+    is_affine,
+    tabulate,
+    trace,
+    unstaged,
+)
 from varq.simulator.measured.inputs import Inputs
 from varq.simulator.measured.program import (
     Affine,
@@ -103,7 +112,7 @@ class Values:
         if any(isinstance(c, jax.core.Tracer) for c in consts):
             return self.inputs.computed_table(traced, consts, outputs[0].shape[0])
         with jax.ensure_compile_time_eval():
-            return self.inputs.table(jax.core.eval_jaxpr(traced.jaxpr, consts)[0])  # type: ignore[no-untyped-call]
+            return self.inputs.table(evaluate(traced.jaxpr, consts)[0])
 
     def _compute(
         self, traced: Any, inputs: Sequence[Ref], consts: Sequence[Any], outputs: Sequence[Any]
@@ -124,14 +133,14 @@ class Values:
                 steps.append(step)
                 self._trees[id(node)] = (node, tree, registers)
         last = self._trees[id(chain[-1])][2]
-        return steps, _scalar(last, [jax.ShapeDtypeStruct(*self._types[r.index]) for r in last])
+        return steps, _scalar(last, [abstract(*self._types[r.index]) for r in last])
 
     def _node(self, node: Outcome) -> tuple[Step, Any, tuple[Register, ...]]:
         inputs: list[Ref] = []
         readers: list[Callable[[Sequence[Any]], Any]] = []
         for arg in node.args:
             readers.append(self._reader(arg, inputs))
-        avals = [_bit() if isinstance(r, Slot) else jax.ShapeDtypeStruct(*self._types[r.index]) for r in inputs]  # type: ignore[union-attr]
+        avals = [_bit() if isinstance(r, Slot) else abstract(*self._types[cast(Register, r).index]) for r in inputs]
         trees: list[Any] = []
 
         def flat(*values: Any) -> list[Any]:
@@ -214,7 +223,7 @@ def _kind(ref: Ref) -> Kind:
 
 
 def _bit() -> Any:
-    return jax.ShapeDtypeStruct((), np.int64)
+    return abstract((), np.int64)
 
 
 def _scalar(registers: Sequence[Register], outputs: Sequence[Any]) -> Register:
