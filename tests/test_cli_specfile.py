@@ -240,7 +240,7 @@ def test_the_example_of_the_documents() -> None:
         stop=Stop(steps=200, tolerance=1e-6, patience=10),
     )
     assert spec.dumps(found.task) == spec.dumps(expected)
-    assert found.device == "lightning.qubit"
+    assert found.device == "varq.qubit"
 
 
 def test_the_readme_shows_the_example() -> None:
