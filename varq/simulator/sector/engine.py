@@ -140,6 +140,14 @@ def sector_engine(circuit: Circuit) -> SectorEngine | str:
 
     Args:
         circuit: any; positions are spin orbitals or anything else that is occupied (1) or empty (0).
+
+    Example:
+        >>> from varq.simulator.circuit import Gate, Initial
+        >>> hop = Circuit(4, (Gate("SingleExcitation", (0, 2), (0,)),), Initial((1, 1, 0, 0)), 1)
+        >>> sector_engine(hop).facts["amplitudes"]
+        2
+        >>> sector_engine(Circuit(1, (Gate("RX", (0,), (0,)),), Initial((0,)), 1))
+        'RX on positions (0,) is not known to conserve the number of particles.'
     """
     if circuit.initial.array is not None:
         return "It starts from a state given by its amplitudes, not from a basis state."

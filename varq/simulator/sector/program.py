@@ -98,11 +98,11 @@ def _matches(part: Part, pattern: int, basis: Basis) -> NDArray[np.bool_]:
 def _pairs(part: Part, basis: Basis, frame: _Frame) -> list[tuple[float, Ints]]:
     """(sign of t, rows of first and second halves) of a turn."""
     ((pattern, flip, _),) = part.moves
-    first = np.nonzero(_matches(part, pattern, basis))[0]
-    states = basis.states[first]
-    second = basis.find(states ^ spread(flip, part.wires, basis.wires))
-    sign = parity(states, mask(part.string, basis.wires)) * frame.sign[first] * frame.sign[second]
-    first, second = frame.source[first], frame.source[second]
+    here = np.nonzero(_matches(part, pattern, basis))[0]
+    states = basis.states[here]
+    there = basis.find(states ^ spread(flip, part.wires, basis.wires))
+    sign = parity(states, mask(part.string, basis.wires)) * frame.sign[here] * frame.sign[there]
+    first, second = frame.source[here], frame.source[there]
     if part.kind == "real":  # exchanging the halves turns the sign of t
         up = sign > 0
         ordered = np.stack([np.where(up, first, second), np.where(up, second, first)])

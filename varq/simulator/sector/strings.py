@@ -281,10 +281,11 @@ def _tables(structure: PauliSum, left: _Operators, right: _Operators, products: 
 def work(tables: Strings) -> float:
     """Roughly how many nanoseconds `apply` takes."""
     left, right = tables.spare[0].shape
-    each: float = sum(_GATHER * sum(b.shape) + _PRODUCT * b.shape[0] * b.shape[1] for b in tables.blocks)
-    sides = _PRODUCT * (left + right)
-    pairs = float(left) * float(right)
-    return pairs * (each + sides) + 4.0 * (tables.left.cell.size + tables.right.cell.size)
+    each: float = _PRODUCT * (left + right)
+    for block in tables.blocks:
+        m, n = block.shape
+        each += _GATHER * (m + n) + _PRODUCT * m * n
+    return left * right * each + 4.0 * float(tables.left.cell.size + tables.right.cell.size)
 
 
 def _matrix(side: Side, effective: Any, size: int) -> Any:
