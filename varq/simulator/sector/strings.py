@@ -280,12 +280,12 @@ def _tables(structure: PauliSum, left: _Operators, right: _Operators, products: 
 
 def work(tables: Strings) -> float:
     """Roughly how many nanoseconds `apply` takes."""
-    left, right = tables.spare[0].shape
-    each: float = _PRODUCT * (left + right)
+    left, right = (int(n) for n in tables.spare[0].shape)
+    each = _PRODUCT * (left + right)
     for block in tables.blocks:
         m, n = block.shape
         each += _GATHER * (m + n) + _PRODUCT * m * n
-    return left * right * each + 4.0 * float(tables.left.cell.size + tables.right.cell.size)
+    return float(left * right * each) + 4.0 * float(tables.left.cell.size + tables.right.cell.size)
 
 
 def _matrix(side: Side, effective: Any, size: int) -> Any:
