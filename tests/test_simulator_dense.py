@@ -351,3 +351,17 @@ def test_the_callers_precision_comes_back() -> None:
     np.testing.assert_allclose(slope, [-np.sin(1.0) - np.sin(1.0) / 2], atol=1e-6)
     curved = jax.jit(jax.hessian(value))(x)
     np.testing.assert_allclose(curved, [[-1.5 * np.cos(1.0)]], atol=1e-6)
+
+
+def test_tables_keep_their_precision_in_a_program_of_the_callers() -> None:
+    """The sector's tables hold float64 numbers, which JAX would narrow in a program compiled with its flag off."""
+    circuit, numbers = lower(
+        QuantumScript([qml.BasisState([1, 1, 0, 0], range(4)), qml.DoubleExcitation(0.4, range(4))]), range(4)
+    )
+    structure = PauliSum(4, ((0, 8),))
+
+    def value(x: Any) -> Any:
+        return expectations(circuit, Numbers(x), (structure,), (np.array([1.0]),), Options(path="sector"))[0]
+
+    found, slope = jax.jit(jax.value_and_grad(value))(jnp.asarray(numbers.angles))
+    np.testing.assert_allclose([found, slope[0]], [-np.cos(0.4), np.sin(0.4)], atol=1e-6)

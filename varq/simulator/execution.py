@@ -10,16 +10,19 @@ The product stands in the caller's precision: what JAX transposes later is outsi
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from varq.simulator.circuit import Circuit, Numbers
+from varq.simulator.engine import Engine
 from varq.simulator.observables import PauliSum
 from varq.simulator.paths import Options, engine
-from varq.simulator.precision import double
+from varq.simulator.precision import double, is_double
 
 __all__ = ["expectations", "state"]
 
@@ -32,14 +35,14 @@ def _within(options: Options, function: Callable[..., Any], *given: Any) -> Any:
     What goes in and comes out is in the caller's precision.  Where that is another one, JAX must also batch the
     function inside the block: a program compiled by the caller may be batched long after the block is left.
     """
-    if jax.config.jax_enable_x64 or options.dtype == "float32":
+    if is_double() or options.dtype == "float32":
         return function(*given)
     return _batching(function)(*given)
 
 
 def _exact_tables(program: _Program, tables: Any) -> Any:
     """The tables in their own precision: as arguments outside the block JAX would narrow them."""
-    return tables if jax.config.jax_enable_x64 or program.options.dtype == "float32" else program.tables
+    return tables if is_double() or program.options.dtype == "float32" else program.exact
 
 
 def _batching(function: Callable[..., Any]) -> Any:
@@ -66,9 +69,9 @@ class _Program:
 
     def __init__(self, circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> None:
         self.options = options
-        self.engine = engine(circuit, options)
-        self.observables = tuple(self.engine.observable(s) for s in sums)
+        self.engine, self.observables = _chosen(circuit, sums, options)
         self.tables = (self.engine.tables, tuple(o.tables for o in self.observables))
+        self.exact = jax.tree.map(_packed, self.tables)
         self.values = jax.jit(self._values)
         self.values_and_slopes = jax.jit(self._values_and_slopes)
 
@@ -77,11 +80,13 @@ class _Program:
         return bras, jnp.stack([_inner(ket, bra) for bra in bras])
 
     def _values(self, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
+        tables = _unpacked(tables)
         ket, _ = self.engine.forward(tables[0], numbers)
         return self._bras(tables, coefficients, ket)[1]
 
     def _values_and_slopes(self, tables: Any, numbers: Numbers, coefficients: Any) -> tuple[Any, Any, Any]:
         """Values of shape (observables,), their slopes by the numbers (leading axis observables), and the state."""
+        tables = _unpacked(tables)
         ket, kept = self.engine.forward(tables[0], numbers, keep=True)
         bras, values = self._bras(tables, coefficients, ket)
         back = partial(self.engine.backward, tables[0], numbers, ket, kept)
@@ -93,7 +98,45 @@ class _Program:
 
     def linear(self, tables: Any, coefficients: Any, ket: Any) -> Any:
         """The expectation values again, as a linear function of the coefficients."""
-        return self._bras(tables, coefficients, ket)[1]
+        return self._bras(_unpacked(tables), coefficients, ket)[1]
+
+
+def _chosen(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> tuple[Engine, tuple[Any, ...]]:
+    """The engine, and the observables in its layout; the whole space where a smaller one has no room for them."""
+    found = engine(circuit, options)
+    observables = tuple(found.observable(s) for s in sums)
+    if None in observables:
+        found = engine(circuit, replace(options, path="layers"))
+        observables = tuple(found.observable(s) for s in sums)
+    return found, observables
+
+
+_WIDE = 8  # bytes of numbers that JAX narrows where its flag is off
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("words",), meta_fields=("kind",))
+@dataclass(frozen=True)
+class _Wide:
+    """A table of 64-bit numbers as pairs of 32-bit words, which JAX leaves alone whatever its flag says."""
+
+    words: Any
+    kind: str
+
+
+def _packed(table: Any) -> Any:
+    plain = np.ascontiguousarray(table)
+    if plain.dtype.itemsize != _WIDE:
+        return plain
+    return _Wide(plain.view(np.uint32).reshape(*plain.shape, 2), plain.dtype.name)
+
+
+def _unpacked(tables: Any) -> Any:
+    """The tables in their own types."""
+
+    def one(table: Any) -> Any:
+        return jax.lax.bitcast_convert_type(table.words, table.kind) if isinstance(table, _Wide) else table
+
+    return jax.tree.map(one, tables, is_leaf=lambda t: isinstance(t, _Wide))
 
 
 def _inner(ket: Any, bra: Any) -> Any:
@@ -195,7 +238,7 @@ def _slopes_rule(program: _Program, with_terms: bool, primals: Any, tangents: An
     def product(value: Any, *rows: Any) -> Any:
         return sum((jnp.tensordot(r, t.astype(outer), t.ndim) for r, t in zip(rows, moves, strict=True)), 0 * value)
 
-    rows = jax.tree.structure(found).flatten_up_to(jacobians)
+    rows: Any = jax.tree.structure(found).flatten_up_to(jacobians)  # type: ignore[attr-defined]
     moved = [product(v, *row) for v, row in zip(jax.tree.leaves(found), rows, strict=True)]
     return found, jax.tree.unflatten(jax.tree.structure(found), moved)
 
@@ -252,7 +295,7 @@ def _state(program: _Program, tables: Any, numbers: Numbers) -> Any:
 
 @partial(jax.jit, static_argnums=0)
 def _compiled_state(program: _Program, tables: Any, numbers: Numbers) -> Any:
-    return program.engine.state(tables, numbers)
+    return program.engine.state(_unpacked(tables), numbers)
 
 
 @_state.defjvp
