@@ -126,7 +126,7 @@ def least(workload: str, given: dict[str, Any]) -> tuple[str, float]:
     tape = qml.tape.QuantumScript(script.operations, [qml.expval(observable(given))])
     chosen = engine(plan(tape.map_to_standard_wires())[0].circuit, Options())
     facts = chosen.facts
-    rates = roofline.measured()
+    rates = roofline.measured(16 * facts["amplitudes"])
     return chosen.path, rates.seconds(facts["bytes_per_gradient"], facts.get("operations_per_gradient", 0.0))
 
 

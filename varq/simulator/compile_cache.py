@@ -12,11 +12,12 @@ import stat
 import sys
 from contextlib import suppress
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import jax
-import jaxlib
 from jax.experimental.compilation_cache import compilation_cache
 
 __all__ = ["MOST_BYTES", "directory", "enable"]
@@ -40,23 +41,24 @@ def enable() -> Path | None:
 
 @lru_cache(maxsize=1)
 def _enable() -> Path | None:
-    if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
         return None
     folder = directory()
     if not _private(folder):
         return None
     _shrink(folder, MOST_BYTES)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    if jax.config.jax_persistent_cache_min_compile_time_secs == _JAX_SECONDS:
+    config.update("jax_compilation_cache_dir", str(folder))
+    if config.jax_persistent_cache_min_compile_time_secs == _JAX_SECONDS:
         # The programs of small circuits compile in tenths of a second, and there are many.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     compilation_cache.reset_cache()  # JAX decides at its first compilation, which may be over
     return folder
 
 
 def directory() -> Path:
     """The folder for this jaxlib and this kind of processor: programs compiled for another one may not run."""
-    return _user_cache() / "varq" / f"{jaxlib.__version__}-{_processor()}"
+    return _user_cache() / "varq" / "-".join((version("jaxlib"), _processor()))
 
 
 def _user_cache() -> Path:

@@ -37,7 +37,7 @@ class Part:
         why: why this path.
         facts: sizes, by name.
         seconds: measured times by name: "trace", "compile", "run" of a value, and "gradient" (a value and gradient).
-        expected: the least seconds that a value and gradient can take on this machine, or None.
+        expected: seconds that a value and gradient would take at this machine's rates, or None.
         hits: programs found in the compile cache on disk.
         hints: what would make it faster.
     """
@@ -56,7 +56,7 @@ class Part:
             rows.append(("seconds", ", ".join(f"{name} {value:.3g}" for name, value in self.seconds.items())))
             rows.append(("compile cache", f"{self.hits} programs found on disk"))
         if self.expected is not None:
-            said = f"at least {self.expected * _MILLI:.3g} ms for a value and gradient, by this machine's rates"
+            said = f"{self.expected * _MILLI:.3g} ms for a value and gradient, by the rates of this machine's best programs"
             rows.append(("expected", said))
         rows += [("faster", hint) for hint in self.hints]
         return "\n".join(f"{name:14}{text}" for name, text in rows)
@@ -195,7 +195,8 @@ def _bound(chosen: Engine) -> float | None:
     moved = chosen.facts.get("bytes_per_gradient")
     if moved is None:
         return None
-    return roofline.measured().seconds(moved, chosen.facts.get("operations_per_gradient", 0.0))
+    rates = roofline.measured(2 * 8 * chosen.facts["amplitudes"])
+    return rates.seconds(moved, chosen.facts.get("operations_per_gradient", 0.0))
 
 
 def _hints(

@@ -70,7 +70,7 @@ def _like(cotangent: Any, value: Any) -> Any:
     return jnp.broadcast_to(jnp.asarray(cotangent, value.dtype), value.shape)
 
 
-@primitive
+@primitive  # type: ignore[untyped-decorator]
 def _call(function: Differentiable, *arrays: Any) -> Any:
     # Plain arrays, not PennyLane's subclass of them, which JAX does not know.
     return tuple(np.asarray(x) for x in outside(function.function, [np.asarray(a) for a in arrays]))

@@ -37,7 +37,7 @@ from varq.simulator.shadows import SHADOWS
 __all__ = ["Plan", "RawSamples", "exact", "finish", "on_state", "plan", "sampled", "traceable"]
 
 
-class RawSamples(SampleMP):
+class RawSamples(SampleMP):  # type: ignore[misc]
     """The bits of all wires after the diagonalizing gates of a measurement, which are counted later."""
 
     def process_samples(self, samples: Any, wire_order: Any, shot_range: Any = None, bin_size: Any = None) -> Any:
@@ -172,15 +172,44 @@ def sampled(tape: QuantumScript, state: Any, key: Any, recipes: Sequence[Any]) -
         if isinstance(measurement, SHADOWS):
             key, own = jax.random.split(key)
             results[place] = shadows.measure(measurement, state, waiting.pop(0), tape.shots, own)
+        elif _is_sum(measurement):
+            key, own = jax.random.split(key)
+            results[place] = _sampled_sum(measurement.obs.pauli_rep, state, tape.shots, own)
         else:
             plain.append(place)
     if plain:
-        found = measure_with_samples([tape.measurements[p] for p in plain], state, tape.shots, prng_key=key)
-        if tape.shots.has_partitioned_shots:
-            found = tuple(zip(*found, strict=True))
+        found = _by_measurement([tape.measurements[p] for p in plain], state, tape.shots, key)
         for place, result in zip(plain, found, strict=True):
             results[place] = result
     return tuple(zip(*results, strict=True)) if tape.shots.has_partitioned_shots else tuple(results)
+
+
+def _by_measurement(wanted: list[MeasurementProcess], state: Any, shots: Any, key: Any) -> tuple[Any, ...]:
+    """Samples by PennyLane's code; for each measurement its result, or with a shot vector a tuple of results."""
+    found = measure_with_samples(wanted, state, shots, prng_key=key)
+    return tuple(zip(*found, strict=True)) if shots.has_partitioned_shots else tuple(found)
+
+
+def _is_sum(measurement: MeasurementProcess) -> bool:
+    """Whether this is the mean of a sum of Pauli words."""
+    if not _is_pauli(measurement):
+        return False
+    sentence = measurement.obs.pauli_rep
+    return len(sentence) > 1 or any(isinstance(c, jax.core.Tracer) for c in sentence.values())
+
+
+def _sampled_sum(sentence: Any, state: Any, shots: Any, key: Any) -> Any:
+    """The mean of a sum of words, each measured in groups that need one setting; coefficients may be traced."""
+    parts = len(list(shots.bins())) if shots.has_partitioned_shots else 1
+    words = [word for word in sentence if len(word)]
+    totals = [sum((c for word, c in sentence.items() if not len(word)), 0.0)] * parts
+    if words:
+        measured = [ExpectationMP(word.operation()) for word in words]
+        for word, means in zip(words, _by_measurement(measured, state, shots, key), strict=True):
+            each = means if shots.has_partitioned_shots else (means,)
+            totals = [t + sentence[word] * m for t, m in zip(totals, each, strict=True)]
+    totals = [jnp.asarray(t) for t in totals]
+    return tuple(totals) if shots.has_partitioned_shots else totals[0]
 
 
 def finish(measurement: MeasurementProcess, result: Any, wires: Wires) -> Any:

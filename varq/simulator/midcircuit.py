@@ -17,6 +17,7 @@ from pennylane.tape import QuantumScript
 
 from varq.simulator import interfaces, preprocessing
 from varq.simulator.measured.execution import execute_measured
+from varq.simulator.precision import is_double
 from varq.simulator.programs import make_keys
 
 __all__ = ["run_measured"]
@@ -57,7 +58,7 @@ def run_measured(
                 )
             return _packed(interfaces.call(interfaces.Differentiable(lambda v: _flat(run(v)), False), numbers))
         return interfaces.outside(run, numbers)
-    if circuit.shots or jax.config.jax_enable_x64:
+    if circuit.shots or is_double():
         return jax.tree.map(_cast, run(numbers))
     moving = [k for k, n in enumerate(numbers) if isinstance(n, jax.core.Tracer)]
     # Functions of outcomes may hold traced values of their own, which must become arguments too.

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-__all__ = ["DTYPES", "double"]
+__all__ = ["DTYPES", "double", "is_double"]
 
 DTYPES = {"double": "float64", "single": "float32"}
 
@@ -20,3 +20,8 @@ def double() -> AbstractContextManager[Any]:
     from jax.experimental import enable_x64  # type: ignore[attr-defined]
 
     return enable_x64()  # type: ignore[no-any-return]
+
+
+def is_double() -> bool:
+    """Whether JAX makes float64 arrays here, by its flag or within `double`."""
+    return bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]

@@ -90,7 +90,7 @@ def _only(results: Any) -> Any:
     return results[0]
 
 
-@transform
+@transform  # type: ignore[untyped-decorator]
 def _expand_batches(tape: QuantumScript) -> Any:
     """One tape for each element of a batch where shadows are taken, or anything is measured before the end."""
     shadows = any(isinstance(m, (ShadowExpvalMP, ClassicalShadowMP)) for m in tape.measurements)
@@ -99,7 +99,7 @@ def _expand_batches(tape: QuantumScript) -> Any:
     return (tape,), _only
 
 
-@transform
+@transform  # type: ignore[untyped-decorator]
 def _no_traced_counts(tape: QuantumScript) -> Any:
     """Counts have strings as keys, which only results at hand can give."""
     if any(isinstance(m, CountsMP) for m in tape.measurements):

@@ -6,8 +6,10 @@ one program, compiled once; integers that decide what a gate is (a basis state's
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
@@ -23,6 +25,7 @@ from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements
 from varq.simulator.paths import Options
+from varq.simulator.precision import is_double
 from varq.simulator.seeds import as_key
 
 __all__ = ["Program", "Taken", "make_keys", "take_apart"]
@@ -77,7 +80,8 @@ class Program:
 
     def _measure(self, numbers: list[Any], state: Any) -> Any:
         assert self._plan is not None
-        return measurements.on_state(self._tape(numbers), self._plan.rest, state)
+        with _quiet():
+            return measurements.on_state(self._tape(numbers), self._plan.rest, state)
 
     def _tape(self, numbers: list[Any]) -> QuantumScript:
         return self.rebuild(numbers).map_to_standard_wires()
@@ -108,13 +112,25 @@ class Program:
         return self._on_samples(numbers, state, key, recipes)
 
     def _measure_samples(self, numbers: list[Any], state: Any, key: Any, recipes: Sequence[Any]) -> Any:
-        return measurements.sampled(self._tape(numbers), state, key, recipes)
+        with _quiet():
+            return measurements.sampled(self._tape(numbers), state, key, recipes)
 
     def derived(self, name: str, argnums: tuple[int, ...]) -> Any:
         """A compiled derivative: "pull" (numbers, cotangents), "push" (numbers, tangents) or "jacobian" (numbers)."""
         if (name, argnums) not in self._derived:
             self._derived[name, argnums] = self.compile(partial(_DERIVATIVES[name], self._whole, argnums))
         return self._derived[name, argnums]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """While PennyLane's measurements are traced in single: they ask for complex128 and rightly get complex64."""
+    if is_double():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Explicitly requested dtype", UserWarning)
+        yield
 
 
 def _split(function: Callable[..., Any], argnums: tuple[int, ...], numbers: Sequence[Any]) -> tuple[Any, list[Any]]:
@@ -152,7 +168,7 @@ def _jacobian(function: Any, argnums: tuple[int, ...], numbers: Any) -> Any:
     return of_chosen(*chosen), jax.jacfwd(of_chosen, tuple(range(len(chosen))))(*chosen)
 
 
-_DERIVATIVES = {"pull": _pull, "push": _push, "jacobian": _jacobian}
+_DERIVATIVES: dict[str, Callable[..., Any]] = {"pull": _pull, "push": _push, "jacobian": _jacobian}
 
 
 @partial(jax.jit, static_argnums=2)

@@ -11,12 +11,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from varq.simulator.precision import double
 
 __all__ = ["Rates", "measured"]
 
-_COPIED = 1 << 22  # numbers in the array that is copied: 32 MiB, past the caches of a core
+_LEAST, _MOST = 1 << 18, 1 << 25  # bytes of an array that is copied: within a core's cache, and past all of them
+_MOVED = 1 << 28  # bytes that one timing moves
 _WIDTH = 256  # rows of the matrices that are multiplied, 64 at once
 _REPEATS = 7
 
@@ -40,27 +42,37 @@ class Rates:
 
 def _median(function: Callable[..., Any], *arguments: Any) -> float:
     compiled = jax.jit(function)
-    jax.block_until_ready(compiled(*arguments))
+    jax.block_until_ready(compiled(*arguments))  # type: ignore[no-untyped-call]
     times = []
     for _ in range(_REPEATS):
         began = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
+        jax.block_until_ready(compiled(*arguments))  # type: ignore[no-untyped-call]
         times.append(time.perf_counter() - began)
     return statistics.median(times)
 
 
-@lru_cache(maxsize=1)
-def measured() -> Rates:
-    """The rates of JAX's default device, measured once in a process; takes a fraction of a second.
+def measured(size: int = _MOST) -> Rates:
+    """The rates of JAX's default device for states of `size` bytes, measured once; takes a fraction of a second.
 
     Example:
         >>> rates = measured()
         >>> rates.seconds(rates.bandwidth, 0.0)
         1.0
     """
+    return Rates(_bandwidth(min(max(_LEAST, 1 << (size - 1).bit_length()), _MOST)), _operations())
+
+
+@lru_cache(maxsize=16)
+def _bandwidth(size: int) -> float:
+    passes = _MOVED // (2 * size)
     with double():
-        line = jnp.arange(_COPIED, dtype=jnp.float64)
-        copy = _median(lambda x: x + 1.0, line)
-        cube = jnp.ones((64, _WIDTH, _WIDTH))
-        product = _median(lambda a: a @ a, cube)
-    return Rates(2 * 8 * _COPIED / copy, 2 * 64 * _WIDTH**3 / product)
+        line = jnp.arange(size // 8, dtype=jnp.float64)
+        seconds = _median(lambda x: lax.fori_loop(0, passes, lambda _, y: y + 1.0, x), line)
+    return 2 * size * passes / seconds
+
+
+@lru_cache(maxsize=1)
+def _operations() -> float:
+    with double():
+        seconds = _median(lambda a: a @ a, jnp.ones((64, _WIDTH, _WIDTH)))
+    return 2 * 64 * _WIDTH**3 / seconds

@@ -64,7 +64,8 @@ class Seeds:
         if traced is None and not isinstance(jnp.zeros(()), jax.core.Tracer):
             return self.draw()
         anchor = () if traced is None else (jax.lax.stop_gradient(jnp.ravel(traced)[0]),)
-        return io_callback(self.draw, jax.ShapeDtypeStruct(_WORDS, jnp.uint32), *anchor)
+        shape = jax.ShapeDtypeStruct(_WORDS, jnp.uint32)  # type: ignore[no-untyped-call]
+        return io_callback(self.draw, shape, *anchor)
 
 
 def as_key(words: Any) -> Any:

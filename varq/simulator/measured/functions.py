@@ -14,12 +14,23 @@ from pennylane.ops import MeasurementValue
 from varq.simulator.measured.program import Traced
 from varq.simulator.outcomes import Outcome
 
-__all__ = ["LONGEST_TABLE", "abstract", "affine_values", "evaluate", "is_affine", "tabulate", "trace", "unstaged"]
+__all__ = [
+    "FEW",
+    "LONGEST_TABLE",
+    "abstract",
+    "affine_values",
+    "evaluate",
+    "is_affine",
+    "tabulate",
+    "trace",
+    "unstaged",
+]
 
 LONGEST_TABLE = 12
 """A function of at most this many outcomes becomes a table of its values."""
 
-_FEW = 2  # outcomes: a function of so few is quicker called for each combination than mapped over all by JAX
+FEW = 2
+"""A function of so few outcomes is quicker called for each combination than mapped over all by JAX."""
 
 _LINEAR = {
     "neg", "convert_element_type", "reshape", "squeeze", "broadcast_in_dim", "reduce_sum", "transpose", "slice",
@@ -40,11 +51,16 @@ def abstract(shape: tuple[int, ...], dtype: Any) -> Any:
     return make(shape, dtype)
 
 
-def evaluate(jaxpr: Any, consts: Sequence[Any], *inputs: Any) -> list[Any]:
-    """What a jaxpr gives."""
+def evaluate(traced: Traced, consts: Sequence[Any], *inputs: Any) -> list[Any]:
+    """What a traced function gives, with the constants of another of its text in the place of its own."""
     run: Any = jax.core.eval_jaxpr  # untyped in JAX
-    found: list[Any] = run(jaxpr, consts, *inputs)
+    found: list[Any] = run(traced.jaxpr, consts, *inputs)
     return found
+
+
+def _is_number(variable: Any) -> bool:
+    """Whether a variable is a literal that may differ between functions of one structure."""
+    return isinstance(variable, Literal) and (_inexact(variable) or bool(np.shape(variable.val)))
 
 
 def unstaged() -> bool:
@@ -60,7 +76,7 @@ def tabulate(value: MeasurementValue) -> Any:
     """
     columns = bit_columns(len(value.measurements))
     found, whole = None, False
-    if not (isinstance(value, Outcome) and len(columns) <= _FEW and unstaged()):
+    if not (isinstance(value, Outcome) and len(columns) <= FEW and unstaged()):
         try:
             found = value.processing_fn(*columns)
             whole = np.shape(found) in ((), columns.shape[1:])
@@ -94,14 +110,38 @@ def trace(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Traced, 
         inputs: shapes and types of its arguments.
 
     Returns:
-        The jaxpr, the arrays that it closes over, and shapes and types of what it gives, as a flat list.
+        The function, its constants (what it closes over, and the real numbers in it), and shapes and types of what it
+        gives, as a flat list.
     """
     # Called by a new name: JAX remembers traces by function, and one that closes over tracers must be traced afresh.
     closed = jax.make_jaxpr(lambda *args: function(*args))(*inputs)
-    literals = [v.val for e in closed.jaxpr.eqns for v in e.invars if isinstance(v, Literal)]
-    text = f"{closed.jaxpr}|{[repr(v) for v in literals]}|{[(np.shape(c), jnp.result_type(c)) for c in closed.consts]}"
+    numbers = [np.asarray(v.val, v.aval.dtype) for e in closed.jaxpr.eqns for v in e.invars if _is_number(v)]
     outputs = [abstract(a.shape, a.dtype) for a in closed.out_avals]
-    return Traced(text, closed.jaxpr), list(closed.consts), outputs
+    return Traced(_text(closed.jaxpr), _lifted(closed.jaxpr, numbers)), [*closed.consts, *numbers], outputs
+
+
+def _lifted(jaxpr: Any, numbers: Sequence[Any]) -> Any:
+    """The jaxpr with its numbers as further constants."""
+    fresh = jax.make_jaxpr(lambda *args: args)(*numbers).jaxpr.invars
+    left = iter(fresh)
+    equations = [e.replace(invars=[next(left) if _is_number(v) else v for v in e.invars]) for e in jaxpr.eqns]
+    return jaxpr.replace(constvars=[*jaxpr.constvars, *fresh], eqns=equations)
+
+
+def _text(jaxpr: Any) -> str:
+    """What a jaxpr does, apart from its numbers; functions of one text can serve each other."""
+    names: dict[Any, int] = {}
+
+    def name(variable: Any) -> str:
+        if isinstance(variable, Literal):
+            return f"#{variable.aval}" if _is_number(variable) else f"{variable.val!r}:{variable.aval}"
+        return f"{names.setdefault(variable, len(names))}:{variable.aval}"
+
+    lines = [" ".join(map(name, (*jaxpr.constvars, *jaxpr.invars)))]
+    for e in jaxpr.eqns:
+        took, gave = " ".join(map(name, e.invars)), " ".join(map(name, e.outvars))
+        lines.append(f"{gave} = {e.primitive.name}[{sorted(e.params.items(), key=lambda item: item[0])}] {took}")
+    return "\n".join([*lines, " ".join(f"{name(v)}={v}" if isinstance(v, Literal) else name(v) for v in jaxpr.outvars)])
 
 
 def is_affine(jaxpr: Any, known: Sequence[bool] | None = None) -> bool:
@@ -151,7 +191,7 @@ def affine_values(traced: Traced, consts: Sequence[Any], count: int) -> Any:
     points = np.concatenate([np.zeros((1, count), int), np.eye(count, dtype=int)])
 
     def function(row: Any) -> Any:
-        return evaluate(traced.jaxpr, consts, *row)[0]
+        return evaluate(traced, consts, *row)[0]
 
     values = jax.vmap(function)(jnp.asarray(points)).astype(float)
     return jnp.concatenate([values[:1], values[1:] - values[0]])

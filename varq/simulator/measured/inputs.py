@@ -144,7 +144,7 @@ def assemble(layout: Layout, known: Numbers, traced: Any, dtype: str) -> Numbers
         arrays[piece.index] = _restored(piece, traced)
     for source in layout.tables:
         consts = [arrays[c.index] for c in source.consts]
-        values = evaluate(source.function.jaxpr, consts)[0]
+        values = evaluate(source.function, consts)[0]
         tables = tables.at[source.start : source.start + source.size].set(values.astype(dtype))
     return Numbers(scalars, tables, tuple(arrays))
 

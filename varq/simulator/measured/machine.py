@@ -303,7 +303,7 @@ def _compute(form: Compute, at: Sequence[Any], numbers: Numbers, columns: Column
     inputs = [jnp.asarray(x).astype(v.aval.dtype) for x, v in zip(inputs, form.function.jaxpr.invars, strict=True)]
 
     def function(*mine: Any) -> list[Any]:
-        return evaluate(form.function.jaxpr, consts, *mine)
+        return evaluate(form.function, consts, *mine)
 
     found = jax.vmap(function, in_axes=-1, out_axes=-1)(*inputs)
     registers = list(columns.registers)

@@ -112,7 +112,7 @@ Kind = tuple[Hashable, ...]
 
 @dataclass(frozen=True)
 class Traced:
-    """A function of outcomes as a jaxpr, equal to another by its text; what it closes over comes in as `consts`."""
+    """A function of outcomes as a jaxpr, equal to another by its text; its constants come in beside it."""
 
     text: str
     jaxpr: Any

@@ -13,10 +13,10 @@ import numpy as np
 from pennylane.ops import MeasurementValue
 
 from varq.simulator.measured.functions import (
+    FEW,
     LONGEST_TABLE,
     abstract,
     affine_values,
-    evaluate,
     is_affine,
     tabulate,
     trace,
@@ -34,7 +34,6 @@ from varq.simulator.measured.program import (
     Slot,
     Step,
     Table,
-    Traced,
 )
 from varq.simulator.outcomes import Outcome, nodes
 
@@ -81,7 +80,9 @@ class Values:
             return self._chain(chain)
         traced, consts, outputs = trace(value.processing_fn, [_bit()] * len(slots))
         if is_affine(traced.jaxpr) and outputs[0].shape == ():
-            return [], Affine(tuple(s.index for s in slots), self._affine(traced, consts, len(slots)))
+            return [], Affine(
+                tuple(s.index for s in slots), self._store(lambda: affine_values(traced, consts, len(slots)))
+            )
         step, registers = self._compute(traced, slots, consts, outputs)
         return [step], _scalar(registers, outputs)
 
@@ -96,23 +97,17 @@ class Values:
 
     def _table(self, value: MeasurementValue) -> int:
         """Where the table of a function starts."""
-        if not isinstance(value, Outcome) or (unstaged() and not any(_holds_tracer(n) for n in nodes(value))):
+        few = len(value.measurements) <= FEW and unstaged()
+        if not isinstance(value, Outcome) or (few and not any(_holds_tracer(n) for n in nodes(value))):
             found = tabulate(value)
             if not isinstance(found, jax.core.Tracer):
                 return self.inputs.table(found)
         return self._store(lambda: tabulate(value))
 
-    def _affine(self, traced: Traced, consts: Sequence[Any], count: int) -> int:
-        """Where the constant and the coefficients of an affine function start."""
-        return self._store(lambda: affine_values(traced, consts, count))
-
     def _store(self, make: Callable[[], Any]) -> int:
-        """Where values start that are made now; or at run time, if they depend on traced numbers."""
+        """Where values start that the compiled program makes."""
         traced, consts, outputs = trace(make, [])
-        if any(isinstance(c, jax.core.Tracer) for c in consts):
-            return self.inputs.computed_table(traced, consts, outputs[0].shape[0])
-        with jax.ensure_compile_time_eval():
-            return self.inputs.table(evaluate(traced.jaxpr, consts)[0])
+        return self.inputs.computed_table(traced, consts, outputs[0].shape[0])
 
     def _compute(
         self, traced: Any, inputs: Sequence[Ref], consts: Sequence[Any], outputs: Sequence[Any]
