@@ -56,7 +56,7 @@ class Part:
             rows.append(("seconds", ", ".join(f"{name} {value:.3g}" for name, value in self.seconds.items())))
             rows.append(("compile cache", f"{self.hits} programs found on disk"))
         if self.expected is not None:
-            said = f"{self.expected * _MILLI:.3g} ms for a value and gradient, by the rates of this machine's best programs"
+            said = f"{self.expected * _MILLI:.3g} ms for a value and gradient, by this machine's best rates"
             rows.append(("expected", said))
         rows += [("faster", hint) for hint in self.hints]
         return "\n".join(f"{name:14}{text}" for name, text in rows)
