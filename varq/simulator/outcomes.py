@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import autoray
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +15,7 @@ __all__ = ["Outcome", "nodes", "outcome", "value_at"]
 
 _WAY_OUT = (
     "A value computed from measured outcomes is known only while the circuit runs. Run the circuit on the device "
-    "'varq.qubit' with its own treatment of measurements (leave out mcm_method and qml.defer_measurements), and draw "
-    "it by qml.draw(..., decimals=None)."
+    "'varq.qubit' with its own treatment of measurements (leave out mcm_method and qml.defer_measurements)."
 )
 
 
@@ -30,6 +30,9 @@ class Outcome(MeasurementValue):  # type: ignore[misc]  # PennyLane is untyped
             if isinstance(arg, MeasurementValue):
                 found.update((m.meas_uid, m) for m in arg.measurements)
         super().__init__(list(found.values()), self._from_bits)
+
+    ndim = 0
+    shape = ()
 
     def _from_bits(self, *bits: Any) -> Any:
         """The value for outcomes in the order of `measurements`; arrays of outcomes give an array of values."""
@@ -79,11 +82,24 @@ class Outcome(MeasurementValue):  # type: ignore[misc]  # PennyLane is untyped
     def __pow__(self, other: Any) -> Outcome:
         return Outcome(lambda a, b: a**b, (self, other))
 
-    def __getattr__(self, name: str) -> Any:
-        # Reached only for what is missing: PennyLane's transforms and other devices look for an array's attributes.
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise AttributeError(f"A measured value has no {name!r}. {_WAY_OUT}")
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Outcome:
+        if method != "__call__" or options or not hasattr(jnp, ufunc.__name__):
+            raise TypeError(f"numpy.{ufunc.__name__} cannot be applied to a measured value so. {_WAY_OUT}")
+        return Outcome(getattr(jnp, ufunc.__name__), inputs)
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        raise TypeError(f"A measured value cannot become an array. {_WAY_OUT}")
+
+    def __float__(self) -> float:
+        raise TypeError(f"A measured value cannot become a number. {_WAY_OUT}")
+
+    def __format__(self, spec: str) -> str:
+        # PennyLane's drawer formats gate angles with a number of decimals.
+        return f"{getattr(self.fn, '__name__', 'f').replace('<lambda>', 'f')}(outcomes)"
+
+
+# PennyLane takes such an angle for a plain number when it looks for the interface of a tape.
+autoray.register_backend(Outcome, "builtins")
 
 
 def outcome(fn: Callable[..., Any], *args: Any) -> Outcome:

@@ -14,6 +14,7 @@ from pennylane.devices.preprocess import (
     validate_device_wires,
     validate_measurements,
 )
+from pennylane.exceptions import DeviceError
 from pennylane.math import Interface
 from pennylane.measurements import (
     ClassicalShadowMP,
@@ -103,7 +104,7 @@ def _expand_batches(tape: QuantumScript) -> Any:
 def _no_traced_counts(tape: QuantumScript) -> Any:
     """Counts have strings as keys, which only results at hand can give."""
     if any(isinstance(m, CountsMP) for m in tape.measurements):
-        raise NotImplementedError("The JAX-JIT interface doesn't support qml.counts. Return qml.sample or qml.probs.")
+        raise DeviceError("The JAX-JIT interface doesn't support qml.counts. Return qml.sample or qml.probs.")
     return (tape,), _only
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from pennylane.exceptions import DeviceError
 from pennylane.measurements import (
     DensityMatrixMP,
     ExpectationMP,
@@ -110,16 +111,16 @@ def _phase(index: Any, mask: int, ys: int) -> Any:
 
 
 def check_exact(measurements: Sequence[MeasurementProcess], branches: int) -> None:
-    """Raise NotImplementedError for a measurement that has no exact value here."""
+    """Raise DeviceError for a measurement that has no exact value here."""
     for mp in measurements:
         if isinstance(mp, StateMP) and not isinstance(mp, DensityMatrixMP):
             if branches > 1:
-                raise NotImplementedError(
+                raise DeviceError(
                     f"qml.state() of a measured circuit is a mixture of {branches} states. "
                     "Ask for qml.density_matrix(wires), or postselect every measurement."
                 )
         elif not isinstance(mp, (*_OF_DENSITY, ExpectationMP, VarianceMP, ProbabilityMP)):
-            raise NotImplementedError(
+            raise DeviceError(
                 f"{type(mp).__name__} of a measured circuit has no exact value. Set shots by qml.set_shots, or ask for "
                 "qml.expval, qml.var, qml.probs or qml.density_matrix."
             )

@@ -73,7 +73,7 @@ def execute_measured(
 
     Raises:
         ValueError: for options that do not fit, for more branches than `max_branches`.
-        NotImplementedError: for operations and measurements that measured circuits do not support.
+        DeviceError: for operations and measurements that measured circuits do not support.
     """
     if postselect_mode not in _MODES:
         raise ValueError(f"`postselect_mode` must be one of {_MODES}. Got {postselect_mode!r}.")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
+from pennylane.exceptions import DeviceError
 from pennylane.measurements import MeasurementProcess
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.ops import Conditional, MeasurementValue
@@ -65,7 +66,7 @@ def read(
         flips: None, or the probabilities that 0 is recorded as 1 and 1 as 0, shape (wires, 2).
 
     Raises:
-        NotImplementedError: for an operation that has neither matrix nor decomposition, and for one batched by
+        DeviceError: for an operation that has neither matrix nor decomposition, and for one batched by
             broadcasting.
     """
     with QueuingManager.stop_recording():
@@ -105,7 +106,7 @@ class _Reader:
 
     def initial(self, op: Operator) -> Initial:
         if op.batch_size is not None:
-            raise NotImplementedError(_batched(op))
+            raise DeviceError(_batched(op))
         leaves, structure = jax.tree_util.tree_flatten(op)
         refs = tuple(self.number(x) for x in leaves)
         return Initial(structure, refs, tuple(self.kind(r) for r in refs), tuple(self.labels))
@@ -129,7 +130,7 @@ class _Reader:
 
     def measure(self, op: Operator, condition: MeasurementValue | None) -> Step:
         if condition is not None:
-            raise NotImplementedError(
+            raise DeviceError(
                 "A mid-circuit measurement under a condition is not supported. Got qml.measure inside qml.cond. "
                 "Measure always, and let the condition choose what is done with the outcome."
             )
@@ -139,7 +140,7 @@ class _Reader:
     def gate(self, op: Operator, condition: MeasurementValue | None) -> Iterator[Step]:
         leaves, structure = _opened(op)
         if any(np.ndim(x) for x in leaves if not isinstance(x, MeasurementValue)) and op.batch_size is not None:
-            raise NotImplementedError(_batched(op))
+            raise DeviceError(_batched(op))
         refs = []
         for value in [*leaves, *([] if condition is None else [condition])]:
             if isinstance(value, MeasurementValue):
@@ -219,7 +220,7 @@ def _direct(op: Operator) -> bool:
 
 def _parts(op: Operator) -> Sequence[Operator]:
     if isinstance(op, MeasurementProcess) or not op.has_decomposition:
-        raise NotImplementedError(
+        raise DeviceError(
             f"The operation {op.name} has neither a matrix nor a decomposition, so a measured circuit cannot hold it. "
             "Write it as gates, qml.measure and qml.cond."
         )

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
+from pennylane.exceptions import DeviceError
 from pennylane.measurements import (
     CountsMP,
     ExpectationMP,
@@ -50,7 +51,7 @@ class Plan:
         labels: of the wires.
 
     Raises:
-        NotImplementedError: for a measurement that cannot be taken shot by shot.
+        DeviceError: for a measurement that cannot be taken shot by shot.
     """
 
     def __init__(self, measurements: Sequence[MeasurementProcess], labels: Sequence[Any]) -> None:
@@ -67,7 +68,7 @@ class Plan:
 
     def _reader(self, mp: MeasurementProcess) -> Callable[[_Shots], Any]:
         if not isinstance(mp, CountsMP | ExpectationMP | ProbabilityMP | SampleMP | VarianceMP):
-            raise NotImplementedError(
+            raise DeviceError(
                 f"{type(mp).__name__} cannot be taken from the shots of a measured circuit. Ask for qml.sample, "
                 "qml.counts, qml.probs, qml.expval or qml.var; or set shots to None."
             )
@@ -107,7 +108,7 @@ class Plan:
                 found = [(self._basis(word, _turns(word)), list(word), c) for word, c in terms]
                 return lambda shots: sum(c * shots.sign(basis, wires) for basis, wires, c in found)
         if not obs.has_diagonalizing_gates:
-            raise NotImplementedError(
+            raise DeviceError(
                 f"{type(mp).__name__} of {obs.name} needs more than one basis, so no single shot has a value. "
                 "Ask for its expectation, or for its terms one by one."
             )
@@ -236,7 +237,7 @@ def _length(length: int, xp: Any) -> dict[str, int]:
 def _counts(mp: CountsMP, values: Any, mask: Any, xp: Any) -> dict[Any, Any]:
     bits = values.ndim == 2
     if xp is not np and not mp.all_outcomes:
-        raise NotImplementedError(
+        raise DeviceError(
             "qml.counts under jax.jit cannot know which outcomes will occur. "
             "Ask for qml.counts(..., all_outcomes=True), or for qml.sample."
         )

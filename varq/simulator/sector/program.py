@@ -19,7 +19,8 @@ from varq.simulator.sector.parts import Part
 __all__ = ["PHASE", "TURN", "Program", "build", "expected_bytes"]
 
 Ints = NDArray[np.int32]
-TURN, PHASE = 0, 1
+TURN = 0
+PHASE = 1
 
 _TOGETHER = 16  # neighboring diagonal parts that become one step
 _STEP = 400.0  # nanoseconds of a step, and of a pair in it: they choose the width only
