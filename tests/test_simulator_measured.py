@@ -12,6 +12,7 @@ import pennylane as qml
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pennylane.exceptions import DeviceError
 from pennylane.ops import Conditional, MeasurementValue
 from pennylane.ops.mid_measure import MidMeasure
 from scipy import stats
@@ -651,6 +652,10 @@ def test_measured_values_with_arithmetic() -> None:
             "under": (1 / (1 + square), lambda a, b: 1 / (1 + a + 2 * b)),
             "power": (-(square**2), lambda a, b: -((a + 2 * b) ** 2)),
             "size": (abs(-square), lambda a, b: a + 2 * b),
+            "ufunc": (
+                np.cos(square) + np.float64(2) * square,
+                lambda a, b: pytest.approx(np.cos(a + 2 * b) + 2 * a + 4 * b),
+            ),
             "equal": (square == 2, lambda a, b: a + 2 * b == 2),
         }
     for name, (value, want) in forms.items():
@@ -665,6 +670,30 @@ def test_outcome_keeps_its_function_on_other_wires() -> None:
         value = outcome(lambda b: 2 * b, outcome(lambda b: b + 1, m0)).map_wires({"a": 3})
     assert value.wires == qml.wires.Wires([3])
     assert value.processing_fn(1) == 4
+
+
+def test_other_devices_name_the_way_out() -> None:
+    @qml.qnode(qml.device("default.qubit", wires=3))
+    def circuit() -> Any:
+        qml.RX(outcome(jnp.sin, qml.measure(0)), 1)
+        return qml.expval(qml.Z(1))
+
+    with pytest.raises(TypeError, match=r"on the device 'varq\.qubit'"):
+        circuit()
+    with pytest.raises(TypeError, match="decimals=None"):
+        qml.draw(circuit)()
+    assert "RX" in qml.draw(circuit, decimals=None)()
+
+
+def test_other_devices_take_outcomes_as_conditions() -> None:
+    def circuit() -> Any:
+        qml.Hadamard(0)
+        qml.Hadamard(1)
+        m0, m1 = qml.measure(0), qml.measure(1)
+        qml.cond(outcome(lambda a, b: (a + b) % 2, m0, m1), qml.X)(2)
+        return qml.probs(wires=[0, 1, 2])
+
+    np.testing.assert_allclose(run(circuit, wires=3), deferred(circuit, wires=3), atol=SINGLE)
 
 
 def test_labels_of_wires_are_free() -> None:
@@ -700,7 +729,7 @@ def test_is_measured() -> None:
     ],
 )
 def test_mistakes_are_named(call: Callable[[], Any], message: str) -> None:
-    with pytest.raises((TypeError, ValueError, NotImplementedError), match=message):
+    with pytest.raises((TypeError, ValueError, DeviceError), match=message):
         call()
 
 
@@ -720,7 +749,7 @@ def test_what_cannot_be_measured_is_named() -> None:
     ]:
         if message.startswith("more"):
             continue  # PennyLane diagonalizes such a sum as a whole
-        with pytest.raises((NotImplementedError, ValueError), match=message):
+        with pytest.raises((DeviceError, ValueError), match=message):
             run(circuit, final, shots=shots, key=0)
 
 
@@ -728,12 +757,12 @@ def test_counts_under_jit_need_all_outcomes() -> None:
     def circuit() -> Any:
         return qml.counts(qml.measure(0))
 
-    with pytest.raises(NotImplementedError, match="all_outcomes=True"):
+    with pytest.raises(DeviceError, match="all_outcomes=True"):
         jax.jit(lambda key: run(circuit, shots=5, key=key))(jax.random.key(0))
 
 
 def test_values_from_another_circuit_are_refused() -> None:
     with qml.tape.QuantumTape():
         stranger = qml.measure(0)
-    with pytest.raises(ValueError, match="before its measurement"):
+    with pytest.raises(ValueError, match="this circuit has not made it"):
         execute_measured(Script([qml.RX(stranger * 0.3, 0), qml.X(0)], [qml.probs(wires=0)]), [0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import autoray
+import autoray  # type: ignore[import-untyped]
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,12 +15,16 @@ __all__ = ["Outcome", "nodes", "outcome", "value_at"]
 
 _WAY_OUT = (
     "A value computed from measured outcomes is known only while the circuit runs. Run the circuit on the device "
-    "'varq.qubit' with its own treatment of measurements (leave out mcm_method and qml.defer_measurements)."
+    "'varq.qubit' with its own treatment of measurements (leave out mcm_method and qml.defer_measurements), and draw "
+    "it by qml.draw(..., decimals=None)."
 )
 
 
 class Outcome(MeasurementValue):  # type: ignore[misc]  # PennyLane is untyped
     """What `outcome` gives: a `MeasurementValue` that knows its function and the values that this is applied to."""
+
+    ndim = 0
+    shape: tuple[int, ...] = ()
 
     def __init__(self, fn: Callable[..., Any], args: Sequence[Any]) -> None:
         self.fn = fn
@@ -30,9 +34,6 @@ class Outcome(MeasurementValue):  # type: ignore[misc]  # PennyLane is untyped
             if isinstance(arg, MeasurementValue):
                 found.update((m.meas_uid, m) for m in arg.measurements)
         super().__init__(list(found.values()), self._from_bits)
-
-    ndim = 0
-    shape = ()
 
     def _from_bits(self, *bits: Any) -> Any:
         """The value for outcomes in the order of `measurements`; arrays of outcomes give an array of values."""
@@ -93,13 +94,9 @@ class Outcome(MeasurementValue):  # type: ignore[misc]  # PennyLane is untyped
     def __float__(self) -> float:
         raise TypeError(f"A measured value cannot become a number. {_WAY_OUT}")
 
-    def __format__(self, spec: str) -> str:
-        # PennyLane's drawer formats gate angles with a number of decimals.
-        return f"{getattr(self.fn, '__name__', 'f').replace('<lambda>', 'f')}(outcomes)"
-
 
 # PennyLane takes such an angle for a plain number when it looks for the interface of a tape.
-autoray.register_backend(Outcome, "builtins")
+autoray.register_backend(Outcome, "numpy")
 
 
 def outcome(fn: Callable[..., Any], *args: Any) -> Outcome:

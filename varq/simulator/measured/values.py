@@ -90,8 +90,8 @@ class Values:
         missing = [m for m in value.measurements if m.meas_uid not in self.slots]
         if missing:
             raise ValueError(
-                f"The outcome of a measurement of wire {missing[0].wires[0]!r} was used, but this circuit has not made it. "
-                "Call qml.measure first, in the same circuit. If a transform removed the measurement "
+                f"The outcome of a measurement of wire {missing[0].wires[0]!r} was used, but this circuit has not made "
+                "it. Call qml.measure first, in the same circuit. If a transform removed the measurement "
                 "(qml.defer_measurements, mcm_method='deferred'), leave that out."
             )
         return [self.slots[m.meas_uid] for m in value.measurements]
