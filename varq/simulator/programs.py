@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 from autograd.tracer import isbox
+from pennylane.exceptions import DeviceError
 from pennylane.measurements import Shots
 from pennylane.ops import Pow
 from pennylane.tape import QuantumScript
@@ -259,28 +260,34 @@ def take_apart(tape: QuantumScript, options: Options) -> Taken:
     at = _positions(parameters, leaves)
     axes: list[int | None] = [None] * len(leaves)
     for place, axis in zip(at, _axes(tape) if batched else (), strict=batched):
-        axes[place] = axis
+        if place is not None:
+            axes[place] = axis
+        elif axis is not None:
+            raise DeviceError(
+                "A batch of numbers that an operation keeps in another form cannot be run at once. Apply "
+                "qml.transforms.broadcast_expand to the circuit."
+            )
     gates = len(jax.tree_util.tree_leaves(tape.operations))
     powers = {id(op.z) for op in _nested(tape.operations) if isinstance(op, Pow)}
     fixed = {k: v for k, v in enumerate(leaves) if _is_structure(v, k >= gates) or id(v) in powers}
     given = [k for k in range(len(leaves)) if k not in fixed]
     order = {k: place for place, k in enumerate(given)}
     program = _kept_program(structure, fixed, tape.shots, tuple(axes[k] for k in given) if batched else None, options)
-    return Taken(program, [_plain(leaves[k]) for k in given], tuple(order.get(k) for k in at))
+    return Taken(program, [_plain(leaves[k]) for k in given], tuple(None if k is None else order.get(k) for k in at))
 
 
-def _positions(parameters: Sequence[Any], leaves: Sequence[Any]) -> Sequence[int]:
-    """Where each parameter stands among the leaves."""
+def _positions(parameters: Sequence[Any], leaves: Sequence[Any]) -> Sequence[int | None]:
+    """Where each parameter stands among the leaves; None if the operation made it up for the list."""
     if len(parameters) == len(leaves) and all(a is b for a, b in zip(parameters, leaves, strict=True)):
         return range(len(leaves))
-    found = []
+    found: list[int | None] = []
     start = 0
     for value in parameters:  # both are in the order of the operations
         place = next((k for k in range(start, len(leaves)) if leaves[k] is value), None)
         if place is None:
-            place = next(k for k in range(len(leaves)) if leaves[k] is value)
+            place = next((k for k in range(len(leaves)) if leaves[k] is value), None)
         found.append(place)
-        start = place + 1
+        start = start if place is None else place + 1
     return found
 
 
