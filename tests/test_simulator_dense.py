@@ -144,7 +144,14 @@ def test_blocks_are_real_where_they_say_so() -> None:
 
 @pytest.mark.parametrize(
     ("wires", "count", "choice"),
-    [(1, 8, "stored"), (2, 20, "undone"), (3, 30, "stored"), (4, 40, "undone"), (5, 40, "stored"), (7, 60, "undone")],
+    [
+        (1, 8, "stored"),
+        pytest.param(2, 20, "undone", marks=pytest.mark.full),
+        pytest.param(3, 30, "stored", marks=pytest.mark.full),
+        pytest.param(4, 40, "undone", marks=pytest.mark.full),
+        (5, 40, "stored"),
+        pytest.param(7, 60, "undone", marks=pytest.mark.full),
+    ],
 )
 def test_circuits_without_structure(wires: int, count: int, choice: str) -> None:
     rng = np.random.default_rng(wires)
@@ -152,7 +159,7 @@ def test_circuits_without_structure(wires: int, count: int, choice: str) -> None
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.full)])
 def test_layers(seed: int, choice: str) -> None:
     rng = np.random.default_rng(seed)
     compare(layered(6, rng), 6, CHOICES[choice], rng)
@@ -219,8 +226,18 @@ def broken_at_the_end(layers: list[list[Any]], rng: np.random.Generator, wires: 
     return [*as_written(layers, rng, wires)[:-1], qml.CRot(*rng.normal(size=3), wires=[0, wires - 1])]
 
 
-@pytest.mark.parametrize("written", [as_written, permuted, shuffled, one_odd_layer, broken_at_the_end])
-@pytest.mark.parametrize("family", [hardware_layers, qaoa_layers, ladders])
+WAYS = [as_written, permuted, shuffled, one_odd_layer, broken_at_the_end]
+QUICK = [(hardware_layers, shuffled), (qaoa_layers, one_odd_layer), (ladders, broken_at_the_end)]
+
+
+@pytest.mark.parametrize(
+    ("family", "written"),
+    [
+        pytest.param(family, written, marks=[] if (family, written) in QUICK else [pytest.mark.full])
+        for family in (hardware_layers, qaoa_layers, ladders)
+        for written in WAYS
+    ],
+)
 def test_layers_however_they_are_written(family: Callable[..., Any], written: Callable[..., Any]) -> None:
     rng = np.random.default_rng(8)
     gates = [qml.Hadamard(w) for w in range(6)] + written(family(6, 6, rng), rng, 6)
@@ -299,7 +316,9 @@ def differences(function: Callable[[Any], Any], x: np.ndarray, step: float = 1e-
     return np.moveaxis(np.array(rows) / (2 * step), 0, -1)
 
 
-@pytest.mark.parametrize("kind", ["general", "layers", "alternating"])
+@pytest.mark.parametrize(
+    "kind", ["layers", *(pytest.param(k, marks=pytest.mark.full) for k in ("general", "alternating"))]
+)
 def test_derivatives_of_every_kind(kind: str) -> None:
     values, x, chosen = problem(kind)
     assert chosen.path == kind
