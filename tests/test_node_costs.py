@@ -63,7 +63,10 @@ def cost(device: Any, **options: Any) -> Cost:
     return Nodes(device, shots, precision).cost(circuit, HAMILTONIAN, 2, (3,), **options)
 
 
-@pytest.mark.parametrize("device", ["varq.qubit", "lightning.qubit", "default.qubit", "default.mixed", "reference.qubit"])
+EXACT_DEVICES = ["varq.qubit", "lightning.qubit", "default.qubit", "default.mixed", "reference.qubit"]
+
+
+@pytest.mark.parametrize("device", EXACT_DEVICES)
 def test_value_and_gradient(device: str) -> None:
     reply = cost(device).evaluate(ValueAndGrad(X0), KEY)
     assert reply.value == pytest.approx(energy(X0), abs=EXACT)

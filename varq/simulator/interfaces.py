@@ -16,7 +16,7 @@ from autograd.extend import defvjp_argnums, primitive
 
 from varq.simulator.precision import double
 
-__all__ = ["Differentiable", "call", "differentiated", "in_double", "is_jax", "outside", "to_numpy"]
+__all__ = ["Differentiable", "call", "differentiated", "is_jax", "outside", "to_numpy"]
 
 
 def is_jax(values: Sequence[Any]) -> bool:
@@ -97,35 +97,3 @@ def differentiated(program: Any, numbers: Sequence[Any]) -> tuple[Any, ...]:
     if program.differentiable is None:
         program.differentiable = Differentiable(lambda values: tuple(program.compiled(list(values))))
     return call(program.differentiable, numbers)
-
-
-def in_double(function: Callable[[list[Any]], tuple[Any, ...]], numbers: Sequence[Any]) -> tuple[Any, ...]:
-    """A function that computes in double while JAX's flag is off, with results in single; differentiable once.
-
-    The tangent is a product with the whole Jacobian: what JAX transposes later, outside the block that allows double,
-    must be in single.
-    """
-
-    def down(tree: Any) -> Any:
-        return jax.tree.map(lambda x: x.astype(_SINGLE.get(x.dtype, x.dtype)), tree)
-
-    @jax.custom_jvp
-    def value(*values: Any) -> Any:
-        with double():
-            return down(function(list(values)))
-
-    @value.defjvp
-    def rule(values: Any, tangents: Any) -> Any:
-        with double():
-            slopes = down(jax.jacfwd(function)(list(values))) if values else ()
-        found = value(*values)
-        moved = [
-            sum(jnp.tensordot(s, t.astype(s.dtype), t.ndim) for s, t in zip(row, tangents, strict=True))
-            for row in slopes
-        ]
-        return found, tuple(jnp.asarray(m, f.dtype) for m, f in zip(moved, found, strict=True))
-
-    return tuple(value(*(jnp.asarray(n) for n in numbers)))
-
-
-_SINGLE = {np.dtype(a): np.dtype(b) for a, b in (("f8", "f4"), ("c16", "c8"), ("i8", "i4"), ("u8", "u4"))}

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pennylane as qml
 from autograd.tracer import isbox
 from pennylane.devices import ExecutionConfig
@@ -17,7 +18,6 @@ from pennylane.tape import QuantumScript
 
 from varq.simulator import interfaces, preprocessing
 from varq.simulator.measured.execution import execute_measured
-from varq.simulator.precision import is_double
 from varq.simulator.programs import make_keys
 
 __all__ = ["run_measured"]
@@ -58,26 +58,11 @@ def run_measured(
                 )
             return _packed(interfaces.call(interfaces.Differentiable(lambda v: _flat(run(v)), False), numbers))
         return interfaces.outside(run, numbers)
-    if circuit.shots or is_double():
-        return jax.tree.map(_cast, run(numbers))
-    moving = [k for k, n in enumerate(numbers) if isinstance(n, jax.core.Tracer)]
-    # Functions of outcomes may hold traced values of their own, which must become arguments too.
-    function, held = jax.closure_convert(
-        lambda *v: _flat(run(_merged(numbers, moving, v))), *(numbers[k] for k in moving)
-    )
-    found = interfaces.in_double(lambda v: tuple(function(*v)), [*(numbers[k] for k in moving), *held])
-    return _packed(found)
+    return jax.tree.map(_cast, run(numbers))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, complex)) or getattr(getattr(value, "dtype", None), "kind", "O") in "fc"
-
-
-def _merged(numbers: Sequence[Any], moving: Sequence[int], values: Sequence[Any]) -> list[Any]:
-    whole = list(numbers)
-    for place, value in zip(moving, values, strict=True):
-        whole[place] = value
-    return whole
 
 
 def _flat(results: Any) -> tuple[Any, ...]:
@@ -89,7 +74,7 @@ def _packed(results: Sequence[Any]) -> Any:
 
 
 def _cast(value: Any) -> Any:
-    """In the dtype that JAX's flag allows; strings and counts stay as they are."""
-    if not isinstance(value, jax.Array):
+    """As JAX's array in the dtype that its flag allows; strings and counts stay as they are."""
+    if not isinstance(value, (jax.Array, np.ndarray, np.number)):
         return value
-    return jnp.astype(value, jax.dtypes.canonicalize_dtype(value.dtype))
+    return jnp.asarray(value, jax.dtypes.canonicalize_dtype(value.dtype))

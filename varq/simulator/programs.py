@@ -21,7 +21,7 @@ import pennylane as qml
 from autograd.tracer import isbox
 from pennylane.exceptions import DeviceError
 from pennylane.measurements import Shots
-from pennylane.ops import Pow
+from pennylane.ops import MeasurementValue, Pow
 from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements
@@ -204,7 +204,7 @@ def _is_structure(value: Any, observed: bool) -> bool:
     Sparse matrices and arrays of integers are structure, and so are the matrices of observables, whose eigenvalues
     PennyLane finds with NumPy; but not where something is to be traced or differentiated.
     """
-    if isinstance(value, str):
+    if isinstance(value, (str, MeasurementValue)):
         return True
     if isinstance(value, (int, float, complex, np.number, jax.core.Tracer)) or isbox(value):
         return False
@@ -219,6 +219,8 @@ def _plain_bytes(value: Any) -> Any:
     """A hashable stand-in for structure."""
     if isinstance(value, (bool, int, float, complex, str)):
         return type(value), value
+    if isinstance(value, MeasurementValue):
+        return [value]  # it belongs to one tape, and a list has no hash
     if hasattr(value, "tocoo"):
         entries = value.tocoo()
         return "sparse", value.shape, entries.row.tobytes(), entries.col.tobytes(), entries.data.tobytes()
