@@ -155,19 +155,21 @@ def test_blocks_are_real_where_they_say_so() -> None:
 )
 def test_circuits_without_structure(wires: int, count: int, choice: str) -> None:
     rng = np.random.default_rng(wires)
-    compare(random_gates(wires, count, rng), wires, CHOICES[choice], rng)
+    assert compare(random_gates(wires, count, rng), wires, CHOICES[choice], rng).path == "general"
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.full)])
 def test_layers(seed: int, choice: str) -> None:
     rng = np.random.default_rng(seed)
-    compare(layered(6, rng), 6, CHOICES[choice], rng)
+    gates = layered(6, rng)
+    assert compare(gates, 6, CHOICES[choice], rng).facts["gates"] == len(gates)
 
 
 def test_single_precision() -> None:
     rng = np.random.default_rng(5)
-    compare(layered(5, rng), 5, Options(path="layers", dtype="float32"), rng)
+    gates = layered(5, rng)
+    assert compare(gates, 5, Options(path="layers", dtype="float32"), rng).facts["gates"] == len(gates)
 
 
 def hardware_layers(wires: int, repeats: int, rng: np.random.Generator) -> list[list[Any]]:
@@ -241,7 +243,7 @@ QUICK = [(hardware_layers, shuffled), (qaoa_layers, one_odd_layer), (ladders, br
 def test_layers_however_they_are_written(family: Callable[..., Any], written: Callable[..., Any]) -> None:
     rng = np.random.default_rng(8)
     gates = [qml.Hadamard(w) for w in range(6)] + written(family(6, 6, rng), rng, 6)
-    compare(gates, 6, DENSE, rng)
+    assert compare(gates, 6, DENSE, rng).facts["gates"] == len(gates)
 
 
 def test_the_paths_that_are_found() -> None:
