@@ -22,6 +22,9 @@ from scipy.sparse import csr_matrix
 
 from varq.simulator import compile_cache
 
+# NumPy's arrays go in and come out: nothing here depends on JAX's flag.
+pytestmark = pytest.mark.flagless
+
 EXACT = 1e-10  # linear algebra in float64, a few dozen gates
 HERMITIAN = np.array([[1.0, 0.3j], [-0.3j, 0.2]])
 DEFAULT_QUBIT_PASSES = 382  # of PennyLane 0.45's device suite at shots None
@@ -159,6 +162,19 @@ def test_wires(wires: Any) -> None:
 def test_unknown_wire_is_refused() -> None:
     with pytest.raises(WireError, match="not found on the device"):
         qml.QNode(lambda: (qml.X(5), qml.expval(qml.Z(0)))[1], qml.device("varq.qubit", wires=2))()
+
+
+def test_allocated_wires() -> None:
+    def circuit() -> Any:
+        qml.RX(0.3, 0)
+        with qml.allocate(1, state="zero", restored=True) as work:
+            qml.CNOT([0, work[0]])
+            qml.CNOT([work[0], 1])
+            qml.CNOT([0, work[0]])
+        return qml.expval(qml.Z(1))
+
+    check(circuit, wires=3)
+    check(circuit, wires=None)
 
 
 def test_broadcasting() -> None:
@@ -315,12 +331,11 @@ def test_single_precision() -> None:
     assert float(single(0.3)) != float(wanted)
 
 
-@pytest.mark.flagless
 def test_the_device_alone_sets_no_flag_and_uses_the_cache(tmp_path: Path) -> None:
     lines = """
 import jax, pennylane as qml
 before = jax.config.jax_enable_x64
-device = qml.device("varq.qubit", wires=1, cache={cache})
+device = qml.device("varq.qubit", wires=1, cache=True)
 node = qml.QNode(lambda x: (qml.RX(x, 0), qml.expval(qml.Z(0)))[1], device)
 value = node(0.3)
 assert abs(float(value) - 0.955336489125606) < 1e-12, value
@@ -330,20 +345,19 @@ print(jax.config.jax_compilation_cache_dir)
     home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     home = {k: v for k, v in home.items() if not k.startswith("JAX_")}
 
-    def run(cache: bool, **more: str) -> str:
-        script = lines.format(cache=cache)
+    def run(**more: str) -> str:
+        script = lines
         done = subprocess.run(
             [sys.executable, "-c", script], env=home | more, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    assert run(False) == "None"
-    folder = Path(run(True))
+    folder = Path(run())
     assert folder.is_relative_to(tmp_path)
     assert any(folder.iterdir())
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert run(True, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own")) == str(tmp_path / "own")
+    assert run(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own")) == str(tmp_path / "own")
 
 
 def test_cache_is_kept_small(tmp_path: Path) -> None:
@@ -358,7 +372,6 @@ def test_cache_is_kept_small(tmp_path: Path) -> None:
 def conform(shots: str) -> dict[str, int]:
     """PennyLane's own device tests, in a process of their own: they rewrite pytest's options."""
     folder = Path(conformance.__file__).parent
-    # "not autograd class fixtures": PennyLane's suite itself warns under new pytest, hence no -W error.
     command = [
         sys.executable, "-m", "pytest", str(folder), "--device=varq.qubit", f"--shots={shots}", "-p", "flaky", "-q",
         "-p", "no:cacheprovider", "--no-flaky-report", "-o", "addopts=", "--tb=short",
@@ -370,12 +383,10 @@ def conform(shots: str) -> dict[str, int]:
     return found
 
 
-@pytest.mark.flagless
 def test_conformance() -> None:
     assert conform("None")["passed"] >= DEFAULT_QUBIT_PASSES
 
 
 @pytest.mark.full
-@pytest.mark.flagless
 def test_conformance_with_shots() -> None:
     assert "failed" not in conform("8192")

@@ -16,7 +16,7 @@ from autograd.extend import defvjp_argnums, primitive
 
 from varq.simulator.precision import double
 
-__all__ = ["Differentiable", "call", "differentiated", "is_jax", "outside", "to_numpy"]
+__all__ = ["Differentiable", "call", "differentiated", "is_jax", "is_traced", "outside", "to_numpy"]
 
 
 def is_jax(values: Sequence[Any]) -> bool:
@@ -31,8 +31,16 @@ def to_numpy(tree: Any) -> Any:
 
 def outside(function: Callable[..., Any], *arguments: Any) -> Any:
     """A compiled function of NumPy arrays, in float64, with its results as NumPy's; right within a JAX trace too."""
-    with double(), jax.ensure_compile_time_eval():
-        return to_numpy(function(*arguments))
+    with double():
+        if not is_traced():
+            return to_numpy(function(*arguments))
+        with jax.ensure_compile_time_eval():  # else it would be left out: this folds constants one by one, slowly
+            return to_numpy(function(*arguments))
+
+
+def is_traced() -> bool:
+    """Whether JAX traces the caller, so that even constants become part of a program."""
+    return isinstance(jnp.zeros(()), jax.core.Tracer)
 
 
 class Differentiable:

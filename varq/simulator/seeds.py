@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import io_callback
 
+from varq.simulator.interfaces import is_traced
+
 __all__ = ["Seeds", "as_key"]
 
 _IMPLEMENTATION = "threefry2x32"  # named, so that a seed means the same whatever JAX's default is
@@ -61,7 +63,7 @@ class Seeds:
         if self.key is not None:
             return self.key
         traced = next((x for x in inputs if isinstance(x, jax.core.Tracer)), None)
-        if traced is None and not isinstance(jnp.zeros(()), jax.core.Tracer):
+        if traced is None and not is_traced():
             return self.draw()
         anchor = () if traced is None else (jax.lax.stop_gradient(jnp.ravel(traced)[0]),)
         shape = jax.ShapeDtypeStruct(_WORDS, jnp.uint32)  # type: ignore[no-untyped-call]
