@@ -1,6 +1,6 @@
-"""`varq.qubit` beside its peers: value and full gradient, calls alternating, one table.
+"""`varq.qubit` beside its peers: value and full gradient, turns of a few calls alternating, one table.
 
-    python benchmarks/simulator.py [WORKLOAD ...] [--peer NAME[=PYTHON]] ... [--calls 9]
+    python benchmarks/simulator.py [WORKLOAD ...] [--peer NAME[=PYTHON]] ... [--turns 9]
 
 Workloads: uccsd:LiH uccsd:H2O uccsd:N2 layers:16x8 qaoa:20x8 (all of them without a name).
 Peers: lightning.qubit runs in this environment.  Others want one of their own; name its Python:
@@ -101,11 +101,11 @@ class Side:
         return line
 
     def call(self) -> None:
-        """One more value and gradient."""
+        """A turn of values and gradients."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        self.times.append(float(self._line()))
+        self.times.append(statistics.median(json.loads(self._line())))
 
     def end(self) -> None:
         """Let it go."""
@@ -130,7 +130,7 @@ def least(workload: str, given: dict[str, Any]) -> tuple[str, float]:
     return chosen.path, rates.seconds(facts["bytes_per_gradient"], facts.get("operations_per_gradient", 0.0))
 
 
-def compare(workload: str, peers: dict[str, str], calls: int) -> None:
+def compare(workload: str, peers: dict[str, str], turns: int) -> None:
     """One row for each side."""
     given = problem(workload)
     path, bound = least(workload, given)
@@ -148,7 +148,7 @@ def compare(workload: str, peers: dict[str, str], calls: int) -> None:
         for other in others:
             if abs(other.first["value"] - ours.first["value"]) > AGREE and other.name != "tencirchem":
                 raise SystemExit(f"{other.name} finds {other.first['value']}, varq.qubit {ours.first['value']}.")
-        for _ in range(calls):
+        for _ in range(turns):
             for side in (ours, *others):
                 side.call()
         for side in (ours, *others):
@@ -172,13 +172,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="*", default=WORKLOADS)
     parser.add_argument("--peer", action="append", default=[])
-    parser.add_argument("--calls", type=int, default=9)
+    parser.add_argument("--turns", type=int, default=9)
     given = parser.parse_args()
     named = dict(p.split("=", 1) if "=" in p else (p, sys.executable) for p in given.peer)
     rates = roofline.measured()
     print(f"copies {rates.bandwidth / 1e9:.1f} GB/s, matrix products {rates.operations / 1e9:.0f} Gflop/s (float64)")
     for workload in given.workloads:
-        compare(workload, named or {"lightning.qubit": sys.executable}, given.calls)
+        compare(workload, named or {"lightning.qubit": sys.executable}, given.turns)
 
 
 if __name__ == "__main__":

@@ -81,12 +81,14 @@ class _Program:
 
     def _values(self, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
         tables = _unpacked(tables)
+        numbers, coefficients = _unfolded((numbers, coefficients))
         ket, _ = self.engine.forward(tables[0], numbers)
         return self._bras(tables, coefficients, ket)[1]
 
     def _values_and_slopes(self, tables: Any, numbers: Numbers, coefficients: Any) -> tuple[Any, Any, Any]:
         """Values of shape (observables,), their slopes by the numbers (leading axis observables), and the state."""
         tables = _unpacked(tables)
+        numbers, coefficients = _unfolded((numbers, coefficients))
         ket, kept = self.engine.forward(tables[0], numbers, keep=True)
         bras, values = self._bras(tables, coefficients, ket)
         back = partial(self.engine.backward, tables[0], numbers, ket, kept)
@@ -137,6 +139,11 @@ def _unpacked(tables: Any) -> Any:
         return jax.lax.bitcast_convert_type(table.words, table.kind) if isinstance(table, _Wide) else table
 
     return jax.tree.map(one, tables, is_leaf=lambda t: isinstance(t, _Wide))
+
+
+def _unfolded(numbers: Any) -> Any:
+    """Numbers that XLA takes as unknown: constants of a caller's program it would carry through at compile time."""
+    return jax.lax.optimization_barrier(numbers)  # type: ignore[no-untyped-call]
 
 
 def _inner(ket: Any, bra: Any) -> Any:

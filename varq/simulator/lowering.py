@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -186,9 +186,21 @@ def lower(tape: QuantumScript, wires: Sequence[Any]) -> Lowered:
     return circuit, numbers
 
 
+_TOGETHER = 32  # scalars that one operation puts into a vector
+
+
 def gather(values: Sequence[Any]) -> Any:
     """Scalars as one vector: of NumPy if all are plain numbers, else of JAX."""
     if not any(isinstance(v, jax.Array) for v in values):
         return np.array([float(np.real(v)) for v in values], dtype=np.float64)
-    stack: Callable[..., Any] = jnp.stack
-    return stack([jnp.reshape(jnp.asarray(v), ()) for v in values])
+    dtype = jnp.result_type(*values)
+    every = [jnp.asarray(v, dtype) for v in values]
+    parts = [_vector(*every[at : at + _TOGETHER]) for at in range(0, len(every), _TOGETHER)]
+    return jnp.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+@jax.jit
+def _vector(*scalars: Any) -> Any:
+    """A sum of padded scalars, which XLA compiles as one kernel; of the operands of a stack it makes one for each."""
+    last, zero = len(scalars) - 1, jnp.zeros((), jnp.result_type(*scalars))
+    return sum(jax.lax.pad(jnp.reshape(v, 1), zero, ((k, last - k, 0),)) for k, v in enumerate(scalars))

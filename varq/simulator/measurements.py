@@ -30,7 +30,7 @@ from pennylane.wires import Wires
 from varq.simulator import execution, shadows
 from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.lowering import lower
-from varq.simulator.observables import PauliSum, pauli_sum
+from varq.simulator.observables import PauliSum, WordSum, pauli_sum, word_sum
 from varq.simulator.paths import Options
 from varq.simulator.shadows import SHADOWS
 
@@ -45,11 +45,21 @@ class RawSamples(SampleMP):  # type: ignore[misc]
         return samples
 
 
-def traceable(measurement: MeasurementProcess) -> MeasurementProcess:
-    """What is measured within the compiled program in place of a measurement.
+def traceable(tape: QuantumScript) -> list[MeasurementProcess]:
+    """What is measured within the compiled program in place of a tape's measurements.
 
-    Counts become raw samples; shadows lose their seed, which enters at run time as their recipes.
+    Counts become raw samples; shadows lose their seed, which enters at run time as their recipes.  Where nobody wants
+    derivatives by its coefficients, a sum of Pauli words becomes one with a single vector of them.
     """
+    angles = sum(len(op.data) for op in tape.operations)
+    together = not tape.shots and not _projected(tape) and all(k < angles for k in tape.trainable_params)
+    return [_traceable(m, together) for m in tape.measurements]
+
+
+def _traceable(measurement: MeasurementProcess, together: bool) -> MeasurementProcess:
+    if together and isinstance(measurement, ExpectationMP) and measurement.obs is not None:
+        found = word_sum(measurement.obs)
+        return measurement if found is None else ExpectationMP(found)
     if isinstance(measurement, CountsMP):
         if measurement.obs is not None:
             return RawSamples(obs=measurement.obs)
@@ -65,6 +75,8 @@ def _is_pauli(measurement: MeasurementProcess) -> bool:
     """Whether this is an expectation value of a Pauli sum with coefficients known to be real."""
     if not isinstance(measurement, ExpectationMP) or measurement.obs is None:
         return False
+    if isinstance(measurement.obs, WordSum):
+        return True
     sentence = measurement.obs.pauli_rep
     return sentence is not None and len(sentence) > 0 and not any(_complex(c) for c in sentence.values())
 
@@ -102,7 +114,7 @@ def plan(tape: QuantumScript) -> tuple[Plan, tuple[Numbers, tuple[Any, ...]]]:
     whole = not _projected(tape)
     fast = tuple(k for k, m in enumerate(tape.measurements) if whole and _is_pauli(m))
     rest = tuple(k for k in range(len(tape.measurements)) if k not in fast)
-    pairs = [pauli_sum(tape.measurements[k].obs.pauli_rep, wires) for k in fast]
+    pairs = [pauli_sum(tape.measurements[k].obs, wires) for k in fast]
     found = Plan(circuit, tuple(p[0] for p in pairs), fast, rest)
     return found, (numbers, tuple(p[1] for p in pairs))
 

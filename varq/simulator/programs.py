@@ -25,6 +25,7 @@ from pennylane.ops import MeasurementValue, Pow
 from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements
+from varq.simulator.observables import WordSum
 from varq.simulator.paths import Options
 from varq.simulator.precision import is_double
 from varq.simulator.seeds import as_key
@@ -235,16 +236,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _axes(tape: QuantumScript) -> list[int | None]:
-    """The batch axis of each parameter of a tape, or None."""
-    axes: list[int | None] = []
+def _axes(tape: QuantumScript, at: Sequence[int | None], leaves: int) -> list[int | None] | None:
+    """The batch axis of each leaf, 0 or None; None if the tape has no batch."""
+    if tape.batch_size is None:
+        return None
+    axes: list[int | None] = [None] * leaves
+    found = iter(at)
     for op in tape.operations:
         wanted = op.ndim_params if op.batch_size is not None else (None,) * len(op.data)
-        axes += [
-            0 if least is not None and qml.math.ndim(value) > least else None
-            for least, value in zip(wanted, op.data, strict=True)
-        ]
-    return axes + [None] * (len(tape.get_parameters(trainable_only=False)) - len(axes))
+        for least, value in zip(wanted, op.data, strict=True):
+            place = next(found)
+            if least is None or qml.math.ndim(value) == least:
+                continue
+            if place is None:
+                raise DeviceError(
+                    "A batch of numbers that an operation keeps in another form cannot be run at once. Apply "
+                    "qml.transforms.broadcast_expand to the circuit."
+                )
+            axes[place] = 0
+    return axes
 
 
 def take_apart(tape: QuantumScript, options: Options) -> Taken:
@@ -254,34 +264,33 @@ def take_apart(tape: QuantumScript, options: Options) -> Taken:
         tape: preprocessed; parameters of any interface.
         options: how to run.
     """
-    parts = (tape.operations, [measurements.traceable(m) for m in tape.measurements])
-    leaves, structure = jax.tree_util.tree_flatten(parts)
     parameters = tape.get_parameters(trainable_only=False)
-    batched = tape.batch_size is not None
+    measured = measurements.traceable(tape)
+    leaves, structure = jax.tree_util.tree_flatten((tape.operations, measured))
+    sums = {id(m.obs.data[0]) for m in measured if isinstance(m.obs, WordSum)}
     # An operation may hold numbers that PennyLane does not list, such as the coefficients in an evolution's exponent.
-    at = _positions(parameters, leaves)
-    axes: list[int | None] = [None] * len(leaves)
-    for place, axis in zip(at, _axes(tape) if batched else (), strict=batched):
-        if place is not None:
-            axes[place] = axis
-        elif axis is not None:
-            raise DeviceError(
-                "A batch of numbers that an operation keeps in another form cannot be run at once. Apply "
-                "qml.transforms.broadcast_expand to the circuit."
-            )
+    listed = sum(len(op.data) for op in tape.operations) if sums else len(parameters)
+    at = _positions(parameters[:listed], leaves)
+    at += [None] * (len(parameters) - len(at))
+    axes = _axes(tape, at, len(leaves))
     gates = len(jax.tree_util.tree_leaves(tape.operations))
     powers = {id(op.z) for op in _nested(tape.operations) if isinstance(op, Pow)}
-    fixed = {k: v for k, v in enumerate(leaves) if _is_structure(v, k >= gates) or id(v) in powers}
+
+    def decides(k: int) -> bool:
+        return id(leaves[k]) not in sums and (_is_structure(leaves[k], k >= gates) or id(leaves[k]) in powers)
+
+    fixed = {k: v for k, v in enumerate(leaves) if decides(k)}
     given = [k for k in range(len(leaves)) if k not in fixed]
     order = {k: place for place, k in enumerate(given)}
-    program = _kept_program(structure, fixed, tape.shots, tuple(axes[k] for k in given) if batched else None, options)
-    return Taken(program, [_plain(leaves[k]) for k in given], tuple(None if k is None else order.get(k) for k in at))
+    program = _kept_program(structure, fixed, tape.shots, axes and tuple(axes[k] for k in given), options)
+    places = tuple(None if k is None else order.get(k) for k in at)
+    return Taken(program, [_plain(leaves[k]) for k in given], places)
 
 
-def _positions(parameters: Sequence[Any], leaves: Sequence[Any]) -> Sequence[int | None]:
+def _positions(parameters: Sequence[Any], leaves: Sequence[Any]) -> list[int | None]:
     """Where each parameter stands among the leaves; None if the operation made it up for the list."""
     if len(parameters) == len(leaves) and all(a is b for a, b in zip(parameters, leaves, strict=True)):
-        return range(len(leaves))
+        return list(range(len(leaves)))
     found: list[int | None] = []
     start = 0
     for value in parameters:  # both are in the order of the operations

@@ -16,8 +16,8 @@ from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.dense import layout
 from varq.simulator.dense.observable import FullObservable
 from varq.simulator.dense.schedule import Planned, schedule
-from varq.simulator.dense.segments import Segment, renumbered, segments, whole
-from varq.simulator.dense.steps import BlockStep, Local, Step, TurnStep, runnable
+from varq.simulator.dense.segments import Local, Segment, renumbered, segments, whole
+from varq.simulator.dense.steps import BlockStep, Step, TurnStep, runnable
 from varq.simulator.dense.stream import Stream
 from varq.simulator.gates import Primitive, Turn, expand
 

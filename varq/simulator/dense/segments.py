@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from varq.simulator.circuit import Gate
 
-__all__ = ["Segment", "ordered", "renumbered", "segments", "whole"]
+__all__ = ["Local", "Segment", "ordered", "renumbered", "segments", "whole"]
 
 _LONGEST = 4096  # gates in one layer; a longer period would gain little and cost a quadratic search
 _FEWEST = 3  # repeats worth a loop of their own
@@ -34,6 +36,25 @@ class Segment:
     angles: NDArray[np.int32]
     arrays: NDArray[np.int32]
     every: tuple[Gate, ...]
+
+
+class Local:
+    """The numbers of a segment: those of its repeats, and of the repeat that follows each (zero for the last).
+
+    Args:
+        angles: shape (repeats, angles).
+        arrays: for each array of a repeat, shape (repeats, 2, d, d).
+    """
+
+    def __init__(self, angles: Any, arrays: Sequence[Any]) -> None:
+        self.angles = angles
+        self.arrays = arrays
+        self.repeats = angles.shape[0]
+
+    def rows(self) -> Any:
+        """This repeat's angles and the next one's, shape (repeats, 2 * angles)."""
+        following = jnp.concatenate([self.angles[1:], jnp.zeros_like(self.angles[:1])])
+        return jnp.concatenate([self.angles, following], axis=1)
 
 
 def _kind(gate: Gate) -> Hashable:

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
 
-from varq.simulator.circuit import MATRIX
 from varq.simulator.dense import layout
-from varq.simulator.dense.schedule import Blocks, Group, Moves, Planned, Turns
-from varq.simulator.gates import matrices
+from varq.simulator.dense.matrices import Fusion, dagger, times
+from varq.simulator.dense.schedule import Blocks, Moves, Planned, Turns
+from varq.simulator.dense.segments import Local
 
-__all__ = ["BlockStep", "Local", "MoveStep", "Step", "TurnStep", "runnable"]
-
-
-class Local:
-    """The numbers of a segment: those of its repeats, and of the repeat that follows each (zero for the last).
-
-    Args:
-        angles: shape (repeats, angles).
-        arrays: for each array of a repeat, shape (repeats, 2, d, d).
-    """
-
-    def __init__(self, angles: Any, arrays: Sequence[Any]) -> None:
-        self.angles = angles
-        self.arrays = arrays
-        self.repeats = angles.shape[0]
-
-    def rows(self) -> Any:
-        """This repeat's angles and the next one's, shape (repeats, 2 * angles)."""
-        following = jnp.concatenate([self.angles[1:], jnp.zeros_like(self.angles[:1])])
-        return jnp.concatenate([self.angles, following], axis=1)
+__all__ = ["BlockStep", "MoveStep", "Step", "TurnStep", "runnable"]
 
 
 class Step(Protocol):
@@ -180,11 +160,11 @@ class BlockStep:
     def __init__(self, blocks: Blocks, wires: int) -> None:
         self.wires = wires
         self.groups = blocks.groups
+        self.fusion = Fusion(self.groups)
 
     def inputs(self, local: Local) -> Any:
         """See `Step`."""
-        made = _Matrices(self.groups, local)
-        return tuple(made.fused(g) for g in self.groups)
+        return self.fusion(local)
 
     def apply(self, tables: Any, inputs: Any, state: Any) -> Any:
         """See `Step`."""
@@ -195,7 +175,7 @@ class BlockStep:
     def undo(self, tables: Any, inputs: Any, state: Any) -> Any:
         """See `Step`."""
         for group, matrix in zip(self.groups, inputs, strict=True):
-            state = layout.apply_matrix(_dagger(matrix), state, group.wires, self.wires)
+            state = layout.apply_matrix(dagger(matrix, group.real), state, group.wires, self.wires)
         return state
 
     def work(self, stored: bool) -> tuple[float, float]:
@@ -211,119 +191,8 @@ class BlockStep:
         out = []
         for group, matrix in zip(self.groups, inputs, strict=True):
             found = layout.overlap(bra, ket, group.wires, self.wires, group.real)
-            out.append(2 * _times(found, matrix))
+            out.append(2 * times(found, matrix, group.real))
         return tuple(out)
-
-
-def _dagger(matrix: Any) -> Any:
-    if matrix.ndim == 2:
-        return matrix.T
-    return jnp.stack([matrix[0].T, -matrix[1].T])
-
-
-def _times(a: Any, b: Any) -> Any:
-    """The product of two matrices, each real (..., d, d) or stacked (..., 2, d, d) by its rank; both of one kind."""
-    if a.ndim == 2:
-        return a @ b
-    return jnp.stack([a[0] @ b[0] - a[1] @ b[1], a[0] @ b[1] + a[1] @ b[0]])
-
-
-class _Matrices:
-    """All matrices of a step: one batched evaluation for each name of gate, then products."""
-
-    def __init__(self, groups: Sequence[Group], local: Local) -> None:
-        self.local = local
-        self.found: dict[str, Any] = {}
-        self.rank: dict[int, int] = {}
-        by_name: dict[str, list[tuple[int, ...]]] = {}
-        for group in groups:
-            for block in group.blocks:
-                if block.name != MATRIX:
-                    rows = by_name.setdefault(block.name, [])
-                    self.rank[id(block)] = len(rows)
-                    rows.append(block.angles)
-        for name, rows in by_name.items():
-            index = np.array(rows, dtype=np.int32).reshape(len(rows), -1)
-            angles = local.angles[:, index]  # (repeats, blocks, parameters)
-            flat = matrices(name, angles.reshape(local.repeats * len(rows), index.shape[1]))
-            self.found[name] = flat.reshape(local.repeats, len(rows), *flat.shape[1:])
-
-    def one(self, block: Any, real: bool) -> Any:
-        """(repeats, d, d) or (repeats, 2, d, d)."""
-        if block.name == MATRIX:
-            return self.local.arrays[block.array]
-        matrix = self.found[block.name][:, self.rank[id(block)]]
-        if real or matrix.ndim == 4:
-            return matrix
-        return jnp.stack([matrix, jnp.zeros_like(matrix)], 1)
-
-    def fused(self, group: Group) -> Any:
-        """The product of a group's blocks on its wires."""
-        real = group.real
-        done: Any = None
-        pending: dict[tuple[int, ...], Any] = {}
-        for block in group.blocks:
-            matrix = self.one(block, real)
-            same = pending.get(block.wires)
-            if same is not None:
-                pending[block.wires] = _batched(matrix, same, real)
-            elif any(set(block.wires) & set(w) for w in pending):
-                done = self._flushed(pending, done, group, real)
-                pending = {block.wires: matrix}
-            else:
-                pending[block.wires] = matrix
-        return self._flushed(pending, done, group, real)
-
-    def _flushed(self, pending: Mapping[tuple[int, ...], Any], done: Any, group: Group, real: bool) -> Any:
-        whole = _tensor(pending, group.wires, real, self.local)
-        return whole if done is None else _batched(whole, done, real)
-
-
-def _batched(a: Any, b: Any, real: bool) -> Any:
-    if real:
-        return a @ b
-    ar, ai, br, bi = a[:, 0], a[:, 1], b[:, 0], b[:, 1]
-    return jnp.stack([ar @ br - ai @ bi, ar @ bi + ai @ br], 1)
-
-
-def _tensor(parts: Mapping[tuple[int, ...], Any], wires: tuple[int, ...], real: bool, local: Local) -> Any:
-    """The tensor product of matrices on disjoint wires, with identities elsewhere, in the order of `wires`."""
-    order: list[int] = []
-    out: Any = None
-    for at, matrix in parts.items():
-        order += at
-        out = matrix if out is None else _kron(out, matrix, real)
-    idle = [w for w in wires if w not in order]
-    if idle:
-        eye = jnp.broadcast_to(
-            jnp.eye(2 ** len(idle), dtype=local.angles.dtype), (local.repeats,) + (2 ** len(idle),) * 2
-        )
-        eye = eye if real else jnp.stack([eye, jnp.zeros_like(eye)], 1)
-        out = _kron(out, eye, real)
-        order += idle
-    axes = [order.index(w) for w in wires]
-    if axes == list(range(len(wires))):
-        return out
-    return _reordered(out, axes)
-
-
-def _kron(a: Any, b: Any, real: bool) -> Any:
-    if real:
-        size = a.shape[-1] * b.shape[-1]
-        return jnp.einsum("lij,lkm->likjm", a, b).reshape(-1, size, size)
-    ar, ai, br, bi = a[:, 0], a[:, 1], b[:, 0], b[:, 1]
-    re = _kron(ar, br, True) - _kron(ai, bi, True)
-    im = _kron(ar, bi, True) + _kron(ai, br, True)
-    return jnp.stack([re, im], 1)
-
-
-def _reordered(matrix: Any, axes: Sequence[int]) -> Any:
-    """Rows and columns with the wires in another order."""
-    head, k = matrix.shape[:-2], len(axes)
-    cube = matrix.reshape(*head, *(2,) * (2 * k))
-    n = len(head)
-    order = (*range(n), *(n + a for a in axes), *(n + k + a for a in axes))
-    return cube.transpose(order).reshape(matrix.shape)
 
 
 def runnable(planned: Planned, wires: int, angles: int) -> Step:

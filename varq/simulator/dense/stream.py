@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from varq.simulator.circuit import MATRIX
 from varq.simulator.dense import layout
-from varq.simulator.dense.steps import Local
+from varq.simulator.dense.matrices import dagger, times, with_imaginary
+from varq.simulator.dense.segments import Local
 from varq.simulator.gates import Block, Move, Primitive, Turn, is_real, matrices
 
 __all__ = ["Stream"]
@@ -198,14 +199,11 @@ class Stream:
         every = jnp.concatenate(flat)[tables["order"]]  # (gates, 2, 257)
         spread = tables["spread"][tables["kinds"]].astype(jnp.int32)  # (gates, 256)
         full = jnp.take_along_axis(every, spread[:, None, :], axis=2).reshape(-1, 2, _SIZE, _SIZE)
-        eye = jnp.stack([jnp.eye(_SIZE, dtype=angles.dtype), jnp.zeros((_SIZE, _SIZE), angles.dtype)])
+        eye = with_imaginary(jnp.eye(_SIZE, dtype=angles.dtype))
         full = jnp.concatenate([full, eye[None]])
 
         def multiply(done: Any, column: Any) -> tuple[Any, None]:
-            m = full[column]
-            re = m[:, 0] @ done[:, 0] - m[:, 1] @ done[:, 1]
-            im = m[:, 0] @ done[:, 1] + m[:, 1] @ done[:, 0]
-            return jnp.stack([re, im], 1), None
+            return times(full[column], done, real=False), None
 
         columns = tables["product"].T
         products, _ = lax.scan(multiply, full[columns[0]], columns[1:])
@@ -247,12 +245,12 @@ class Stream:
 
         def block(wires: tuple[int, ...], bra: Any, ket: Any, slot: Any, masks: Any, before: Any) -> Any:
             m = _cut(products[slot], wires)
-            dagger = jnp.stack([m[0].T, -m[1].T])
             found = layout.overlap(bra, ket, wires, self.wires, real=False)
             room = _SIZE - 2 ** len(wires)
             slope = jnp.pad(found, ((0, 0), (0, room), (0, room)))
-            bra = layout.apply_matrix(dagger, bra, wires, self.wires)
-            ket = layout.apply_matrix(dagger, ket, wires, self.wires) if before is None else before
+            back = dagger(m, real=False)
+            bra = layout.apply_matrix(back, bra, wires, self.wires)
+            ket = layout.apply_matrix(back, ket, wires, self.wires) if before is None else before
             return bra, ket, (slope, none[1])
 
         def turn(bra: Any, ket: Any, slot: Any, masks: Any, before: Any) -> Any:
@@ -275,10 +273,8 @@ class Stream:
         (bra, ket), (overlaps, turns) = lax.scan(step, (bra, ket), (tables["program"], kept), reverse=True)
         is_block = self.tables["program"]["branch"] < sum(b < len(self.sets) for b in self.present)
         is_turn = np.array([self.present[b] == len(self.sets) for b in self.tables["program"]["branch"]], dtype=bool)
-        t = overlaps[np.flatnonzero(is_block)]
-        re = t[:, 0] @ products[:, 0] - t[:, 1] @ products[:, 1]
-        im = t[:, 0] @ products[:, 1] + t[:, 1] @ products[:, 0]
-        return (2 * jnp.stack([re, im], 1), turns[np.flatnonzero(is_turn)]), bra, ket
+        slopes = 2 * times(overlaps[np.flatnonzero(is_block)], products, real=False)
+        return (slopes, turns[np.flatnonzero(is_turn)]), bra, ket
 
     def _index(self) -> Any:
         return lax.iota(jnp.uint32, 2**self.wires)
@@ -309,7 +305,7 @@ def _flattened(name: str, rows: Sequence[Any], angles: Any, arrays: Sequence[Any
         index = np.array([p.angles for p in rows], dtype=np.int32).reshape(len(rows), -1)
         found = matrices(first.name, angles[index])
         if is_real(first.name):
-            found = jnp.stack([found, jnp.zeros_like(found)], 1)
+            found = with_imaginary(found)
     elif isinstance(first, Turn):
         k = len(first.wires)
         sign = np.array([1 - 2 * (i.bit_count() & 1) for i in range(2**k)]) / 2
@@ -317,8 +313,7 @@ def _flattened(name: str, rows: Sequence[Any], angles: Any, arrays: Sequence[Any
         eye = jnp.eye(2**k, dtype=angles.dtype)
         found = jnp.stack([jnp.cos(phase)[:, None, :] * eye, -jnp.sin(phase)[:, None, :] * eye], 1)
     else:
-        fixed = _fixed(first)
-        stacked = jnp.asarray(np.stack([fixed, 0 * fixed]), angles.dtype)
+        stacked = with_imaginary(jnp.asarray(_fixed(first), angles.dtype))
         found = jnp.broadcast_to(stacked, (len(rows), *stacked.shape))
     flat = found.reshape(len(rows), 2, -1)
     return jnp.pad(flat, ((0, 0), (0, 0), (0, _ZERO + 1 - flat.shape[2])))
