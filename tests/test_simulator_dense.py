@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -129,6 +130,69 @@ def test_a_fermionic_excitation(name: str) -> None:
     circuit, numbers = lowered([gate], 5)
     truth = qml.matrix(qml.tape.make_qscript(gate.decomposition)(), wire_order=range(5))
     np.testing.assert_allclose(product(expand(circuit.gates[0], "frame"), 5, numbers.angles), truth, atol=EXACT)
+
+
+WRITTEN_OTHERWISE = {
+    "adjoint of S": lambda x: qml.adjoint(qml.S(2)),
+    "adjoint of T": lambda x: qml.adjoint(qml.T(1)),
+    "adjoint of ISWAP": lambda x: qml.adjoint(qml.ISWAP([2, 0])),
+    "adjoint of SISWAP": lambda x: qml.adjoint(qml.SISWAP([3, 1])),
+    "U1": lambda x: qml.U1(x, 1),
+    "CPhaseShift00": lambda x: qml.CPhaseShift00(x, [3, 1]),
+    "CPhaseShift01": lambda x: qml.CPhaseShift01(x, [3, 1]),
+    "CPhaseShift10": lambda x: qml.CPhaseShift10(x, [3, 1]),
+    "single": lambda x: qml.FermionicSingleExcitation(x, [0, 1, 2, 4]),
+    "double": lambda x: qml.FermionicDoubleExcitation(x, wires1=[0, 1, 2], wires2=[3, 4]),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN_OTHERWISE)
+def test_what_is_written_otherwise_stays_on_the_sector_path(name: str) -> None:
+    gate = WRITTEN_OTHERWISE[name](0.7)
+    circuit, numbers = lowered([gate], 5)
+    primitives = [p for g in circuit.gates for p in expand(g, "frame") if p.wires]
+    truth = qml.matrix(QuantumScript([gate]) if gate.has_matrix else QuantumScript(gate.decomposition()), range(5))
+    found = product(primitives, 5, numbers.angles)
+    ratio = np.vdot(found, truth) / 32
+    np.testing.assert_allclose(ratio * found, truth, atol=EXACT)
+    np.testing.assert_allclose(abs(ratio), 1, atol=EXACT)
+    assert engine(circuit, Options()).path == "sector"
+    for chosen in (Options(), Options(path="general")):
+        with double():
+            final = state(*lowered([qml.PauliX(0), qml.PauliX(3), gate], 5), chosen)
+        start = np.zeros(32)
+        start[0b10010] = 1
+        np.testing.assert_allclose(final, truth @ start, atol=EXACT)
+
+
+@pytest.mark.parametrize("x64", [True, False])
+def test_what_is_not_unitary_is_not_run_backwards(x64: bool) -> None:
+    matrix = np.random.default_rng(4).normal(size=(4, 4)) / 2
+
+    def energy(device: Any) -> Any:
+        @qml.qnode(device, interface="jax")
+        def circuit(x: Any, m: Any) -> Any:
+            qml.RY(x, 0)
+            qml.QubitUnitary(m, [0, 1])
+            qml.RX(x * 2, 1)
+            qml.CNOT([1, 2])
+            qml.exp(qml.Z(0) @ qml.X(1), 0.3)
+            return qml.expval(qml.Z(0) @ qml.Z(2) + 0.3 * qml.X(1))
+
+        return circuit
+
+    with double():
+        truth = energy(qml.device("default.qubit", wires=5))
+        wanted = jax.grad(truth)(jnp.asarray(0.4), matrix), jax.grad(truth, 1)(0.4, jnp.asarray(matrix))
+        curve = jax.hessian(truth)(jnp.asarray(0.4), matrix)
+    with double() if x64 else nullcontext():
+        ours = energy(qml.device("varq.qubit", wires=5, precision="double"))
+        x, m = jnp.asarray(0.4), jnp.asarray(matrix)
+        close = EXACT if x.dtype == "float64" else SINGLE
+        for found in (jax.grad(ours)(x, matrix), jax.jit(jax.grad(ours))(x, m), jax.jacfwd(ours)(x, m)):
+            np.testing.assert_allclose(found, wanted[0], atol=close)
+        np.testing.assert_allclose(jax.grad(ours, 1)(x, m), wanted[1], atol=close)
+        np.testing.assert_allclose(jax.hessian(ours)(x, matrix), curve, atol=close)
 
 
 def test_blocks_are_real_where_they_say_so() -> None:

@@ -28,20 +28,17 @@ SLOPE = 1e-8  # central differences of step 1e-5 are right to about 1e-10, round
 CURVE = 1e-6  # central differences of gradients
 
 SIZES = {
-    "PauliZ": (1, 0), "S": (1, 0), "T": (1, 0), "Adjoint(S)": (1, 0), "Adjoint(T)": (1, 0), "CZ": (2, 0), "CCZ": (3, 0),
-    "SWAP": (2, 0), "CSWAP": (3, 0), "ISWAP": (2, 0), "SISWAP": (2, 0), "Adjoint(ISWAP)": (2, 0),
-    "Adjoint(SISWAP)": (2, 0), "RZ": (1, 1), "PhaseShift": (1, 1), "U1": (1, 1), "CRZ": (2, 1),
-    "ControlledPhaseShift": (2, 1), "CPhaseShift00": (2, 1), "CPhaseShift01": (2, 1), "CPhaseShift10": (2, 1),
-    "IsingZZ": (2, 1), "MultiRZ": (3, 1), "PauliRot": (3, 1), "GlobalPhase": (0, 1), "IsingXY": (2, 1), "PSWAP": (2, 1),
+    "PauliZ": (1, 0), "S": (1, 0), "T": (1, 0), "CZ": (2, 0), "CCZ": (3, 0), "SWAP": (2, 0), "CSWAP": (3, 0),
+    "ISWAP": (2, 0), "SISWAP": (2, 0), "RZ": (1, 1), "PhaseShift": (1, 1), "CRZ": (2, 1),
+    "ControlledPhaseShift": (2, 1), "IsingZZ": (2, 1), "MultiRZ": (3, 1), "PauliRot": (3, 1), "GlobalPhase": (0, 1),
+    "IsingXY": (2, 1), "PSWAP": (2, 1),
     "FermionicSWAP": (2, 1), "SingleExcitation": (2, 1), "SingleExcitationPlus": (2, 1),
     "SingleExcitationMinus": (2, 1), "DoubleExcitation": (4, 1), "DoubleExcitationPlus": (4, 1),
     "DoubleExcitationMinus": (4, 1), "OrbitalRotation": (4, 1), "FermionicSingle": (4, 1), "FermionicDouble": (6, 1),
-    "FermionicSingleExcitation": (4, 1), "FermionicDoubleExcitation": (5, 1), "SQISW": (2, 0), "Identity": (1, 0),
-    "Barrier": (1, 0),
 }  # fmt: skip
 REAL = (
     "SingleExcitation", "DoubleExcitation", "OrbitalRotation", "FermionicSingle", "FermionicDouble", "SWAP", "CZ",
-    "FermionicSingleExcitation", "FermionicDoubleExcitation", "PauliZ",
+    "PauliZ",
 )  # fmt: skip
 
 
@@ -51,15 +48,10 @@ def operation(gate: Gate, angles: Any) -> Any:
     w = list(gate.wires)
     if gate.name == "GlobalPhase":
         return qml.GlobalPhase(*a)
-    if gate.name.startswith("Adjoint("):
-        return qml.adjoint(getattr(qml, gate.name[8:-1])(w))
     if gate.name == "PauliRot":
         return qml.PauliRot(a[0], gate.static, w)
     if gate.name == "MultiControlledX":
         return qml.MultiControlledX(w, control_values=gate.static)
-    if gate.name == "FermionicDoubleExcitation":
-        first = gate.static or 2
-        return qml.FermionicDoubleExcitation(a[0], wires1=w[:first], wires2=w[first:])
     own = {"FermionicSingle": FermionicSingle, "FermionicDouble": FermionicDouble}
     return own.get(gate.name, getattr(qml, gate.name, None))(*a, wires=w)
 
@@ -70,7 +62,7 @@ def program(names: Any, wires: int, rng: Any, bits: Any = None) -> Circuit:
     for name in names:
         size, number = SIZES[name]
         place = tuple(int(k) for k in rng.permutation(wires)[:size])
-        static: Any = {"PauliRot": "ZIZ", "FermionicDoubleExcitation": 3}.get(name)
+        static: Any = {"PauliRot": "ZIZ"}.get(name)
         gates.append(Gate(name, place, tuple(range(used, used + number)), None, static))
         used += number
     bits = tuple(int(b) for b in rng.integers(0, 2, wires)) if bits is None else bits
@@ -81,7 +73,7 @@ def reference(circuit: Circuit, angles: Any) -> Any:
     """The final state by PennyLane's matrices."""
     state = np.zeros((2,) * circuit.wires, complex)
     state[circuit.initial.bits] = 1
-    ops = [operation(g, np.asarray(angles)) for g in circuit.gates if g.name != "Barrier"]
+    ops = [operation(g, np.asarray(angles)) for g in circuit.gates]
     for op in ops:
         if len(op.wires) == 0:
             state = state * np.exp(-1j * op.data[0])
@@ -156,7 +148,7 @@ def _starts(name: str, size: int) -> list[int]:
 
 def _matrix(name: str, size: int) -> Any:
     circuit = program([name], size, np.random.default_rng(4))
-    op = operation(circuit.gates[0], [0.4]) if name != "Barrier" else qml.Identity(0)
+    op = operation(circuit.gates[0], [0.4])
     return qml.matrix(op, wire_order=range(size))
 
 
@@ -374,7 +366,6 @@ ZEROS = Initial((0,) * 4)
         (Circuit(4, (Gate("Matrix", (0,), (), 0),), ZEROS, 0, ((2, 2, 2),)), "Matrix on positions"),
         (Circuit(4, (Gate("PauliRot", (0, 1), (0,), None, "XY"),), ZEROS, 1), "PauliRot on positions"),
         (Circuit(4, (Gate("RZ", (0,), (0,)), Gate("PauliX", (0,))), ZEROS, 1), "PauliX on positions"),
-        (Circuit(4, (Gate("FermionicDoubleExcitation", (0, 1, 2, 3, 4), (0,)),), ZEROS, 1), "FermionicDoubleExc"),
         (Circuit(4, (), Initial((0,) * 4, 0), 0, ((2, 16),)), "starts from a state given by its amplitudes"),
         (Circuit(70, (), Initial((0,) * 70), 0), "70 wires; basis states of at most 62"),
         (Circuit(2, (Gate("SWAP", (0, 1)), Gate("CNOT", (1, 0))), Initial((1, 0)), 0), None),

@@ -70,8 +70,8 @@ class Circuit:
         initial: the state before the first gate.
         angles: how many scalar parameters.
         arrays: the shapes of the arrays.
-        unitary: whether every matrix among the arrays is known to be unitary.  Where it is not, a circuit cannot be
-            run backwards.
+        unitary: whether every matrix among the arrays is known to be unitary.  Where one is not, the circuit cannot
+            be run backwards.
     """
 
     wires: int

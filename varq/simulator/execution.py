@@ -4,6 +4,7 @@ Expectation values have a rule of their own (`jax.custom_jvp`): it runs the circ
 and runs backwards once, which gives the whole gradient; the tangent is its product with the tangents of the numbers.
 JAX transposes that product by itself, so reverse mode costs one value and gradient, forward mode is right, and what
 is differentiated twice is plain JAX code.  A rule for reverse mode alone (`jax.custom_vjp`) would refuse forward mode.
+A circuit with a matrix that is not known to be unitary cannot run backwards: JAX differentiates it by itself.
 The product stands in the caller's precision: what JAX transposes later is outside the block that allows float64.
 """
 
@@ -74,6 +75,7 @@ class _Program:
         self.exact = jax.tree.map(_packed, self.tables)
         self.values = jax.jit(self._values)
         self.values_and_slopes = jax.jit(self._values_and_slopes)
+        self.state = jax.jit(self._state)
 
     def _bras(self, tables: Any, coefficients: Any, ket: Any) -> tuple[list[Any], Any]:
         bras = [o.apply(t, c, ket) for o, t, c in zip(self.observables, tables[1], coefficients, strict=True)]
@@ -84,6 +86,9 @@ class _Program:
         numbers, coefficients = _unfolded((numbers, coefficients))
         ket, _ = self.engine.forward(tables[0], numbers)
         return self._bras(tables, coefficients, ket)[1]
+
+    def _state(self, tables: Any, numbers: Numbers) -> Any:
+        return self.engine.state(_unpacked(tables)[0], numbers)
 
     def _values_and_slopes(self, tables: Any, numbers: Numbers, coefficients: Any) -> tuple[Any, Any, Any]:
         """Values of shape (observables,), their slopes by the numbers (leading axis observables), and the state."""
@@ -167,8 +172,8 @@ def _expectations(program: _Program, tables: Any, numbers: Numbers, coefficients
     return _within(program.options, run, numbers, coefficients)
 
 
-def _widest(numbers: Numbers, coefficients: Any) -> Any:
-    return jnp.result_type(*jax.tree.leaves((numbers, coefficients)))
+def _widest(*numbers: Any) -> Any:
+    return jnp.result_type(*jax.tree.leaves(numbers))
 
 
 def _is_zero(tangent: Any) -> bool:
@@ -276,7 +281,10 @@ def expectations(
         options: how to run.
     """
     program = _program(circuit, sums, options)
-    return _expectations(program, program.tables, _real(numbers), _real(coefficients))
+    given = _real(numbers), _real(coefficients)
+    if not circuit.unitary:
+        return _plain(program, "values", program.tables, given)
+    return _expectations(program, program.tables, *given)
 
 
 def _real(tree: Any) -> Any:
@@ -288,33 +296,28 @@ def _real(tree: Any) -> Any:
     return jax.tree.map(one, tree)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _state(program: _Program, tables: Any, numbers: Numbers) -> Any:
-    outer = jnp.result_type(*jax.tree.leaves(numbers))
-    tables = _exact_tables(program, (tables, ()))[0]
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _plain(program: _Program, name: str, tables: Any, given: tuple[Any, ...]) -> Any:
+    """A function of a program that JAX differentiates by itself: the state, and values where nothing can be undone."""
+    outer = _widest(*given)
+    tables = _exact_tables(program, tables)
 
-    def run(numbers: Numbers) -> Any:
-        found = _compiled_state(program, tables, _cast(numbers, program.options.dtype))
-        return found.astype(jnp.result_type(outer, jnp.complex64))
+    def run(*given: Any) -> Any:
+        found = getattr(program, name)(tables, *_cast(given, program.options.dtype))
+        return found.astype(jnp.result_type(outer, jnp.complex64) if jnp.iscomplexobj(found) else outer)
 
-    return _within(program.options, run, numbers)
-
-
-@partial(jax.jit, static_argnums=0)
-def _compiled_state(program: _Program, tables: Any, numbers: Numbers) -> Any:
-    return program.engine.state(_unpacked(tables), numbers)
+    return _within(program.options, run, *given)
 
 
-@_state.defjvp
-def _state_rule(program: _Program, primals: Any, tangents: Any) -> Any:
+@_plain.defjvp
+def _plain_rule(program: _Program, name: str, primals: Any, tangents: Any) -> Any:
     # Outside the block: what JAX transposes later must be in the precision that it allows there.
-    tables, numbers = primals
-    run = partial(_compiled_state, program, tables)
-    value, moved = jax.jvp(run, (numbers,), (tangents[1],))
-    return _state(program, tables, numbers).astype(value.dtype), moved
+    tables, given = primals
+    value, moved = jax.jvp(partial(getattr(program, name), tables), given, tangents[1])
+    return _plain(program, name, tables, given).astype(value.dtype), moved
 
 
 def state(circuit: Circuit, numbers: Numbers, options: Options) -> Any:
     """The final state as a complex vector of 2**wires amplitudes."""
     program = _program(circuit, (), options)
-    return _state(program, program.tables[0], _real(numbers))
+    return _plain(program, "state", program.tables, (_real(numbers),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import pi
 from typing import Any
 
 import jax
@@ -11,13 +12,14 @@ import numpy as np
 import pennylane as qml
 from pennylane import ApproxTimeEvolution, MultiControlledX
 from pennylane.operation import Operator
-from pennylane.ops import Adjoint, Evolution
+from pennylane.ops import Adjoint, Evolution, Exp, Prod
+from pennylane.ops.op_math import SymbolicOp
 from pennylane.tape import QuantumScript
 
 from varq.simulator.circuit import MATRIX, Circuit, Gate, Initial, Numbers
 from varq.simulator.gates import NAMES
 
-__all__ = ["MOST_WIRES", "Lowered", "lower", "supported"]
+__all__ = ["MOST_WIRES", "Lowered", "gather", "is_unitary", "lower", "supported"]
 
 MOST_WIRES = 4
 """Gates that are known by their matrix alone are taken whole up to this many wires; wider ones are decomposed."""
@@ -30,11 +32,50 @@ Lowered = tuple[Circuit, Numbers]
 
 def supported(op: Operator) -> bool:
     """Whether `lower` takes an operation as it is."""
-    if op.name in _IGNORED or op.name in NAMES or _words(op) is not None:
+    if op.name in _IGNORED or op.name in NAMES or _known(op) is not None or _words(op) is not None:
         return True
     if isinstance(op, Adjoint):
         return _undone(op) is not None
     return bool(op.has_matrix) and len(op.wires) <= MOST_WIRES and not isinstance(op, qml.operation.StatePrepBase)
+
+
+_TURNED = {
+    "Adjoint(S)": ("PhaseShift", -pi / 2),
+    "Adjoint(T)": ("PhaseShift", -pi / 4),
+    "Adjoint(ISWAP)": ("IsingXY", -pi),
+    "Adjoint(SISWAP)": ("IsingXY", -pi / 2),
+}
+
+
+def _known(op: Operator) -> list[tuple[str, tuple[Any, ...], Any]] | None:
+    """An operation as known gates of one parameter, (name, wires, parameter); None for other operations.
+
+    Number-conserving gates stay number-conserving, which a matrix would hide.
+    """
+    w = tuple(op.wires)
+    if op.name in _TURNED:
+        name, turn = _TURNED[op.name]
+        return [(name, w, turn)]
+    if len(op.data) != 1:
+        return None
+    x = op.data[0]
+    match op.name:
+        case "U1":
+            return [("PhaseShift", w, x)]
+        case "CPhaseShift00":  # on both empty: 1 - n - m + n m
+            single = [("PhaseShift", (wire,), -x) for wire in w]
+            return [("GlobalPhase", (), -x), *single, ("ControlledPhaseShift", w, x)]
+        case "CPhaseShift01":
+            return [("PhaseShift", w[1:], x), ("ControlledPhaseShift", w, -x)]
+        case "CPhaseShift10":
+            return [("PhaseShift", w[:1], x), ("ControlledPhaseShift", w, -x)]
+        case "FermionicSingleExcitation":
+            return [("FermionicSingle", (w[0], w[-1], *w[1:-1]), x)]
+        case "FermionicDoubleExcitation":
+            one, two = (tuple(op.hyperparameters[key]) for key in ("wires1", "wires2"))
+            ends = (two[0], two[-1], one[0], one[-1])
+            return [("FermionicDouble", (*ends, *one[1:-1], *two[1:-1]), x)]
+    return None
 
 
 def _undone(op: Adjoint) -> Operator | None:
@@ -69,8 +110,9 @@ def _is_complex(value: Any) -> bool:
 class _Lowering:
     """Collects gates and their numbers."""
 
-    def __init__(self, wires: Sequence[Any]) -> None:
+    def __init__(self, wires: Sequence[Any], trusted: bool) -> None:
         self.place = {label: position for position, label in enumerate(wires)}
+        self.trusted = trusted
         self.gates: list[Gate] = []
         self.angles: list[Any] = []
         self.arrays: list[Any] = []
@@ -92,6 +134,9 @@ class _Lowering:
             return
         if op.name in NAMES:
             self.named(op)
+        elif (known := _known(op)) is not None:
+            for name, wires, value in known:
+                self.gates.append(Gate(name, tuple(self.place[w] for w in wires), (self.angle(value),)))
         elif isinstance(op, Adjoint) and (plain := _undone(op)) is not None:
             self.named(plain)
         elif (words := _words(op)) is not None:
@@ -122,15 +167,31 @@ class _Lowering:
             self.gates.append(Gate("PauliRot", wires, index, None, letters))
 
     def matrix(self, op: Operator) -> None:
-        value = op.matrix()
-        wires = self.positions(op)
-        if qml.math.is_abstract(value):
-            # Whether it is unitary shows only at run time; gates with a generator are by their definition.
-            self.unitary &= op.name != "QubitUnitary" and isinstance(op, qml.operation.Operation)
-        else:
-            plain = np.asarray(qml.math.unwrap(value))
-            self.unitary &= bool(np.abs(plain.conj().T @ plain - np.eye(len(plain))).max() < _TOLERANCE)
-        self.gates.append(Gate(MATRIX, wires, (), self.array(value)))
+        self.unitary &= self.trusted or is_unitary(op)
+        self.gates.append(Gate(MATRIX, self.positions(op), (), self.array(op.matrix())))
+
+
+def is_unitary(op: Operator) -> bool:
+    """Whether an operation is known to be unitary: by its definition, or by its matrix if that is known."""
+    if _by_definition(op):
+        return True
+    value = op.matrix()
+    if qml.math.is_abstract(value):
+        return False
+    plain = np.asarray(qml.math.unwrap(value))
+    return bool(np.abs(plain.conj().T @ plain - np.eye(len(plain))).max() < _TOLERANCE)
+
+
+def _by_definition(op: Operator) -> bool:
+    if isinstance(op, Prod):
+        return all(_by_definition(factor) for factor in op.operands)
+    if isinstance(op, Exp):
+        return isinstance(op, Evolution) and not _is_complex(op.param)
+    if isinstance(op, (qml.QubitUnitary, qml.DiagonalQubitUnitary)):
+        return False
+    if isinstance(op, SymbolicOp):
+        return _by_definition(op.base)
+    return isinstance(op, qml.operation.Operation)
 
 
 def _parts(value: Any) -> Any:
@@ -157,18 +218,19 @@ def _initial(op: Operator | None, collect: _Lowering, wires: int) -> Initial:
     )
 
 
-def lower(tape: QuantumScript, wires: Sequence[Any]) -> Lowered:
+def lower(tape: QuantumScript, wires: Sequence[Any], trusted: bool = False) -> Lowered:
     """The static program of a tape and its run-time numbers.
 
     Args:
         tape: operations that `supported` accepts, with at most one state preparation, in front.  Parameters may be
             numbers, NumPy or JAX arrays or traced JAX values, without a batch axis.
         wires: the labels of the register, most significant first.
+        trusted: whether matrices are known to be unitary, so that none needs to be looked at.
 
     Returns:
         The circuit, and its numbers: angles of shape (circuit.angles,) as one JAX or NumPy array, arrays in order.
     """
-    collect = _Lowering(wires)
+    collect = _Lowering(wires, trusted)
     operations = list(tape.operations)
     prepared = operations.pop(0) if operations and isinstance(operations[0], qml.operation.StatePrepBase) else None
     initial = _initial(prepared, collect, len(wires))

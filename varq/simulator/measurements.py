@@ -103,14 +103,15 @@ class Plan(NamedTuple):
     rest: tuple[int, ...]
 
 
-def plan(tape: QuantumScript) -> tuple[Plan, tuple[Numbers, tuple[Any, ...]]]:
+def plan(tape: QuantumScript, trusted: bool = False) -> tuple[Plan, tuple[Numbers, tuple[Any, ...]]]:
     """A tape's plan, and its run-time inputs: the circuit's numbers and the coefficients of each sum.
 
     Args:
         tape: on wires 0, 1, ..., without a batch axis; parameters may be traced.
+        trusted: whether the tape's matrices are known to be unitary.
     """
     wires = range(tape.num_wires)
-    circuit, numbers = lower(tape, wires)
+    circuit, numbers = lower(tape, wires, trusted)
     whole = not _projected(tape)
     fast = tuple(k for k, m in enumerate(tape.measurements) if whole and _is_pauli(m))
     rest = tuple(k for k in range(len(tape.measurements)) if k not in fast)

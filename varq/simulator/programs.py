@@ -21,10 +21,12 @@ import pennylane as qml
 from autograd.tracer import isbox
 from pennylane.exceptions import DeviceError
 from pennylane.measurements import Shots
+from pennylane.operation import StatePrepBase
 from pennylane.ops import MeasurementValue, Pow
 from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements
+from varq.simulator.lowering import is_unitary
 from varq.simulator.observables import WordSum
 from varq.simulator.paths import Options
 from varq.simulator.precision import is_double
@@ -42,6 +44,7 @@ class Program:
         rebuild: gives the tape for its numbers.
         axes: for each number the batch axis, 0 or None; None if the tape has no batch.
         options: how to run.
+        trusted: whether the tape's matrices are known to be unitary.
         compiled: whether to compile the whole, which pays if the program is kept.
     """
 
@@ -50,11 +53,13 @@ class Program:
         rebuild: Callable[[Sequence[Any]], QuantumScript],
         axes: tuple[int | None, ...] | None,
         options: Options,
+        trusted: bool,
         compiled: bool = True,
     ) -> None:
         self.rebuild = rebuild
         self.axes = axes
         self.options = options
+        self.trusted = trusted
         self.compile: Callable[..., Any] = jax.jit if compiled else lambda function: function
         self._plan: measurements.Plan | None = None  # found when the inputs are first made
         self._inputs = self.compile(self._make_inputs)
@@ -77,7 +82,7 @@ class Program:
         return measurements.exact(self._plan, inputs, partial(self._on_state, numbers), self.options)
 
     def _make_inputs(self, numbers: list[Any]) -> Any:
-        self._plan, inputs = measurements.plan(self._tape(numbers))
+        self._plan, inputs = measurements.plan(self._tape(numbers), self.trusted)
         return inputs
 
     def _measure(self, numbers: list[Any], state: Any) -> Any:
@@ -281,8 +286,9 @@ def take_apart(tape: QuantumScript, options: Options) -> Taken:
 
     fixed = {k: v for k, v in enumerate(leaves) if decides(k)}
     given = [k for k in range(len(leaves)) if k not in fixed]
+    trusted = all(is_unitary(op) for op in tape.operations if not isinstance(op, StatePrepBase) and op.has_matrix)
     order = {k: place for place, k in enumerate(given)}
-    program = _kept_program(structure, fixed, tape.shots, axes and tuple(axes[k] for k in given), options)
+    program = _kept_program(structure, fixed, tape.shots, axes and tuple(axes[k] for k in given), options, trusted)
     places = tuple(None if k is None else order.get(k) for k in at)
     return Taken(program, [_plain(leaves[k]) for k in given], places)
 
@@ -310,18 +316,20 @@ def _nested(operations: Sequence[Any]) -> Iterator[Any]:
             op = getattr(op, "base", None)
 
 
-def _kept_program(structure: Any, fixed: dict[int, Any], shots: Shots, axes: Any, options: Options) -> Program:
+def _kept_program(
+    structure: Any, fixed: dict[int, Any], shots: Shots, axes: Any, options: Options, trusted: bool
+) -> Program:
     """The program of this structure, new or kept; one for this once, uncompiled, if something in it has no hash."""
-    key = (structure, tuple((k, _plain_bytes(f)) for k, f in fixed.items()), shots, axes, options)
+    key = (structure, tuple((k, _plain_bytes(f)) for k, f in fixed.items()), shots, axes, options, trusted)
     try:
         hash(key)
     except TypeError:
-        return Program(partial(_rebuild, structure, fixed, shots), axes, options, compiled=False)
+        return Program(partial(_rebuild, structure, fixed, shots), axes, options, trusted, compiled=False)
     with _lock:
         program = _programs.get(key)
         if program is None:
             own = {k: _own(f) for k, f in fixed.items()}
-            program = _programs[key] = Program(partial(_rebuild, structure, own, shots), axes, options)
+            program = _programs[key] = Program(partial(_rebuild, structure, own, shots), axes, options, trusted)
             if len(_programs) > _KEPT:
                 _programs.popitem(last=False)
         else:

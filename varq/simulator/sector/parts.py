@@ -59,33 +59,17 @@ def _phases(*values: int) -> Moves:
 
 
 _SIGNS = {"PauliZ": _phases(0, -1), "CZ": _phases(0, 0, 0, -1), "CCZ": _phases(0, 0, 0, 0, 0, 0, 0, -1)}
-_FIXED_PHASES = {"S": pi / 2, "T": pi / 4, "Adjoint(S)": -pi / 2, "Adjoint(T)": -pi / 4}
+_FIXED_PHASES = {"S": pi / 2, "T": pi / 4}
 _SWAPS = {"SWAP": _SWAP, "CSWAP": _CSWAP}
-_FIXED_TURNS = {
-    "ISWAP": pi / 2,
-    "SISWAP": pi / 4,
-    "SQISW": pi / 4,
-    "Adjoint(ISWAP)": -pi / 2,
-    "Adjoint(SISWAP)": -pi / 4,
-}
+_FIXED_TURNS = {"ISWAP": pi / 2, "SISWAP": pi / 4}
 _DIAGONAL = {
     "RZ": (_phases(-1, 1), 0.5),
     "PhaseShift": (_phases(0, 1), 1.0),
-    "U1": (_phases(0, 1), 1.0),
     "CRZ": (_phases(0, 0, -1, 1), 0.5),
     "ControlledPhaseShift": (_phases(0, 0, 0, 1), 1.0),
-    "CPhaseShift00": (_phases(1, 0, 0, 0), 1.0),
-    "CPhaseShift01": (_phases(0, 1, 0, 0), 1.0),
-    "CPhaseShift10": (_phases(0, 0, 1, 0), 1.0),
 }
 _PLUS_MINUS = {"Plus": -0.5, "Minus": 0.5}  # e^{+-i angle/2} everywhere, undone where the excitation turns
-_STRINGED = {
-    "FermionicSingle",
-    "FermionicDouble",
-    "FermionicSingleExcitation",
-    "FermionicDoubleExcitation",
-    "OrbitalRotation",
-}
+_STRINGED = {"FermionicSingle", "FermionicDouble", "OrbitalRotation"}
 _ONE_ANGLE = {
     "SingleExcitation",
     "DoubleExcitation",
@@ -96,13 +80,11 @@ _ONE_ANGLE = {
     "FermionicSWAP",
     "GlobalPhase",
 }
-_NOTHING = {"Identity", "Barrier"}
-
 CLASSICAL = frozenset({"PauliX", "CNOT", "Toffoli", "MultiControlledX", "SWAP", "CSWAP"})
 """Gates that take a basis state to a basis state: in front of all others, they only prepare."""
 
 CONSERVING = frozenset(
-    {*_SIGNS, *_FIXED_PHASES, *_SWAPS, *_FIXED_TURNS, *_DIAGONAL, *_STRINGED, *_ONE_ANGLE, *_NOTHING, "PauliRot"}
+    {*_SIGNS, *_FIXED_PHASES, *_SWAPS, *_FIXED_TURNS, *_DIAGONAL, *_STRINGED, *_ONE_ANGLE, "PauliRot"}
     | {f"{kind}Excitation{sign}" for kind in ("Single", "Double") for sign in _PLUS_MINUS}
 )
 """Names of gates that conserve the number of particles."""
@@ -111,8 +93,6 @@ CONSERVING = frozenset(
 def parts(gate: Gate) -> tuple[Part, ...] | None:
     """The parts of a gate in the order in which they act, or None if it is not known to conserve a number."""
     name, w, a = gate.name, gate.wires, gate.angles
-    if name in _NOTHING:
-        return ()
     if name in _SIGNS:
         return (Part("fixed", w, _SIGNS[name]),)
     if name in _SWAPS:
@@ -175,24 +155,9 @@ def _stringed(gate: Gate) -> tuple[Part, ...] | None:
             return (Part("real", (w[1], w[0]), _SINGLE, a[0], 0.5, string=w[2:]),)
         case "FermionicDouble":
             return (Part("real", (*w[2:4], *w[:2]), _DOUBLE, a[0], 0.5, string=w[4:]),)
-        case "FermionicSingleExcitation":  # wires: from the one that loses to the one that gains
-            return (Part("real", (w[-1], w[0]), _SINGLE, a[0], 0.5, string=w[1:-1]),)
-        case "FermionicDoubleExcitation":
-            return _double_ladder(gate)
         case "OrbitalRotation":  # the same rotation for spin up (0, 2) and spin down (1, 3)
             return (
                 Part("real", (w[0], w[2]), _SINGLE, a[0], 0.5, string=(w[1],)),
                 Part("real", (w[1], w[3]), _SINGLE, a[0], 0.5, string=(w[2],)),
             )
     return None
-
-
-def _double_ladder(gate: Gate) -> tuple[Part, ...] | None:
-    """PennyLane's double excitation: `static` is how many wires belong to the first of its two ranges."""
-    w = gate.wires
-    first = gate.static if isinstance(gate.static, int) else 2 if len(w) == 4 else None
-    if first is None:
-        return None
-    one, two = w[:first], w[first:]
-    string = (*one[1:-1], *two[1:-1])
-    return (Part("real", (one[0], one[-1], two[0], two[-1]), _DOUBLE, gate.angles[0], 0.5, string=string),)
