@@ -17,10 +17,11 @@ from pennylane.ops import Conditional, MeasurementValue
 from pennylane.ops.mid_measure import MidMeasure
 from scipy import stats
 
-from varq.simulator.measured.execution import execute_measured, is_measured
+from varq.simulator.measured.execution import execute_measured
 from varq.simulator.measured.statistics import INVALID
 from varq.simulator.outcomes import outcome
 from varq.simulator.precision import double
+from varq.simulator.preprocessing import is_measured
 
 EXACT = 1e-10  # linear algebra in float64
 SINGLE = 2e-5  # the same in float32

@@ -15,7 +15,7 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 from varq.devices.catalog import OpenDevice
-from varq.node.traced import checked, traceable
+from varq.node.traced import checked, traceable, unwrapped
 from varq.precision import double
 from varq.protocol import Array
 
@@ -59,10 +59,7 @@ class CompiledCost:
         wanted = ExecutionConfig(gradient_method="best", interface="jax-jit")
         config = self._device.setup_execution_config(wanted, full)
         tapes, join = self._device.preprocess_transforms(config)([full])
-        result = join(self._device.execute(tuple(tapes), config))
-        while isinstance(result, (tuple, list)):
-            (result,) = result
-        return result
+        return unwrapped(join(self._device.execute(tuple(tapes), config)))
 
     def _fubini_study(self, x: Any) -> Any:
         """Re(<d psi|d psi> - <d psi|psi><psi|d psi>), https://arxiv.org/abs/1909.02108, equation 3."""

@@ -21,7 +21,7 @@ from varq.devices.catalog import OpenDevice
 from varq.precision import double
 from varq.protocol import Array
 
-__all__ = ["Traced", "checked", "traceable"]
+__all__ = ["Traced", "checked", "traceable", "unwrapped"]
 
 
 @dataclass
@@ -45,6 +45,13 @@ class _Template:
             out.append(flat[at : at + size].reshape(shape) if shape else flat[at])
             at += size
         return out
+
+
+def unwrapped(result: Any) -> Any:
+    """The one measurement result in PennyLane's nested tuples."""
+    while isinstance(result, (tuple, list)):
+        (result,) = result
+    return result
 
 
 @contextmanager
@@ -191,10 +198,7 @@ class Traced:
 
     def join(self, circuit: int, results: Sequence[Any]) -> Any:
         """The circuit's one measurement result from those of its tapes, out of PennyLane's nested tuples."""
-        result = self._joins[circuit](tuple(results))
-        while isinstance(result, (tuple, list)):
-            (result,) = result
-        return result
+        return unwrapped(self._joins[circuit](tuple(results)))
 
     def run(self, tapes: Sequence[QuantumScript]) -> tuple[Any, ...]:
         """Run bound tapes on the device, in one batch."""

@@ -20,8 +20,9 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 from pennylane.wires import Wires
 
-from varq.simulator import compile_cache, interfaces, measurements, preprocessing
+from varq.simulator import compile_cache, interfaces, preprocessing
 from varq.simulator.measured.execution import MOST_BRANCHES
+from varq.simulator.measurements import alone, finish
 from varq.simulator.midcircuit import run_measured
 from varq.simulator.paths import STORED, Options
 from varq.simulator.precision import DTYPES
@@ -222,8 +223,8 @@ class VarqQubit(Device):  # type: ignore[misc]
     ) -> Any:
         """Results and Jacobians."""
         both = [self._derived("jacobian", c, execution_config) for c in circuits]
-        results = tuple(_one(found[0]) for found in both)
-        jacobians = tuple(_one([_one(row) for row in found[1]]) for found in both)
+        results = tuple(alone(found[0]) for found in both)
+        jacobians = tuple(alone([alone(row) for row in found[1]]) for found in both)
         return results, jacobians
 
     def compute_vjp(
@@ -252,7 +253,7 @@ class VarqQubit(Device):  # type: ignore[misc]
     ) -> Any:
         """Results and products of Jacobians with tangents."""
         both = [self._derived("push", c, execution_config, tuple(t)) for c, t in zip(circuits, tangents, strict=True)]
-        return tuple(_one(b[0]) for b in both), tuple(_one(b[1]) for b in both)
+        return tuple(alone(b[0]) for b in both), tuple(alone(b[1]) for b in both)
 
     def _derived(self, kind: str, circuit: QuantumScript, config: ExecutionConfig | None, *given: Any) -> Any:
         """A derivative of a circuit with respect to its trainable parameters, as NumPy arrays."""
@@ -272,20 +273,15 @@ class VarqQubit(Device):  # type: ignore[misc]
         return interfaces.outside(parts.program.derived(kind, places), parts.numbers, *given)
 
 
-def _one(results: Sequence[Any]) -> Any:
-    """PennyLane's convention: what is alone stands without a tuple."""
-    return results[0] if len(results) == 1 else tuple(results)
-
-
 def _run(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, words: Any, place: int) -> Any:
     """One circuit's results."""
     if circuit.shots:
         return _run_shots(circuit, parts, config, words, place)
     if _is_jax(config, parts):
-        return _one(parts.program.exact(parts.numbers))
+        return alone(parts.program.exact(parts.numbers))
     if any(isbox(n) for n in parts.numbers):
-        return _one(interfaces.differentiated(parts.program, parts.numbers))
-    return _one(interfaces.outside(parts.program.compiled, parts.numbers))
+        return alone(interfaces.differentiated(parts.program, parts.numbers))
+    return alone(interfaces.outside(parts.program.compiled, parts.numbers))
 
 
 def _is_jax(config: ExecutionConfig, parts: Taken) -> bool:
@@ -311,14 +307,12 @@ def _run_shots(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, wo
     if not any(isinstance(m, CountsMP) for m in standard):
         return _parted(circuit, found)
     bins = found if circuit.shots.has_partitioned_shots else (found,)
-    counted = tuple(
-        tuple(measurements.finish(m, r, wires) for m, r in zip(standard, part, strict=True)) for part in bins
-    )
+    counted = tuple(tuple(finish(m, r, wires) for m, r in zip(standard, part, strict=True)) for part in bins)
     return _parted(circuit, counted if circuit.shots.has_partitioned_shots else counted[0])
 
 
 def _parted(circuit: QuantumScript, found: Any) -> Any:
-    return tuple(_one(part) for part in found) if circuit.shots.has_partitioned_shots else _one(found)
+    return tuple(alone(part) for part in found) if circuit.shots.has_partitioned_shots else alone(found)
 
 
 def _precision(value: Any) -> str:

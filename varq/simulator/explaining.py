@@ -159,7 +159,9 @@ def _counted() -> Iterator[list[str]]:
     try:
         yield found
     finally:
-        jax.monitoring.unregister_event_listener(listen)
+        # Before jax 0.8 no listener can be taken back; this one then goes on adding to a list that nobody reads.
+        if hasattr(jax.monitoring, "unregister_event_listener"):
+            jax.monitoring.unregister_event_listener(listen)
 
 
 def _timed(made: measurements.Plan, inputs: Any, options: Options) -> tuple[dict[str, float], int]:

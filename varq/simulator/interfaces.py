@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from autograd.extend import defvjp_argnums, primitive
 
+from varq.simulator.derivatives import pull
 from varq.simulator.precision import double
 
 __all__ = ["Differentiable", "call", "differentiated", "is_jax", "is_traced", "outside", "to_numpy"]
@@ -56,26 +57,10 @@ class Differentiable:
         if argnums not in self.pullbacks:
 
             def back(values: list[Any]) -> tuple[Any, ...]:
-                given, cotangents = values[:inputs], values[inputs:]
-
-                def of_chosen(*chosen: Any) -> Any:
-                    whole = list(given)
-                    for place, value in zip(argnums, chosen, strict=True):
-                        whole[place] = value
-                    return self.function(whole)
-
-                found, pull = jax.vjp(of_chosen, *(jnp.asarray(given[k]) for k in argnums))
-                cotangents = [_like(c, f) for c, f in zip(cotangents, found, strict=True)]
-                return tuple(pull(tuple(cotangents)))
+                return tuple(pull(self.function, argnums, values[:inputs], tuple(values[inputs:])))
 
             self.pullbacks[argnums] = Differentiable(back, self.compiled)
         return self.pullbacks[argnums]
-
-
-def _like(cotangent: Any, value: Any) -> Any:
-    if jnp.iscomplexobj(cotangent) and not jnp.iscomplexobj(value):
-        cotangent = jnp.real(cotangent)
-    return jnp.broadcast_to(jnp.asarray(cotangent, value.dtype), value.shape)
 
 
 @primitive  # type: ignore[untyped-decorator]

@@ -16,7 +16,7 @@ from pennylane.ops import Adjoint, Evolution, Exp, Prod
 from pennylane.ops.op_math import SymbolicOp
 from pennylane.tape import QuantumScript
 
-from varq.simulator.circuit import MATRIX, Circuit, Gate, Initial, Numbers
+from varq.simulator.circuit import IGNORED, MATRIX, Circuit, Gate, Initial, Numbers
 from varq.simulator.gates import NAMES
 
 __all__ = ["MOST_WIRES", "Lowered", "gather", "is_unitary", "lower", "supported"]
@@ -24,7 +24,6 @@ __all__ = ["MOST_WIRES", "Lowered", "gather", "is_unitary", "lower", "supported"
 MOST_WIRES = 4
 """Gates that are known by their matrix alone are taken whole up to this many wires; wider ones are decomposed."""
 
-_IGNORED = {"Barrier", "Identity", "WireCut", "Snapshot"}
 _TOLERANCE = 1e-9  # a matrix farther from unitary than rounding makes it is none
 
 Lowered = tuple[Circuit, Numbers]
@@ -32,7 +31,7 @@ Lowered = tuple[Circuit, Numbers]
 
 def supported(op: Operator) -> bool:
     """Whether `lower` takes an operation as it is."""
-    if op.name in _IGNORED or op.name in NAMES or _known(op) is not None or _words(op) is not None:
+    if op.name in IGNORED or op.name in NAMES or _known(op) is not None or _words(op) is not None:
         return True
     if isinstance(op, Adjoint):
         return _undone(op) is not None
@@ -130,7 +129,7 @@ class _Lowering:
         return len(self.arrays) - 1
 
     def add(self, op: Operator) -> None:
-        if op.name in _IGNORED:
+        if op.name in IGNORED:
             return
         if op.name in NAMES:
             self.named(op)

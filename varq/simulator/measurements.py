@@ -34,7 +34,7 @@ from varq.simulator.observables import PauliSum, WordSum, pauli_sum, word_sum
 from varq.simulator.paths import Options
 from varq.simulator.shadows import SHADOWS
 
-__all__ = ["Plan", "RawSamples", "exact", "finish", "on_state", "plan", "sampled", "traceable"]
+__all__ = ["Plan", "RawSamples", "alone", "exact", "finish", "on_state", "plan", "sampled", "traceable"]
 
 
 class RawSamples(SampleMP):  # type: ignore[misc]
@@ -223,6 +223,11 @@ def _sampled_sum(sentence: Any, state: Any, shots: Any, key: Any) -> Any:
             totals = [t + sentence[word] * m for t, m in zip(totals, each, strict=True)]
     totals = [jnp.asarray(t) for t in totals]
     return tuple(totals) if shots.has_partitioned_shots else totals[0]
+
+
+def alone(results: Sequence[Any]) -> Any:
+    """PennyLane's convention: what is alone stands without a tuple."""
+    return results[0] if len(results) == 1 else tuple(results)
 
 
 def finish(measurement: MeasurementProcess, result: Any, wires: Wires) -> Any:

@@ -18,6 +18,7 @@ from pennylane.tape import QuantumScript
 
 from varq.simulator import interfaces, preprocessing
 from varq.simulator.measured.execution import execute_measured
+from varq.simulator.measurements import alone
 from varq.simulator.programs import make_keys
 
 __all__ = ["run_measured"]
@@ -56,7 +57,7 @@ def run_measured(
                     "Autograd cannot follow numbers into angles that are computed from outcomes. Use JAX: pass "
                     "jax.numpy arrays, differentiate by jax.grad."
                 )
-            return _packed(interfaces.call(interfaces.Differentiable(lambda v: _flat(run(v)), False), numbers))
+            return alone(interfaces.call(interfaces.Differentiable(lambda v: _flat(run(v)), False), numbers))
         return interfaces.outside(run, numbers)
     return jax.tree.map(_cast, run(numbers))
 
@@ -67,10 +68,6 @@ def _is_number(value: Any) -> bool:
 
 def _flat(results: Any) -> tuple[Any, ...]:
     return tuple(results) if isinstance(results, tuple) else (results,)
-
-
-def _packed(results: Sequence[Any]) -> Any:
-    return results[0] if len(results) == 1 else tuple(results)
 
 
 def _cast(value: Any) -> Any:

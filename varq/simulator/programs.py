@@ -26,6 +26,7 @@ from pennylane.ops import MeasurementValue, Pow
 from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements
+from varq.simulator.derivatives import DERIVATIVES
 from varq.simulator.lowering import is_unitary
 from varq.simulator.observables import WordSum
 from varq.simulator.paths import Options
@@ -125,7 +126,7 @@ class Program:
     def derived(self, name: str, argnums: tuple[int, ...]) -> Any:
         """A compiled derivative: "pull" (numbers, cotangents), "push" (numbers, tangents) or "jacobian" (numbers)."""
         if (name, argnums) not in self._derived:
-            self._derived[name, argnums] = self.compile(partial(_DERIVATIVES[name], self._whole, argnums))
+            self._derived[name, argnums] = self.compile(partial(DERIVATIVES[name], self._whole, argnums))
         return self._derived[name, argnums]
 
 
@@ -138,44 +139,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Explicitly requested dtype", UserWarning)
         yield
-
-
-def _split(function: Callable[..., Any], argnums: tuple[int, ...], numbers: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """The function of the chosen numbers alone, and these."""
-
-    def of_chosen(*chosen: Any) -> Any:
-        whole = list(numbers)
-        for place, value in zip(argnums, chosen, strict=True):
-            whole[place] = value
-        return function(whole)
-
-    return of_chosen, [jnp.asarray(numbers[k]) for k in argnums]
-
-
-def _pull(function: Any, argnums: tuple[int, ...], numbers: Any, cotangents: Any) -> Any:
-    of_chosen, chosen = _split(function, argnums, numbers)
-    values, back = jax.vjp(of_chosen, *chosen)
-    return back(jax.tree.map(_like, cotangents, values))
-
-
-def _like(given: Any, value: Any) -> Any:
-    """A cotangent in the type of what it belongs to."""
-    if jnp.iscomplexobj(given) and not jnp.iscomplexobj(value):
-        given = jnp.real(given)
-    return jnp.broadcast_to(jnp.asarray(given, value.dtype), value.shape)
-
-
-def _push(function: Any, argnums: tuple[int, ...], numbers: Any, tangents: Any) -> Any:
-    of_chosen, chosen = _split(function, argnums, numbers)
-    return jax.jvp(of_chosen, tuple(chosen), tuple(_like(t, c) for t, c in zip(tangents, chosen, strict=True)))
-
-
-def _jacobian(function: Any, argnums: tuple[int, ...], numbers: Any) -> Any:
-    of_chosen, chosen = _split(function, argnums, numbers)
-    return of_chosen(*chosen), jax.jacfwd(of_chosen, tuple(range(len(chosen))))(*chosen)
-
-
-_DERIVATIVES: dict[str, Callable[..., Any]] = {"pull": _pull, "push": _push, "jacobian": _jacobian}
 
 
 @partial(jax.jit, static_argnums=2)

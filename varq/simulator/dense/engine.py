@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from math import pi
 from typing import Any
 
@@ -14,81 +12,13 @@ from jax import lax
 
 from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.dense import layout
+from varq.simulator.dense.build import Part, build
 from varq.simulator.dense.observable import FullObservable
-from varq.simulator.dense.schedule import Planned, schedule
-from varq.simulator.dense.segments import Local, Segment, renumbered, segments, whole
-from varq.simulator.dense.steps import BlockStep, Step, TurnStep, runnable
+from varq.simulator.dense.segments import Local
+from varq.simulator.dense.steps import BlockStep, TurnStep
 from varq.simulator.dense.stream import Stream
-from varq.simulator.gates import Primitive, Turn, expand
 
 __all__ = ["DenseEngine"]
-
-_SMALL = 4  # wires of a register that one block covers
-_FEW = 3  # steps that are written out rather than streamed
-_LONG = 8  # steps in the body of a loop that take no longer to compile than a stream
-
-
-class _Loop:
-    """Steps that are repeated."""
-
-    def __init__(self, steps: Sequence[Step], repeats: int) -> None:
-        self.steps = steps
-        self.repeats = repeats
-        self.tables = tuple(s.tables for s in steps)
-        heavy = [k for k, s in enumerate(steps) if not s.cheap]
-        self.last = heavy[-1] if heavy else -1
-        # A stored state saves undoing the blocks before it: with one step of blocks all, with more a part.
-        self.storing = len(heavy) in (1, 2) and repeats > 1
-
-    def inputs(self, tables: Any, local: Local) -> Any:
-        return tuple(s.inputs(local) for s in self.steps)
-
-    def _run(self, tables: Any, inputs: Any, state: Any, steps: slice = slice(None)) -> list[Any]:
-        """The states after each of some steps."""
-        out = []
-        for step, table, given in zip(self.steps[steps], tables[steps], inputs[steps], strict=True):
-            state = step.apply(table, given, state)
-            out.append(state)
-        return out
-
-    def forward(self, tables: Any, inputs: Any, state: Any, keep: bool) -> tuple[Any, Any]:
-        def once(state: Any, given: Any) -> tuple[Any, Any]:
-            return self._run(tables, given, state)[-1], (state if keep else None)
-
-        return lax.scan(once, state, inputs)
-
-    def backward(self, tables: Any, inputs: Any, bra: Any, ket: Any, kept: Any) -> tuple[Any, Any, Any]:
-        def once(carry: Any, at: Any) -> tuple[Any, Any]:
-            given, before = at
-            bra, ket, slopes = self._back(tables, given, carry[0], carry[1], before)
-            return (bra, ket), slopes
-
-        (bra, ket), slopes = lax.scan(once, (bra, ket), (inputs, kept), reverse=True)
-        return slopes, bra, ket
-
-    def _back(self, tables: Any, inputs: Any, bra: Any, ket: Any, before: Any) -> tuple[Any, Any, Any]:
-        """One repeat backwards; `before` is the stored state at its start, or None."""
-        slopes: list[Any] = [None] * len(self.steps)
-        known = [] if before is None else [before, *self._run(tables, inputs, before, slice(0, self.last))]
-        for k in reversed(range(len(self.steps))):
-            step, table, given = self.steps[k], tables[k], inputs[k]
-            slopes[k] = step.slopes(table, given, bra, ket)
-            if k < len(known):
-                ket = known[k]
-                bra = step.undo(table, given, bra)
-            elif isinstance(step, TurnStep):
-                bra, ket = step.both_undone(table, given, bra, ket)
-            else:
-                bra, ket = step.undo(table, given, bra), step.undo(table, given, ket)
-        return bra, ket, tuple(slopes)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A run of the circuit: which numbers it takes, and what runs them."""
-
-    segment: Segment
-    runner: Any
 
 
 class DenseEngine:
@@ -104,68 +34,10 @@ class DenseEngine:
         self.circuit = circuit
         self.wires = circuit.wires
         self.stored = stored
-        self._globals = np.zeros(circuit.angles), 0.0
-        found = (
-            self._worthwhile(segments(circuit.gates)) if loops and circuit.wires > _SMALL else [whole(circuit.gates)]
-        )
-        self.parts = [part for s in found for part in self._parts(s)]
+        self.parts, self._phase = build(circuit, loops)
         self.tables = tuple(p.runner.tables for p in self.parts)
         self.path, self.why = self._named()
         self.facts = self._facts()
-
-    # -- building
-
-    def _worthwhile(self, found: Sequence[Segment]) -> list[Segment]:
-        """Segments with the loops whose body is short; what lies between them is put together."""
-        out: list[Segment] = []
-        for segment in found:
-            if segment.repeats > 1:
-                frame = self._without_globals(renumbered(segment), "frame", None)
-                if len(schedule(frame, segment.repeats)[1]) <= _LONG:
-                    out.append(segment)
-                    continue
-            if out and out[-1].repeats == 1:
-                out[-1] = whole((*out[-1].every, *segment.every))
-            else:
-                out.append(whole(segment.every))
-        return out
-
-    def _parts(self, segment: Segment) -> list[_Part]:
-        gates = renumbered(segment)
-        if segment.repeats == 1 and self.wires <= _SMALL:
-            return [_Part(segment, Stream(self._without_globals(gates, "whole", segment), self.wires))]
-        frame = self._without_globals(gates, "frame", None)
-        lead, planned, tail = schedule(frame, segment.repeats)
-        if segment.repeats == 1 and len(planned) > _FEW:
-            return [_Part(segment, Stream(self._without_globals(gates, "whole", segment), self.wires))]
-        self._without_globals(gates, "frame", segment)
-        return [*self._once(lead, segment), *self._loop(planned, segment), *self._once(tail, segment)]
-
-    def _loop(self, planned: Sequence[Planned], segment: Segment) -> list[_Part]:
-        if not planned:
-            return []
-        count = segment.angles.shape[1]
-        return [_Part(segment, _Loop([runnable(p, self.wires, count) for p in planned], segment.repeats))]
-
-    def _once(self, turns: Sequence[Turn], segment: Segment) -> list[_Part]:
-        """Turns that stand before or after a loop, with the numbers of its first repeat."""
-        head = replace(segment, repeats=1, angles=segment.angles[:1], arrays=segment.arrays[:1])
-        return self._loop(schedule(turns, 1)[1], head)
-
-    def _without_globals(self, gates: Sequence[Any], style: str, segment: Segment | None) -> list[Primitive]:
-        """The primitives of gates; global phases are noted for `segment` and left out."""
-        out: list[Primitive] = []
-        weights, offset = self._globals
-        for p in (p for g in gates for p in expand(g, style)):
-            if isinstance(p, Turn) and not p.wires:
-                if segment is not None:
-                    if p.angle is not None:
-                        np.add.at(weights, segment.angles[:, p.angle], p.scale)
-                    offset += p.offset * segment.repeats
-            else:
-                out.append(p)
-        self._globals = weights, offset
-        return out
 
     def _named(self) -> tuple[str, str]:
         loops = [p for p in self.parts if p.segment.repeats > 1]
@@ -227,7 +99,7 @@ class DenseEngine:
         real = (lax.iota(jnp.int32, 2**self.wires) == index).astype(numbers.angles.dtype)
         return jnp.stack([real, jnp.zeros_like(real)])
 
-    def _keeps(self, part: _Part, dtype: Any) -> bool:
+    def _keeps(self, part: Part, dtype: Any) -> bool:
         runner = part.runner
         states = runner.count if isinstance(runner, Stream) else runner.repeats * runner.storing
         return bool(0 < states * 2 * 2**self.wires * np.dtype(dtype).itemsize <= self.stored)
@@ -257,7 +129,7 @@ class DenseEngine:
     def state(self, tables: Any, numbers: Numbers) -> Any:
         """See `Engine`."""
         state, _ = self.forward(tables, numbers)
-        weights, offset = self._globals
+        weights, offset = self._phase
         angle = (jnp.asarray(weights, state.dtype) @ numbers.angles + offset % (4 * pi)) / 2
         real, imaginary = layout.turned(state, jnp.cos(angle), jnp.sin(angle))
         return lax.complex(real, imaginary)

@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["apply_matrix", "half", "mask", "overlap", "signs", "trigonometry", "turned"]
+from varq.simulator.bits import parity
+
+__all__ = ["apply_matrix", "half", "overlap", "signs", "trigonometry", "turned"]
 
 
 def half(wires: int) -> tuple[int, int]:
@@ -21,22 +23,11 @@ def half(wires: int) -> tuple[int, int]:
     return 2 ** (wires // 2), 2 ** (wires - wires // 2)
 
 
-def mask(positions: Sequence[int], wires: int) -> int:
-    """The bits of an index that belong to positions; position 0 is the most significant."""
-    return sum(1 << (wires - 1 - p) for p in positions)
-
-
-def _parity(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.asarray(np.bitwise_count(values) & 1, dtype=np.int64)
-
-
 def signs(masks: Sequence[int], wires: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     """(-1)**parity(index & mask) as a product of two tables, shapes (masks, first half) and (masks, rest)."""
     first, rest = half(wires)
     found = np.array(masks, dtype=np.int64).reshape(-1, 1)
-    low = 1 - 2 * _parity(found & np.arange(rest))
-    high = 1 - 2 * _parity((found // rest) & np.arange(first))
-    return high.astype(np.int8), low.astype(np.int8)
+    return parity(np.arange(first), found // rest), parity(np.arange(rest), found)
 
 
 def _split(wires: Sequence[int], total: int) -> tuple[int, int, int] | None:

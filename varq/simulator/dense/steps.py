@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 import numpy as np
 
+from varq.simulator.bits import mask
 from varq.simulator.dense import layout
 from varq.simulator.dense.matrices import Fusion, dagger, times
 from varq.simulator.dense.schedule import Blocks, Moves, Planned, Turns
@@ -52,7 +53,7 @@ class TurnStep:
     def __init__(self, turns: Turns, wires: int, angles: int) -> None:
         self.wires = wires
         self.sets = sorted(turns.terms, key=sorted)
-        masks = [layout.mask(tuple(s), wires) for s in self.sets]
+        masks = [mask(tuple(s), wires) for s in self.sets]
         _, rest = layout.half(wires)
         self.tables = layout.signs(masks, wires)
         self.separate = all(m < rest or m % rest == 0 for m in masks)

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 from numpy.typing import NDArray
 
+from varq.simulator.bits import mask
 from varq.simulator.circuit import MATRIX
 from varq.simulator.dense import layout
 from varq.simulator.dense.matrices import dagger, times, with_imaginary
@@ -141,14 +142,14 @@ class Stream:
             elif isinstance(one, Turn):
                 branch.append(kinds)
                 slot.append(turns)
-                masks.append((layout.mask(one.wires, self.wires), 0, 0))
+                masks.append((mask(one.wires, self.wires), 0, 0))
                 turns += 1
             else:
                 on = [c for c, v in zip(one.controls, one.values, strict=True) if v]
                 branch.append(kinds + 1)
                 slot.append(0)
-                bit = layout.mask((one.target,), self.wires)
-                masks.append((bit, layout.mask(one.controls, self.wires), layout.mask(on, self.wires)))
+                bit = mask((one.target,), self.wires)
+                masks.append((bit, mask(one.controls, self.wires), mask(on, self.wires)))
         # Only branches that occur are compiled.
         self.present = sorted(set(branch))
         where = {b: k for k, b in enumerate(self.present)}

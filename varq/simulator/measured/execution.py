@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from pennylane.measurements import Shots
-from pennylane.ops import Conditional
 from pennylane.ops.mid_measure import MidMeasure
 from pennylane.tape import QuantumScript
 
@@ -22,18 +21,13 @@ from varq.simulator.measured.statistics import Plan
 from varq.simulator.measured.trajectories import draw, held_amplitudes
 from varq.simulator.precision import double
 
-__all__ = ["MOST_BRANCHES", "execute_measured", "is_measured"]
+__all__ = ["MOST_BRANCHES", "execute_measured"]
 
 MOST_BRANCHES = 2**10
 """How many branches an exact evaluation sums over unless told otherwise."""
 
 Readout = float | Mapping[Any, Any] | None
 _MODES = (None, "hw-like", "fill-shots", "pad-invalid-samples")
-
-
-def is_measured(script: QuantumScript) -> bool:
-    """Whether a tape measures before its end."""
-    return any(isinstance(op, MidMeasure | Conditional) for op in script.operations)
 
 
 def execute_measured(

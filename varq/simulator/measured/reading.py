@@ -18,6 +18,7 @@ from pennylane.ops.mid_measure import MidMeasure
 from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
+from varq.simulator.circuit import IGNORED
 from varq.simulator.measured.inputs import Inputs
 from varq.simulator.measured.program import (
     Apply,
@@ -49,8 +50,6 @@ _PLAIN = {
     "DoubleExcitation", "FermionicSWAP", "OrbitalRotation",
 }  # fmt: skip
 """Gates that their class, scalars and wires determine: all of one class have one structure, whatever their wires."""
-
-_IGNORED = {"Barrier", "Identity", "WireCut", "Snapshot"}
 
 
 def read(
@@ -118,7 +117,7 @@ class _Reader:
             yield from self.steps(op.base, both)
         elif isinstance(op, MidMeasure):
             yield self.measure(op, condition)
-        elif op.name in _IGNORED:
+        elif op.name in IGNORED:
             return
         elif op.name == "GlobalPhase" and not op.wires:
             yield from self.steps(qml.GlobalPhase(op.data[0], wires=self.labels[:1]), condition)

@@ -8,26 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from varq.simulator.bits import mask
 from varq.simulator.circuit import Circuit, Gate
 from varq.simulator.sector.parts import CLASSICAL, Part
 
-__all__ = ["Basis", "conserved", "mask", "parity", "prepare", "reach", "spread"]
+__all__ = ["Basis", "conserved", "prepare", "reach", "spread"]
 
 Ints = NDArray[np.int64]
 
 _TABLE_WIRES = 24  # up to here positions are looked up in a table over all basis states, beyond by bisection
 _CHUNK = 1 << 21  # basis states times moves that are looked at together
-
-
-def mask(positions: Iterable[int], wires: int) -> int:
-    """The bits of some positions; position 0 is the most significant."""
-    return sum(1 << (wires - 1 - p) for p in positions)
-
-
-def parity(states: Ints, bits: int) -> NDArray[np.int8]:
-    """+1 where an even number of the bits is set, -1 elsewhere."""
-    odd: NDArray[np.uint8] = np.bitwise_count(states & bits) & 1
-    return 1 - 2 * odd.astype(np.int8)
 
 
 def spread(pattern: int, positions: Sequence[int], wires: int) -> int:

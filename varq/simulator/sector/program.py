@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from varq.simulator.sector.basis import Basis, mask, parity, spread
+from varq.simulator.bits import mask, parity
+from varq.simulator.sector.basis import Basis, spread
 from varq.simulator.sector.parts import Part
 
 __all__ = ["PHASE", "TURN", "Program", "build", "expected_bytes"]

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from varq.simulator.sector.basis import Basis, parity
+from varq.simulator.bits import parity
+from varq.simulator.sector.basis import Basis
 
 __all__ = ["Rows", "apply", "expected", "rows", "work"]
 

@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from varq.simulator.bits import parity
 from varq.simulator.observables import PauliSum
-from varq.simulator.sector.basis import Basis, parity
+from varq.simulator.sector.basis import Basis
 
 __all__ = ["Strings", "apply", "strings", "work"]
 

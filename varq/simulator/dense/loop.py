@@ -1,0 +1,78 @@
+"""Steps that are repeated, as one scan forwards and one backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jax import lax
+
+from varq.simulator.dense.segments import Local
+from varq.simulator.dense.steps import Step, TurnStep
+
+__all__ = ["Loop"]
+
+
+class Loop:
+    """Steps that are repeated.
+
+    Args:
+        steps: of one repeat.
+        repeats: how often.
+    """
+
+    def __init__(self, steps: Sequence[Step], repeats: int) -> None:
+        self.steps = steps
+        self.repeats = repeats
+        self.tables = tuple(s.tables for s in steps)
+        heavy = [k for k, s in enumerate(steps) if not s.cheap]
+        self.last = heavy[-1] if heavy else -1
+        # A stored state saves undoing the blocks before it: with one step of blocks all, with more a part.
+        self.storing = len(heavy) in (1, 2) and repeats > 1
+
+    def inputs(self, tables: Any, local: Local) -> Any:
+        """What each step needs at each repeat, leading axis repeats."""
+        return tuple(s.inputs(local) for s in self.steps)
+
+    def _run(self, tables: Any, inputs: Any, state: Any, steps: slice = slice(None)) -> list[Any]:
+        """The states after each of some steps."""
+        out = []
+        for step, table, given in zip(self.steps[steps], tables[steps], inputs[steps], strict=True):
+            state = step.apply(table, given, state)
+            out.append(state)
+        return out
+
+    def forward(self, tables: Any, inputs: Any, state: Any, keep: bool) -> tuple[Any, Any]:
+        """The state after all repeats, and the state before each of them if they are to be kept."""
+
+        def once(state: Any, given: Any) -> tuple[Any, Any]:
+            return self._run(tables, given, state)[-1], (state if keep else None)
+
+        return lax.scan(once, state, inputs)
+
+    def backward(self, tables: Any, inputs: Any, bra: Any, ket: Any, kept: Any) -> tuple[Any, Any, Any]:
+        """Slopes with respect to `inputs`, and bra and ket as they are before the first repeat."""
+
+        def once(carry: Any, at: Any) -> tuple[Any, Any]:
+            given, before = at
+            bra, ket, slopes = self._back(tables, given, carry[0], carry[1], before)
+            return (bra, ket), slopes
+
+        (bra, ket), slopes = lax.scan(once, (bra, ket), (inputs, kept), reverse=True)
+        return slopes, bra, ket
+
+    def _back(self, tables: Any, inputs: Any, bra: Any, ket: Any, before: Any) -> tuple[Any, Any, Any]:
+        """One repeat backwards; `before` is the stored state at its start, or None."""
+        slopes: list[Any] = [None] * len(self.steps)
+        known = [] if before is None else [before, *self._run(tables, inputs, before, slice(0, self.last))]
+        for k in reversed(range(len(self.steps))):
+            step, table, given = self.steps[k], tables[k], inputs[k]
+            slopes[k] = step.slopes(table, given, bra, ket)
+            if k < len(known):
+                ket = known[k]
+                bra = step.undo(table, given, bra)
+            elif isinstance(step, TurnStep):
+                bra, ket = step.both_undone(table, given, bra, ket)
+            else:
+                bra, ket = step.undo(table, given, bra), step.undo(table, given, ket)
+        return bra, ket, tuple(slopes)
