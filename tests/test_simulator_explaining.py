@@ -12,6 +12,8 @@ import pytest
 from varq.simulator import explain
 from varq.simulator.roofline import Rates
 
+pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
+
 DEVICE = qml.device("varq.qubit", wires=6)
 
 

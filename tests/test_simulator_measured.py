@@ -23,6 +23,8 @@ from varq.simulator.outcomes import outcome
 from varq.simulator.precision import double
 from varq.simulator.preprocessing import is_measured
 
+pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
+
 EXACT = 1e-10  # linear algebra in float64
 SINGLE = 2e-5  # the same in float32
 STEP, SLOPE = 1e-5, 1e-7  # central differences: step, and what they leave

@@ -22,6 +22,8 @@ from varq.simulator.observables import PauliSum
 from varq.simulator.sector.engine import SectorEngine, sector_engine
 from varq.simulator.sector.parts import CONSERVING
 
+pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
+
 EXACT = 1e-10  # linear algebra in float64
 SINGLE = 1e-5  # the same in float32
 SLOPE = 1e-8  # central differences of step 1e-5 are right to about 1e-10, rounding adds 1e-11 / 1e-5 per unit

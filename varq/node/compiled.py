@@ -56,6 +56,7 @@ class CompiledCost:
         """One measurement's result, by the device's own stages."""
         script = checked(qml.tape.make_qscript(self._circuit)(x), self._device.wires)
         full = QuantumScript(script.operations, [measurement])
+        full.trainable_params = []  # JAX differentiates through all of it
         wanted = ExecutionConfig(gradient_method="best", interface="jax-jit")
         config = self._device.setup_execution_config(wanted, full)
         tapes, join = self._device.preprocess_transforms(config)([full])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -83,10 +84,10 @@ class VarqQubit(Device):  # type: ignore[misc]
         cache: bool = True,
     ) -> None:
         super().__init__(wires=wires, shots=shots)
-        self._precision = _precision(precision)
-        self._stored_bytes = _count("stored_bytes", stored_bytes, 0)
-        self._max_branches = _count("max_branches", max_branches, 1)
-        self._readout_error = _readout(readout_error)
+        self._precision = _CHECKS["precision"](precision)
+        self._stored_bytes = _CHECKS["stored_bytes"](stored_bytes)
+        self._max_branches = _CHECKS["max_branches"](max_branches)
+        self._readout_error = _CHECKS["readout_error"](readout_error)
         self._seeds = Seeds(seed)
         self._debugger: Any = None  # set by qml.snapshots while it looks
         if not isinstance(cache, bool):
@@ -146,7 +147,7 @@ class VarqQubit(Device):  # type: ignore[misc]
         for option, value in config.device_options.items():
             if option not in options:
                 raise DeviceError(f"device option {option} is unknown to {self.name}. Options: {sorted(options)}.")
-            options[option] = value
+            options[option] = _CHECKS[option](value)
         return options
 
     def _setup_measured(self, config: MCMConfig) -> MCMConfig:
@@ -321,7 +322,7 @@ def _precision(value: Any) -> str:
     return str(value)
 
 
-def _count(name: str, value: Any, least: int) -> int:
+def _count(name: str, least: int, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}. Got {value!r}.")
     return int(value)
@@ -335,3 +336,11 @@ def _readout(value: Any) -> Any:
             f"readout_error must be a probability between 0 and 1, or a mapping from wires to such. Got {value!r}."
         )
     return value
+
+
+_CHECKS: dict[str, Any] = {
+    "precision": _precision,
+    "stored_bytes": partial(_count, "stored_bytes", 0),
+    "max_branches": partial(_count, "max_branches", 1),
+    "readout_error": _readout,
+}

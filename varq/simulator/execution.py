@@ -10,9 +10,9 @@ The product stands in the caller's precision: what JAX transposes later is outsi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from typing import Any
 
 import jax
@@ -23,22 +23,11 @@ from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.engine import Engine
 from varq.simulator.observables import PauliSum
 from varq.simulator.paths import Options, engine
-from varq.simulator.precision import double, is_double
+from varq.simulator.precision import is_double, within
 
 __all__ = ["expectations", "state"]
 
 _KEPT = 256
-
-
-def _within(options: Options, function: Callable[..., Any], *given: Any) -> Any:
-    """A function evaluated in the block that allows its precision.
-
-    What goes in and comes out is in the caller's precision.  Where that is another one, JAX must also batch the
-    function inside the block: a program compiled by the caller may be batched long after the block is left.
-    """
-    if is_double() or options.dtype == "float32":
-        return function(*given)
-    return _batching(function)(*given)
 
 
 def _exact_tables(program: _Program, tables: Any) -> Any:
@@ -46,23 +35,19 @@ def _exact_tables(program: _Program, tables: Any) -> Any:
     return tables if is_double() or program.options.dtype == "float32" else program.exact
 
 
-def _batching(function: Callable[..., Any]) -> Any:
-    @jax.custom_batching.custom_vmap
-    def call(*given: Any) -> Any:
-        with double():
-            return function(*given)
-
-    @call.def_vmap
-    def rule(size: int, batched: Any, *given: Any) -> Any:
-        axes = jax.tree.map(lambda b: 0 if b else None, batched)
-        found = _batching(jax.vmap(function, in_axes=tuple(axes), axis_size=size))(*given)
-        return found, jax.tree.map(lambda _: True, found)
-
-    return call
-
-
 def _cast(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)
+
+
+def _precisely(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose matrix products keep all digits: GPUs would take float32 with ten bits of them."""
+
+    @wraps(function)
+    def traced(*given: Any) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return function(*given)
+
+    return traced
 
 
 class _Program:
@@ -81,15 +66,18 @@ class _Program:
         bras = [o.apply(t, c, ket) for o, t, c in zip(self.observables, tables[1], coefficients, strict=True)]
         return bras, jnp.stack([_inner(ket, bra) for bra in bras])
 
+    @_precisely
     def _values(self, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
         tables = _unpacked(tables)
         numbers, coefficients = _unfolded((numbers, coefficients))
         ket, _ = self.engine.forward(tables[0], numbers)
         return self._bras(tables, coefficients, ket)[1]
 
+    @_precisely
     def _state(self, tables: Any, numbers: Numbers) -> Any:
         return self.engine.state(_unpacked(tables)[0], numbers)
 
+    @_precisely
     def _values_and_slopes(self, tables: Any, numbers: Numbers, coefficients: Any) -> tuple[Any, Any, Any]:
         """Values of shape (observables,), their slopes by the numbers (leading axis observables), and the state."""
         tables = _unpacked(tables)
@@ -103,6 +91,7 @@ class _Program:
             slopes = jax.vmap(back)(jax.tree.map(lambda *b: jnp.stack(b), *bras))
         return values, slopes, ket
 
+    @_precisely
     def linear(self, tables: Any, coefficients: Any, ket: Any) -> Any:
         """The expectation values again, as a linear function of the coefficients."""
         return self._bras(_unpacked(tables), coefficients, ket)[1]
@@ -169,7 +158,7 @@ def _expectations(program: _Program, tables: Any, numbers: Numbers, coefficients
     def run(numbers: Numbers, coefficients: Any) -> Any:
         return program.values(tables, _cast(numbers, dtype), _cast(coefficients, dtype)).astype(outer)
 
-    return _within(program.options, run, numbers, coefficients)
+    return within(program.options.dtype, run, numbers, coefficients)
 
 
 def _widest(*numbers: Any) -> Any:
@@ -205,54 +194,49 @@ def _rule(program: _Program, primals: Any, tangents: Any) -> Any:
 
 def _slopes_of(program: _Program, with_terms: bool, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
     """Values, slopes by the numbers, and (if wanted) by the coefficients, in the widest dtype of the inputs."""
-    if _widest(numbers, coefficients) == program.options.dtype:
-        return _slopes_inside(program, with_terms, tables, numbers, coefficients)
-    return _slopes_narrow(program, with_terms, tables, numbers, coefficients)
-
-
-def _slopes_inside(program: _Program, with_terms: bool, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
-    outer = _widest(numbers, coefficients)
-    dtype = program.options.dtype
     tables = _exact_tables(program, tables)
-
-    def run(numbers: Numbers, coefficients: Any) -> Any:
-        inner = _cast(numbers, dtype), _cast(coefficients, dtype)
-        values, slopes, ket = program.values_and_slopes(tables, *inner)
-        singles = _single_terms(program, tables, inner[1], ket) if with_terms else ()
-        return _cast((values, slopes, singles), outer)
-
-    return _within(program.options, run, numbers, coefficients)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _slopes_narrow(program: _Program, with_terms: bool, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
-    # Computed in another precision than the caller's: what is differentiated again must not be transposed outside.
-    return _slopes_inside(program, with_terms, tables, numbers, coefficients)
-
-
-@_slopes_narrow.defjvp
-def _slopes_rule(program: _Program, with_terms: bool, primals: Any, tangents: Any) -> Any:
-    tables, numbers, coefficients = primals
-    outer = _widest(numbers, coefficients)
-    found = _slopes_narrow(program, with_terms, *primals)
     leaves, structure = jax.tree.flatten((numbers, coefficients))
 
-    def whole(*given: Any) -> Any:
-        return _slopes_inside(program, with_terms, tables, *jax.tree.unflatten(structure, given))
+    def function(*given: Any) -> Any:
+        inner = jax.tree.unflatten(structure, given)
+        values, slopes, ket = program.values_and_slopes(tables, *inner)
+        return values, slopes, _single_terms(program, tables, inner[1], ket) if with_terms else ()
 
-    def run(*given: Any) -> Any:
-        inner = _cast(given, program.options.dtype)
-        return _cast(jax.jacfwd(whole, tuple(range(len(inner))))(*inner), outer)
+    dtype = program.options.dtype
+    if _widest(leaves) == dtype:
+        return within(dtype, function, *_cast(leaves, dtype))
+    return _narrowed(dtype, function, leaves)
 
-    jacobians = _within(program.options, run, *leaves)
-    moves = jax.tree.leaves(tangents[1:])
 
-    def product(value: Any, *rows: Any) -> Any:
-        return sum((jnp.tensordot(r, t.astype(outer), t.ndim) for r, t in zip(rows, moves, strict=True)), 0 * value)
+def _narrowed(dtype: str, function: Callable[..., Any], given: Sequence[Any]) -> Any:
+    """A function computed in its own precision, with results and derivatives of every order in that of `given`.
 
-    rows: Any = jax.tree.structure(found).flatten_up_to(jacobians)  # type: ignore[attr-defined]
-    moved = [product(v, *row) for v, row in zip(jax.tree.leaves(found), rows, strict=True)]
-    return found, jax.tree.unflatten(jax.tree.structure(found), moved)
+    What is differentiated again must not be transposed outside the block that allows float64: the rule multiplies
+    tangents with the Jacobian, which is such a function in turn.
+    """
+    outer = _widest(given)
+
+    @jax.custom_jvp
+    def call(*given: Any) -> Any:
+        run = lambda *given: _cast(function(*_cast(given, dtype)), outer)  # noqa: E731
+        return within(dtype, run, *given)
+
+    @call.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        found = call(*primals)
+        jacobian = jax.jacfwd(function, tuple(range(len(primals))))
+        leaves, structure = jax.tree.flatten(found)
+        rows: Any = structure.flatten_up_to(_narrowed(dtype, jacobian, primals))  # type: ignore[attr-defined]
+        moved = [_moved(leaf, row, tangents) for leaf, row in zip(leaves, rows, strict=True)]
+        return found, jax.tree.unflatten(structure, moved)
+
+    return call(*given)
+
+
+def _moved(value: Any, row: Any, tangents: Any) -> Any:
+    """The tangent of a value from its Jacobian."""
+    parts = (jnp.tensordot(r, t.astype(value.dtype), t.ndim) for r, t in zip(row, tangents, strict=True))
+    return sum(parts, jnp.zeros_like(value))
 
 
 def _single_terms(program: _Program, tables: Any, coefficients: Any, ket: Any) -> Any:
@@ -306,7 +290,7 @@ def _plain(program: _Program, name: str, tables: Any, given: tuple[Any, ...]) ->
         found = getattr(program, name)(tables, *_cast(given, program.options.dtype))
         return found.astype(jnp.result_type(outer, jnp.complex64) if jnp.iscomplexobj(found) else outer)
 
-    return _within(program.options, run, *given)
+    return within(program.options.dtype, run, *given)
 
 
 @_plain.defjvp

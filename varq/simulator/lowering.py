@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 from pennylane import ApproxTimeEvolution, MultiControlledX
+from pennylane.exceptions import DeviceError
 from pennylane.operation import Operator
-from pennylane.ops import Adjoint, Evolution, Exp, Prod
+from pennylane.ops import Adjoint, Controlled, Evolution, Exp, Pow, Prod
 from pennylane.ops.op_math import SymbolicOp
 from pennylane.tape import QuantumScript
 
@@ -35,6 +36,8 @@ def supported(op: Operator) -> bool:
         return True
     if isinstance(op, Adjoint):
         return _undone(op) is not None
+    if isinstance(op, Pow) and op.has_decomposition:
+        return False  # its matrix is none that JAX can trace
     return bool(op.has_matrix) and len(op.wires) <= MOST_WIRES and not isinstance(op, qml.operation.StatePrepBase)
 
 
@@ -94,8 +97,10 @@ def _words(op: Operator) -> list[tuple[Any, Any]] | None:
     else:
         return None
     sentence = generator.pauli_rep
-    if sentence is None or any(_is_complex(c) for c in sentence.values()):
+    if sentence is None or any(_is_complex(c) for c in (*sentence.values(), time)):
         return None
+    if isinstance(op, ApproxTimeEvolution) and qml.math.ndim(time):
+        return None  # a batch that PennyLane sees in its decomposition alone
     words = list(sentence)
     if not all(a.commutes_with(b) for k, a in enumerate(words) for b in words[:k]):
         return None
@@ -103,7 +108,10 @@ def _words(op: Operator) -> list[tuple[Any, Any]] | None:
 
 
 def _is_complex(value: Any) -> bool:
-    return qml.math.is_abstract(value) is False and bool(np.any(np.abs(np.imag(qml.math.unwrap(value))) > 0))
+    """Whether a number has an imaginary part, or may have one: what is traced shows its type alone."""
+    if qml.math.is_abstract(value):
+        return bool(np.issubdtype(value.dtype, np.complexfloating))
+    return bool(np.any(np.abs(np.imag(qml.math.unwrap(value))) > 0))
 
 
 class _Lowering:
@@ -150,6 +158,8 @@ class _Lowering:
             static = op.hyperparameters["pauli_word"]
         elif isinstance(op, MultiControlledX):
             static = tuple(int(v) for v in op.hyperparameters["control_values"])
+        for p in op.parameters:
+            _real(p, op)
         wires = () if op.name == "GlobalPhase" else self.positions(op)
         self.gates.append(Gate(op.name, wires, tuple(self.angle(p) for p in op.parameters), None, static))
 
@@ -160,12 +170,16 @@ class _Lowering:
         if not wires:
             self.angles[-1] = angle / 2  # exp(-i angle/2) is GlobalPhase(angle/2)
             self.gates.append(Gate("GlobalPhase", (), index))
+        elif len(letters) == 1:
+            self.gates.append(Gate(f"R{letters}", wires, index))
         elif set(letters) == {"Z"}:
             self.gates.append(Gate("MultiRZ", wires, index))
         else:
             self.gates.append(Gate("PauliRot", wires, index, None, letters))
 
     def matrix(self, op: Operator) -> None:
+        if isinstance(op, Evolution):
+            _real(op.param, op)
         self.unitary &= self.trusted or is_unitary(op)
         self.gates.append(Gate(MATRIX, self.positions(op), (), self.array(op.matrix())))
 
@@ -177,20 +191,32 @@ def is_unitary(op: Operator) -> bool:
     value = op.matrix()
     if qml.math.is_abstract(value):
         return False
-    plain = np.asarray(qml.math.unwrap(value))
-    return bool(np.abs(plain.conj().T @ plain - np.eye(len(plain))).max() < _TOLERANCE)
+    plain = np.asarray(qml.math.unwrap(value))  # with a batch in front, perhaps
+    product = plain.conj().swapaxes(-1, -2) @ plain
+    return bool(np.abs(product - np.eye(plain.shape[-1])).max() < _TOLERANCE)
+
+
+_BY_MATRIX = (qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.Projector, Exp)
 
 
 def _by_definition(op: Operator) -> bool:
     if isinstance(op, Prod):
         return all(_by_definition(factor) for factor in op.operands)
-    if isinstance(op, Exp):
-        return isinstance(op, Evolution) and not _is_complex(op.param)
-    if isinstance(op, (qml.QubitUnitary, qml.DiagonalQubitUnitary)):
-        return False
-    if isinstance(op, SymbolicOp):
+    if isinstance(op, Evolution):
+        sentence = op.base.pauli_rep
+        hermitian = sentence is not None and not any(_is_complex(c) for c in sentence.values())
+        return hermitian and not _is_complex(op.param)
+    if isinstance(op, (Adjoint, Controlled)) or (isinstance(op, Pow) and not _is_complex(op.z)):
         return _by_definition(op.base)
-    return isinstance(op, qml.operation.Operation)
+    return isinstance(op, qml.operation.Operation) and not isinstance(op, (*_BY_MATRIX, SymbolicOp))
+
+
+def _real(value: Any, op: Operator) -> None:
+    if _is_complex(value):
+        raise DeviceError(
+            f"The parameters of {op.name} must be real. Got a complex number. Take its real part, or give the gate by "
+            "its matrix with qml.QubitUnitary."
+        )
 
 
 def _parts(value: Any) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
 
-__all__ = ["DTYPES", "double", "is_double"]
+__all__ = ["DTYPES", "double", "is_double", "within"]
 
 DTYPES = {"double": "float64", "single": "float32"}
 
@@ -25,3 +26,30 @@ def double() -> AbstractContextManager[Any]:
 def is_double() -> bool:
     """Whether JAX makes float64 arrays here, by its flag or within `double`."""
     return bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+
+
+def within(dtype: str, function: Callable[..., Any], *given: Any) -> Any:
+    """A function evaluated in the block that allows its precision, "float64" or "float32".
+
+    What goes in and comes out is in the caller's precision.  Where that is another one, JAX must also batch the
+    function inside the block: a program compiled by the caller may be batched long after the block is left.  So the
+    function must hold no traced value of the caller's.
+    """
+    if is_double() or dtype == "float32":
+        return function(*given)
+    return _batching(function)(*given)
+
+
+def _batching(function: Callable[..., Any]) -> Any:
+    @jax.custom_batching.custom_vmap
+    def call(*given: Any) -> Any:
+        with double():
+            return function(*given)
+
+    @call.def_vmap
+    def rule(size: int, batched: Any, *given: Any) -> Any:
+        axes = jax.tree.map(lambda b: 0 if b else None, batched)
+        found = _batching(jax.vmap(function, in_axes=tuple(axes), axis_size=size))(*given)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return call

@@ -22,7 +22,8 @@ from autograd.tracer import isbox
 from pennylane.exceptions import DeviceError
 from pennylane.measurements import Shots
 from pennylane.operation import StatePrepBase
-from pennylane.ops import MeasurementValue, Pow
+from pennylane.ops import CompositeOp, MeasurementValue, Pow
+from pennylane.ops.op_math import SymbolicOp
 from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements
@@ -198,9 +199,13 @@ def _plain_bytes(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Python and NumPy integers as floats: another integer is no other program."""
+    """Integers as floats: another integer is no other program; and as floats what is complex in type alone."""
     if isinstance(value, (int, np.integer)):
         return float(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biu":
+        return value.astype(float)
+    if isinstance(value, (complex, np.complexfloating)) and value.imag == 0:
+        return float(value.real)
     return value
 
 
@@ -211,10 +216,10 @@ def _axes(tape: QuantumScript, at: Sequence[int | None], leaves: int) -> list[in
     axes: list[int | None] = [None] * leaves
     found = iter(at)
     for op in tape.operations:
-        wanted = op.ndim_params if op.batch_size is not None else (None,) * len(op.data)
-        for least, value in zip(wanted, op.data, strict=True):
+        least = _dimensions(op) if op.batch_size is not None else tuple(map(qml.math.ndim, op.data))
+        for axes_of_one, value in zip(least, op.data, strict=True):
             place = next(found)
-            if least is None or qml.math.ndim(value) == least:
+            if qml.math.ndim(value) == axes_of_one:
                 continue
             if place is None:
                 raise DeviceError(
@@ -223,6 +228,16 @@ def _axes(tape: QuantumScript, at: Sequence[int | None], leaves: int) -> list[in
                 )
             axes[place] = 0
     return axes
+
+
+def _dimensions(op: Any) -> tuple[int, ...]:
+    """The axes that each parameter of an operation has without a batch; of one made of others PennyLane knows none."""
+    if isinstance(op, CompositeOp):
+        return tuple(n for operand in op.operands for n in _dimensions(operand))
+    if isinstance(op, SymbolicOp):
+        own = (0,) * (len(op.data) - len(op.base.data))
+        return (*own, *_dimensions(op.base))
+    return tuple(op.ndim_params)
 
 
 def take_apart(tape: QuantumScript, options: Options) -> Taken:
@@ -245,6 +260,8 @@ def take_apart(tape: QuantumScript, options: Options) -> Taken:
     powers = {id(op.z) for op in _nested(tape.operations) if isinstance(op, Pow)}
 
     def decides(k: int) -> bool:
+        if axes is not None and axes[k] == 0:
+            return False
         return id(leaves[k]) not in sums and (_is_structure(leaves[k], k >= gates) or id(leaves[k]) in powers)
 
     fixed = {k: v for k, v in enumerate(leaves) if decides(k)}

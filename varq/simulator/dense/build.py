@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from varq.simulator.circuit import Circuit
+from varq.simulator.circuit import MATRIX, Circuit
 from varq.simulator.dense.loop import Loop
-from varq.simulator.dense.schedule import Planned, schedule
+from varq.simulator.dense.schedule import WIDTH, Planned, schedule
 from varq.simulator.dense.segments import Segment, renumbered, segments, whole
 from varq.simulator.dense.steps import runnable
 from varq.simulator.dense.stream import Stream
@@ -50,6 +51,7 @@ def build(circuit: Circuit, loops: bool) -> tuple[list[Part], tuple[Any, float]]
     """
     large = circuit.wires > _SMALL
     found = _worthwhile(segments(circuit.gates)) if loops and large else [whole(circuit.gates)]
+    found = [each for one in found for each in (_apart(one) if isinstance(one, Segment) else [one])]
     parts: list[Part] = []
     weights, offset = np.zeros(circuit.angles), 0.0
     for one in found:
@@ -78,6 +80,15 @@ def _worthwhile(found: Sequence[Segment]) -> list[Segment | _Plan]:
         else:
             out.append(whole(segment.every))
     return out
+
+
+def _apart(segment: Segment) -> list[Segment | _Plan]:
+    """A segment that comes once, cut where a matrix is wider than the blocks of a stream."""
+    out: list[Segment | _Plan] = []
+    for wide, run in groupby(segment.every, key=lambda g: g.name == MATRIX and len(g.wires) > WIDTH):
+        gates = tuple(run)
+        out += [_planned(whole((gate,))) for gate in gates] if wide else [whole(gates)]
+    return out or [segment]
 
 
 def _primitives(segment: Segment, style: str) -> tuple[list[Primitive], list[Turn]]:

@@ -19,7 +19,7 @@ from varq.simulator.measured.branches import branch_sum
 from varq.simulator.measured.functions import abstract
 from varq.simulator.measured.inputs import Inputs, Layout, assemble
 from varq.simulator.measured.program import Numbers, Program
-from varq.simulator.precision import double
+from varq.simulator.precision import double, within
 
 __all__ = ["Exact", "evaluate_exactly"]
 
@@ -133,8 +133,9 @@ def _value_of(exact: Exact, layout: Layout, known: Numbers, order: int) -> Any:
 
     @jax.custom_jvp
     def function(x: Any) -> Any:
-        with double():
-            return _values(exact, layout, known, x.astype(exact.dtype), order).astype(x.dtype)
+        outer = x.dtype
+        run = lambda x: _values(exact, layout, known, x.astype(exact.dtype), order).astype(outer)  # noqa: E731
+        return within("float64", run, x)
 
     @function.defjvp
     def rule(primals: Any, tangents: Any) -> Any:
@@ -149,9 +150,13 @@ def _pair_of(exact: Exact, layout: Layout, known: Numbers, order: int) -> Any:
 
     @jax.custom_jvp
     def function(x: Any) -> tuple[Any, Any]:
-        with double():
+        outer = x.dtype
+
+        def run(x: Any) -> tuple[Any, Any]:
             value, slopes = _values_and_slopes(exact, layout, known, x.astype(exact.dtype), order)
-            return value.astype(x.dtype), slopes.astype(x.dtype)
+            return value.astype(outer), slopes.astype(outer)
+
+        return within("float64", run, x)  # type: ignore[no-any-return]
 
     @function.defjvp
     def rule(primals: Any, tangents: Any) -> Any:

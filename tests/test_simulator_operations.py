@@ -1,0 +1,193 @@
+"""Operations as people write them, on the device: what is not unitary, wide, batched or complex."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+import pennylane as qml
+import pytest
+from pennylane.exceptions import DeviceError
+
+from varq.precision import double
+from varq.simulator import explain
+
+pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
+
+EXACT = 1e-10  # linear algebra in float64
+SINGLE = 2e-6  # what float32 outputs show of derivatives of size one
+RNG = np.random.default_rng(5)
+SQUARE = RNG.normal(size=(4, 4)) / 2
+WIDE = np.linalg.qr(RNG.normal(size=(32, 32)))[0]
+THREE = np.array([0.1, 0.2, 0.3])
+TURNS = np.stack([np.linalg.qr(RNG.normal(size=(2, 2)))[0] for _ in THREE])
+
+ODD: dict[str, Callable[[Any], Any]] = {
+    "matrix": lambda x: qml.QubitUnitary(SQUARE, [0, 1]),
+    "exponential": lambda x: qml.exp(qml.Z(0) @ qml.X(1), 0.3),
+    "multiple": lambda x: qml.s_prod(0.5, qml.X(0)),
+    "traced multiple": lambda x: qml.s_prod(x, qml.X(0)),
+    "multiple in a product": lambda x: qml.prod(qml.s_prod(0.5, qml.X(0)), qml.RX(x, 1)),
+    "controlled multiple": lambda x: qml.ctrl(qml.s_prod(0.5, qml.X(0)), 1),
+    "projector in a product": lambda x: qml.prod(qml.Projector([1], 0), qml.RX(x, 1)),
+    "evolution that is none": lambda x: qml.evolve(1j * qml.X(0) @ qml.Z(1) + 0.5 * qml.Z(0), 0.5),
+    "complex generator": lambda x: qml.evolve(qml.s_prod(1 + 0.3j, qml.X(0)), 0.5),
+}
+PLAIN: dict[str, Callable[[Any], Any]] = {
+    "block encoding": lambda x: qml.BlockEncode(np.full((16, 16), 0.05), wires=range(5)),
+    "wide matrices": lambda x: [qml.QubitUnitary(WIDE, wires=[4, 2, 0, 1, 3]), qml.QubitUnitary(WIDE, wires=range(5))],
+    "power": lambda x: qml.pow(qml.RX(x, 0), 0.5),
+    "evolution": lambda x: qml.evolve(qml.X(0) @ qml.Z(1) + 0.5 * qml.Y(0) @ qml.Z(1), x),
+    "real in a complex type": lambda x: qml.RX(0.3 + 0j, 0),
+}
+BATCHES: dict[str, Callable[[], Any]] = {
+    "matrices": lambda: qml.QubitUnitary(TURNS, 0),
+    "diagonals": lambda: qml.DiagonalQubitUnitary(np.exp(1j * np.arange(6).reshape(3, 2)), 0),
+    "integers": lambda: qml.RX(np.array([0, 1, 2]), 0),
+    "states of integers": lambda: qml.StatePrep(np.eye(4, dtype=int)[:3], wires=[0, 1]),
+    "evolutions": lambda: qml.evolve(qml.X(0) @ qml.Z(1), THREE),
+    "exponentials": lambda: qml.exp(qml.X(0), 1j * THREE),
+    "products": lambda: qml.prod(qml.RX(THREE, 0), qml.RY(0.2, 1)),
+    "time steps": lambda: qml.ApproxTimeEvolution(qml.Hamiltonian([1.0, 0.5], [qml.X(0), qml.Z(1)]), THREE, 1),
+    "powers": lambda: qml.pow(qml.RX(THREE, 0), 0.5),
+    "controlled": lambda: qml.ctrl(qml.RX(THREE, 0), 1),
+}
+
+
+def around(operation: Callable[[Any], Any], device: str) -> Any:
+    """A QNode with an operation among gates of the same parameter."""
+
+    @qml.qnode(qml.device(device, wires=5), interface="jax")
+    def circuit(x: Any) -> Any:
+        qml.RX(x, 0)
+        qml.RY(0.3, 1)
+        qml.RX(0.2, 4)
+        operation(x)
+        qml.RX(2 * x, 0)
+        qml.CNOT([0, 3])
+        return qml.expval(qml.Z(0) @ qml.Z(1) + 0.2 * qml.X(0) + 0.1 * qml.Z(4))
+
+    return circuit
+
+
+@pytest.mark.parametrize("name", [*ODD, *PLAIN])
+def test_values_and_slopes(name: str) -> None:
+    operation = {**ODD, **PLAIN}[name]
+    with double():
+        x = jnp.asarray(0.4)
+        found, truth = (jax.value_and_grad(around(operation, d))(x) for d in ("varq.qubit", "default.qubit"))
+    np.testing.assert_allclose(found, truth, atol=EXACT)
+
+
+@pytest.mark.parametrize("name", ["matrix", "traced multiple"])
+def test_what_is_not_unitary_has_every_derivative(name: str) -> None:
+    with double():
+        x = jnp.asarray(0.4)
+        truth = jax.hessian(around(ODD[name], "default.qubit"))(x), jax.grad(around(ODD[name], "default.qubit"))(x)
+        ours = around(ODD[name], "varq.qubit")
+        np.testing.assert_allclose(jax.hessian(ours)(x), truth[0], atol=EXACT)
+        np.testing.assert_allclose(jax.jacfwd(ours)(x), truth[1], atol=EXACT)
+    single = around(ODD[name], "varq.qubit")
+    np.testing.assert_allclose(jax.jit(jax.grad(single))(jnp.float32(0.4)), truth[1], atol=SINGLE)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_batches(name: str) -> None:
+    def circuit() -> Any:
+        BATCHES[name]()
+        qml.RY(0.4, 1)
+        qml.CNOT([0, 1])
+        return qml.expval(qml.Z(1) @ qml.Z(0)), qml.probs(wires=[0, 1])
+
+    found, truth = (qml.QNode(circuit, qml.device(d, wires=2))() for d in ("varq.qubit", "default.qubit"))
+    for ours, theirs in zip(found, truth, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=EXACT)
+
+
+@pytest.mark.parametrize("gate", [lambda x: qml.RX(0.3 + 0.2j, 0), lambda x: qml.RX(1j * x, 0)])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_complex_angles_are_refused(gate: Callable[[Any], Any], compiled: bool) -> None:
+    circuit = around(gate, "varq.qubit")
+    with pytest.raises(DeviceError, match=r"parameters of RX must be real\. Got a complex number"):
+        (jax.jit(circuit) if compiled else circuit)(0.4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_branches": -5}, "max_branches must be an integer of at least 1. Got -5"),
+        ({"stored_bytes": "x"}, "stored_bytes must be an integer of at least 0. Got 'x'"),
+        ({"readout_error": 3}, "readout_error must be a probability between 0 and 1"),
+        ({"precision": "half"}, "precision must be one of"),
+    ],
+)
+def test_options_of_a_run_are_checked(options: dict[str, Any], message: str) -> None:
+    device = qml.device("varq.qubit", wires=1)
+    config = qml.devices.ExecutionConfig(device_options=options)
+    with pytest.raises(ValueError, match=message):
+        device.setup_execution_config(config)
+
+
+def templates(x: Any, graph: Any) -> None:
+    cost, mixer = qml.qaoa.maxcut(graph)
+    for k in range(4):
+        qml.qaoa.cost_layer(x[0, k], cost)
+        qml.qaoa.mixer_layer(x[1, k], mixer)
+
+
+def evolutions(x: Any, graph: Any) -> None:
+    cost, mixer = qml.qaoa.maxcut(graph)
+    for k in range(4):
+        qml.evolve(cost, x[0, k])
+        qml.ApproxTimeEvolution(mixer, x[1, k], 1)
+
+
+@pytest.mark.parametrize("written", [templates, evolutions])
+def test_alternating_layers_by_their_names(written: Callable[[Any, Any], None]) -> None:
+    graph = nx.cycle_graph(6)
+
+    def circuit(x: Any) -> Any:
+        for w in range(6):
+            qml.Hadamard(w)
+        written(x, graph)
+        return qml.expval(qml.qaoa.maxcut(graph)[0])
+
+    with double():
+        x = jnp.asarray(np.random.default_rng(0).random((2, 4)))
+        ours = qml.QNode(circuit, qml.device("varq.qubit", wires=6))
+        truth = qml.QNode(circuit, qml.device("default.qubit", wires=6))
+        np.testing.assert_allclose(jax.grad(ours)(x), jax.grad(truth)(x), atol=EXACT)
+        assert explain(ours)(x).parts[0].path == "alternating"
+
+
+HIGHER = {
+    "batched": lambda f: jax.vmap(jax.hessian(f)),
+    "batched and compiled": lambda f: jax.jit(jax.vmap(jax.hessian(f))),
+    "batched after compiling": lambda f: jax.vmap(jax.jit(jax.hessian(f))),
+    "third order": lambda f: lambda x: jax.jacfwd(jax.hessian(f))(x[0]),
+    "third order backwards": lambda f: lambda x: jax.grad(lambda y: jnp.sum(jax.hessian(f)(y)))(x[0]),
+}
+
+
+@pytest.mark.parametrize("name", HIGHER)
+@pytest.mark.parametrize("middle", [False, True])
+def test_higher_derivatives_in_the_callers_precision(name: str, middle: bool) -> None:
+    def circuit(x: Any) -> Any:
+        qml.RX(x[0], 0)
+        qml.RY(x[1], 1)
+        if middle:
+            qml.cond(qml.measure(0, reset=True), qml.RX)(x[0] * x[1], 1)
+        qml.CNOT([0, 1])
+        qml.RX(x[0] * x[1], 1)
+        return qml.expval(qml.Z(0) @ qml.Z(1) + 0.5 * qml.X(0))
+
+    x = np.random.default_rng(1).random((3, 2))
+    with double():
+        truth = HIGHER[name](qml.QNode(circuit, qml.device("default.qubit", wires=3)))(jnp.asarray(x))
+    found = HIGHER[name](qml.QNode(circuit, qml.device("varq.qubit", wires=2)))(jnp.asarray(x, "float32"))
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, truth, atol=SINGLE)
