@@ -67,7 +67,7 @@ def _user_cache() -> Path:
         return home / "Library" / "Caches"
     if sys.platform == "win32":
         return home / "AppData" / "Local"
-    return home / ".cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
 
 
 def _processor() -> str:

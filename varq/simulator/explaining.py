@@ -92,8 +92,8 @@ def _sizes(facts: dict[str, Any]) -> str:
 def explain(qnode: Any) -> Callable[..., Explanation]:
     """A function of the QNode's arguments that prints what `varq.qubit` does with the circuit, and returns it.
 
-    It compiles and runs the circuit once; the seconds are those of this call, so a program that an earlier call
-    compiled costs nothing here.
+    It compiles and runs the circuit once; the seconds are those of this call.  A program that is in the compile cache
+    on disk is read from there, which the count of hits says.
 
     Args:
         qnode: a QNode on `varq.qubit`.

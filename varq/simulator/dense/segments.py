@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import jax.numpy as jnp
@@ -76,6 +77,32 @@ def _levels(gates: Sequence[Gate]) -> list[tuple[int, tuple[int, ...], int]]:
 def ordered(gates: Sequence[Gate]) -> tuple[Gate, ...]:
     """The same circuit with gates on disjoint wires in one fixed order, whichever order they were written in."""
     return tuple(gates[k] for _, _, k in sorted(_levels(gates)))
+
+
+def _from_the_end(gates: Sequence[Gate]) -> tuple[Gate, ...]:
+    """The same circuit in another fixed order: of all gates that may be next, the one on the highest wires.
+
+    Chains of gates along the wires then end before the next layer begins.
+    """
+    after: list[list[int]] = [[] for _ in gates]
+    waiting = [0] * len(gates)
+    last: dict[int, int] = {}
+    for k, gate in enumerate(gates):
+        for before in {last[w] for w in gate.wires if w in last}:
+            after[before].append(k)
+            waiting[k] += 1
+        last.update(dict.fromkeys(gate.wires, k))
+    ready = [(tuple(-w for w in gate.wires), k) for k, gate in enumerate(gates) if not waiting[k]]
+    heapify(ready)
+    out = []
+    while ready:
+        _, k = heappop(ready)
+        out.append(gates[k])
+        for following in after[k]:
+            waiting[following] -= 1
+            if not waiting[following]:
+                heappush(ready, (tuple(-w for w in gates[following].wires), following))
+    return tuple(out)
 
 
 def _best_run(kinds: NDArray[np.int64], least: int) -> tuple[int, int, int]:
@@ -151,13 +178,11 @@ def segments(gates: Sequence[Gate]) -> list[Segment]:
     """The gates as runs of repeated layers and what lies between; the order as written is tried first.
 
     A circuit whose gates commute past one another may hide its layers: if as written few repeats are found, the
-    gates are put into a fixed order, which leaves the circuit the same, and looked at once more.
+    gates are put into fixed orders, which leave the circuit the same, and looked at once more.
     """
     least = max(_LEAST, len(gates) // 10)
     found = _split(gates, _numbered(gates), least)
     if 2 * _once(found) > len(gates):
-        other = ordered(gates)
-        again = _split(other, _numbered(other), least)
-        if _once(again) < _once(found):
-            return again
+        for other in (_from_the_end(gates), ordered(gates)):
+            found = min(found, _split(other, _numbered(other), least), key=_once)
     return found
