@@ -131,11 +131,15 @@ def device_of(peer: str, wires: int) -> Any:
     from varq.simulator.lowering import gather
 
     class Idle(VarqQubit):
-        """Adds up the squares of the parameters: a gradient that no compiler knows beforehand."""
+        """Adds up the squares of the parameters: a gradient that no compiler knows beforehand.
+
+        Sorted first, as XLA would otherwise fuse the squares into what the caller does with each parameter, which takes
+        longer to compile than all of varq.qubit.
+        """
 
         def execute(self, circuits: Any, execution_config: Any = None) -> Any:
             every = [[p for op in c.operations for p in op.data if np.ndim(p) == 0] for c in circuits]
-            return tuple(jnp.sum(gather(one) ** 2) for one in every)
+            return tuple(jnp.sum(jnp.sort(gather(one)) ** 2) for one in every)
 
     return Idle(wires=wires, cache=False)
 

@@ -1,0 +1,251 @@
+"""Figures of `varq.qubit` beside their limits and peers: what the race of `benchmarks/simulator.py` does not show.
+
+    python benchmarks/simulator_limits.py [small] [rounds] [depth] [memory]
+
+small: 4 qubits without jax.jit, beside default.qubit; jax(32) and jax(64) are JAX without and with its x64 flag.
+rounds: runs of a phase estimation in which each round depends on the outcomes before it, beside a loop on the host that
+calls a compiled round for each.  depth: 40 equal layers against 8.  memory: what XLA reserves for a gradient of 26
+qubits, which is compiled and not run.  Medians; calls of peers alternate.  Nothing comes from a cache on disk.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pennylane as qml
+from pennylane import numpy as pnp
+from simulator import problem
+from simulator_worker import IDLE, circuit, observable, on_pennylane
+
+from varq.simulator import outcome
+from varq.simulator.circuit import Numbers
+from varq.simulator.execution import _program
+from varq.simulator.lowering import lower
+from varq.simulator.observables import pauli_sum
+from varq.simulator.paths import Options
+from varq.simulator.precision import double
+
+CALL, GRADIENT = 5.0, 20.0  # milliseconds that a small circuit may take once it is known
+CALLS, AGREE = 21, 1e-5  # of each device, which may compute in float32
+ROUNDS, SHOTS, PHASE, RUN = 12, 100_000, 0.3012, 4.0  # rounds, runs, turns; microseconds that a run may take
+TURNS, HOST_RUNS = 9, 6  # alternations, and runs of the host's loop in each
+DEPTHS = ("layers:16x8", "layers:16x40")
+FRESH, DEEPER, FIRST = 5, 1.1, 1.5  # repeats; what depth may cost: the device's program alone, a first gradient
+LARGE, SPACE = "qaoa:26x20", 4.0  # GiB
+MICRO, MILLI, MEBI, GIBI = 1e6, 1e3, 2**20, 2**30
+
+
+def row(what: str, value: float, unit: str, limit: float, beside: str) -> str:
+    """One figure, and what it is held against."""
+    verdict = "ok" if 0 < value <= limit else "MISSED"
+    return f"{what:48} {value:8.3g} {unit:6} <= {limit:<4g} {verdict:7} {beside}"
+
+
+def timed(function: Callable[..., Any], *given: Any) -> tuple[float, float, Any]:
+    """Seconds, seconds of CPU, and the result."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = jax.block_until_ready(function(*given))
+    return time.perf_counter() - wall, time.process_time() - cpu, found
+
+
+def medians(rows: Any) -> list[float]:
+    """Of each column."""
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
+
+
+def four_qubits(measured: bool, x: Any) -> Any:
+    for w in range(4):
+        qml.RX(x[w], w)
+    for w in range(3):
+        qml.CNOT([w, w + 1])
+    if measured:
+        first = qml.measure(0)
+        qml.cond(first, qml.RY, qml.RX)(x[4], 1)
+        qml.cond(first & qml.measure(1), qml.RX)(x[5], 3)
+    for w in range(4):
+        qml.RY(x[4 + w], w)
+    return qml.expval(qml.Z(0) @ qml.X(1) + 0.3 * qml.Y(2))
+
+
+def nodes(measured: bool) -> list[Any]:
+    """The circuit on both devices; where no wires are named, default.qubit takes those that measurements need."""
+    wires = None if measured else 4
+    devices = (qml.device("varq.qubit", wires=wires, cache=False), qml.device("default.qubit", wires=wires))
+    return [qml.QNode(partial(four_qubits, measured), device) for device in devices]
+
+
+def alternating(what: str, limit: float, both: list[Any], given: Callable[[Any], Any]) -> str:
+    """A function on both devices, call by call."""
+    times = []
+    for turn in range(CALLS + 1):
+        x = given(np.linspace(0.1, 1, 8) * (1 + 1e-3 * turn))
+        (ours, _, a), (theirs, _, b) = (timed(function, x) for function in both)
+        if np.abs(np.asarray(a) - np.asarray(b)).max() > AGREE:
+            raise SystemExit(f"{what}: varq.qubit finds {a}, default.qubit {b}.")
+        times.append((ours * MILLI, theirs * MILLI, theirs / ours))
+    own, other, ratio = medians(times[1:])  # the first call compiles
+    return row(f"4 qubits, {what}", own, "ms", limit, f"default.qubit {other:.3g} ms, {ratio:.1f} times varq's")
+
+
+def small() -> Iterator[str]:
+    """Calls and gradients after the first."""
+    plain, measured = nodes(False), nodes(True)
+    yield alternating("call, NumPy", CALL, plain, np.asarray)
+    trainable = partial(pnp.array, requires_grad=True)
+    yield alternating("gradient, autograd", GRADIENT, [qml.grad(q) for q in plain], trainable)
+    for kind, within in (("jax(32)", nullcontext), ("jax(64)", double)):
+        with within():
+            yield alternating(f"call, {kind}", CALL, plain, jnp.asarray)
+            yield alternating(f"gradient, {kind}", GRADIENT, [jax.grad(q) for q in plain], jnp.asarray)
+            both = [jax.grad(q) for q in measured]
+            yield alternating(f"2 measured, gradient, {kind}", GRADIENT, both, jnp.asarray)
+
+
+def correction(*bits: Any) -> Any:
+    """The turn back that the digits known so far, least significant first, ask for."""
+    return -np.pi * sum(bit / 2 ** (len(bits) - k) for k, bit in enumerate(bits))
+
+
+def estimation(phase: Any) -> Any:
+    """A phase in turns, read digit by digit through one qubit."""
+    qml.X(1)
+    bits: list[Any] = []
+    for k in reversed(range(ROUNDS)):
+        qml.Hadamard(0)
+        qml.ControlledPhaseShift(2 * np.pi * phase * 2**k, wires=[0, 1])
+        if bits:
+            qml.PhaseShift(outcome(correction, *bits), 0)
+        qml.Hadamard(0)
+        bits.append(qml.measure(0, reset=True))
+    return qml.sample(bits)
+
+
+@jax.jit
+def every_run(phase: Any, key: Any) -> Any:
+    device = qml.device("varq.qubit", wires=2, seed=key, cache=False)
+    return qml.set_shots(qml.QNode(estimation, device), shots=SHOTS)(phase)
+
+
+@jax.jit
+def one_round(state: Any, key: Any, turn: Any, back: Any) -> tuple[Any, Any, Any]:
+    """The peer's round; the axes of the state are control and target."""
+    key, own = jax.random.split(key)
+    hadamard = jnp.array([[1, 1], [1, -1]]) / np.sqrt(2)
+    state = (hadamard @ state).at[1, 1].multiply(jnp.exp(1j * turn)).at[1].multiply(jnp.exp(1j * back))
+    state = hadamard @ state
+    chances = jnp.sum(jnp.abs(state) ** 2, axis=1)
+    bit = (jax.random.uniform(own) < chances[1]).astype(int)
+    return jnp.zeros_like(state).at[0].set(state[bit] / jnp.sqrt(chances[bit])), key, bit
+
+
+def one_run(phase: float, key: Any) -> list[int]:
+    """The peer: each outcome goes to the host, which computes the next angle."""
+    state = jnp.array([[0, 1], [0, 0]], complex)
+    bits: list[int] = []
+    for k in reversed(range(ROUNDS)):
+        state, key, bit = one_round(state, key, 2 * np.pi * phase * 2**k, float(correction(*bits)))
+        bits.append(int(bit))
+    return bits
+
+
+def rounds() -> Iterator[str]:
+    """A run on the device beside a run on the host."""
+    times: list[Any] = []
+    samples: dict[str, list[Any]] = {"varq.qubit": [], "the host's loop": []}
+    for key in jax.random.split(jax.random.key(0), TURNS + 1):
+        seconds, _, found = timed(every_run, PHASE, key)
+        runs = [timed(one_run, PHASE, own) for own in jax.random.split(key, HOST_RUNS)]
+        own, other = seconds / SHOTS, statistics.median(run[0] for run in runs)
+        times.append((own * MICRO, other * MICRO, other / own))
+        samples["varq.qubit"].extend(np.asarray(found))
+        samples["the host's loop"].extend(run[2] for run in runs)
+    for name, bits in samples.items():
+        most = np.bincount(np.array(bits) @ (1 << np.arange(ROUNDS))).argmax()
+        if most != round(PHASE * 2**ROUNDS):
+            raise SystemExit(f"{name} reads {most}/{2**ROUNDS} of a turn most often; the phase is {PHASE}.")
+    own, other, ratio = medians(times[1:])  # the first call compiles
+    peer = f"by the host's loop {other:.4g} us, {ratio:.0f} times varq's"
+    yield row(f"{ROUNDS} rounds with feed-forward, each of {SHOTS} runs", own, "us", RUN, peer)
+
+
+def compiled(workload: str, **options: Any) -> tuple[float, Any]:
+    """Seconds that XLA takes for the device's program of values and slopes, and the memory that it needs."""
+    given = problem(workload)
+    made, point = circuit(workload.split(":")[0], given)
+    wires = range(int(given["wires"]))
+    gates, numbers = lower(qml.tape.make_qscript(made)(point), wires)
+    words, coefficients = pauli_sum(observable(given), wires)
+    _program.cache_clear()
+    jax.clear_caches()
+    program = _program(gates, (words,), Options(**options))
+    with double():
+        inputs = [jnp.asarray(values, program.options.dtype) for values in (numbers.angles, coefficients)]
+        lowered = program.values_and_slopes.lower(program.tables, Numbers(inputs[0]), (inputs[1],))
+        seconds, _, done = timed(lowered.compile)
+    return seconds, done.memory_analysis()
+
+
+def first(name: str, workload: str) -> tuple[float, float]:
+    """Seconds of the first gradient in this process, and of its CPU."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    return timed(*on_pennylane(workload.split(":")[0], problem(workload), name))[:2]
+
+
+def firsts(workload: str) -> list[float]:
+    """The same in processes of their own, less what a device takes that does nothing."""
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
+        turns = [[fresh.apply(first, (name, workload)) for name in ("varq.qubit", IDLE)] for _ in range(FRESH)]
+    return [a - b for a, b in zip(*(medians(side) for side in zip(*turns, strict=True)), strict=True)]
+
+
+def against(what: str, limit: float, unit: str, shallow: float, deep: float) -> str:
+    """What depth costs."""
+    return row(f"40 layers to 8, {what}", deep / shallow, "times", limit, f"{deep:.3g} and {shallow:.3g} {unit}")
+
+
+def depth() -> Iterator[str]:
+    """What repeats is compiled once."""
+    compiled(DEPTHS[0])  # the first compilation of a process also starts LLVM
+    seconds = medians([compiled(w)[0] for w in DEPTHS] for _ in range(FRESH))
+    yield against("compiling the program", DEEPER, "s", *seconds)
+    held = [compiled(w, stored_bytes=0)[1].temp_size_in_bytes / MEBI for w in DEPTHS]
+    yield against("temporary, no state stored", DEEPER, "MiB", *held)
+    for unit, *both in zip(("s", "s of CPU"), *map(firsts, DEPTHS), strict=True):
+        yield against("first gradient less idle", FIRST, unit, *both)
+
+
+def memory() -> Iterator[str]:
+    """Whether a laptop has room for it."""
+    found = compiled(LARGE, dtype="float32")[1]
+    sizes = [getattr(found, f"{part}_size_in_bytes") / GIBI for part in ("temp", "argument", "output")]
+    parts = "temporary {:.3g}, arguments {:.2g}, results with the state {:.3g}".format(*sizes)
+    yield row(f"{LARGE}, a gradient in float32", sum(sizes), "GiB", SPACE, parts)
+
+
+FIGURES: dict[str, Callable[[], Iterator[str]]] = {f.__name__: f for f in (small, rounds, depth, memory)}
+
+
+def main(names: list[str]) -> None:
+    if unknown := [name for name in names if name not in FIGURES]:
+        raise SystemExit(f"Unknown figures {unknown}. Known: {list(FIGURES)}.")
+    jax.config.update("jax_enable_compilation_cache", False)
+    # default.qubit asks for complex128 also where JAX makes none.
+    warnings.filterwarnings("ignore", "Explicitly requested dtype", UserWarning)
+    for name in names or FIGURES:
+        for figure in FIGURES[name]():
+            print(figure, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
