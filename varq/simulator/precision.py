@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
+import jax.export
 
-__all__ = ["DTYPES", "double", "is_double", "within"]
+__all__ = ["DTYPES", "double", "inside", "is_double", "within"]
 
 DTYPES = {"double": "float64", "single": "float32"}
 
@@ -40,11 +41,26 @@ def within(dtype: str, function: Callable[..., Any], *given: Any) -> Any:
     return _batching(function)(*given)
 
 
+_NARROWED = jax.__version_info__ < (0, 7, 2)
+"""Whether JAX narrows the numbers within a program to what its flag says where the whole is compiled."""
+
+
+def inside(function: Callable[..., Any], *given: Any) -> Any:
+    """A function evaluated in the block that allows float64, with its results as they are there.
+
+    Where `given` is traced and JAX would narrow the program later, it is written out at once; JAX cannot batch it then.
+    """
+    with double():
+        if not _NARROWED or not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(given)):
+            return function(*given)
+        shapes = jax.tree.map(jax.typeof, given)
+        return jax.export.export(jax.jit(function))(*shapes).call(*given)  # type: ignore[no-untyped-call]
+
+
 def _batching(function: Callable[..., Any]) -> Any:
     @jax.custom_batching.custom_vmap
     def call(*given: Any) -> Any:
-        with double():
-            return function(*given)
+        return inside(function, *given)
 
     @call.def_vmap
     def rule(size: int, batched: Any, *given: Any) -> Any:

@@ -94,22 +94,28 @@ class DenseEngine:
     def _start(self, numbers: Numbers) -> Any:
         initial = self.circuit.initial
         if initial.array is not None:
-            return numbers.arrays[initial.array].astype(numbers.angles.dtype)
+            return layout.State(*numbers.arrays[initial.array].astype(numbers.angles.dtype))
         index = int("".join(map(str, initial.bits)), 2) if initial.bits else 0
         real = (lax.iota(jnp.int32, 2**self.wires) == index).astype(numbers.angles.dtype)
-        return jnp.stack([real, jnp.zeros_like(real)])
+        return layout.State(real, jnp.zeros_like(real))
+
+    def _room(self, dtype: Any) -> int:
+        """How many states may be stored."""
+        return int(self.stored // (2 * 2**self.wires * np.dtype(dtype).itemsize))
 
     def _keeps(self, part: Part, dtype: Any) -> bool:
         runner = part.runner
         states = runner.count if isinstance(runner, Stream) else runner.repeats * runner.storing
-        return bool(0 < states * 2 * 2**self.wires * np.dtype(dtype).itemsize <= self.stored)
+        return bool(0 < states <= self._room(dtype))
 
     def forward(self, tables: Any, numbers: Numbers, keep: bool = False) -> tuple[Any, Any]:
         """See `Engine`."""
         state = self._start(numbers)
+        dtype = state.real.dtype
         kept = []
         for part, table, inputs in zip(self.parts, tables, self._inputs(tables, numbers), strict=True):
-            state, states = part.runner.forward(table, inputs, state, keep and self._keeps(part, state.dtype))
+            stored = keep and self._keeps(part, dtype)
+            state, states = part.runner.forward(table, inputs, state, stored, self._room(dtype))
             kept.append(states)
         return state, tuple(kept)
 
@@ -122,7 +128,7 @@ class DenseEngine:
         out: Numbers = pull(tuple(slopes))[0]
         if self.circuit.initial.array is not None:
             arrays = list(out.arrays)
-            arrays[self.circuit.initial.array] = arrays[self.circuit.initial.array] + 2 * bra
+            arrays[self.circuit.initial.array] = arrays[self.circuit.initial.array] + 2 * jnp.stack(bra)
             out = Numbers(out.angles, tuple(arrays))
         return out
 
@@ -130,9 +136,8 @@ class DenseEngine:
         """See `Engine`."""
         state, _ = self.forward(tables, numbers)
         weights, offset = self._phase
-        angle = (jnp.asarray(weights, state.dtype) @ numbers.angles + offset % (4 * pi)) / 2
-        real, imaginary = layout.turned(state, jnp.cos(angle), jnp.sin(angle))
-        return lax.complex(real, imaginary)
+        angle = (jnp.asarray(weights, state.real.dtype) @ numbers.angles + offset % (4 * pi)) / 2
+        return lax.complex(*layout.turned(state, jnp.cos(angle), jnp.sin(angle)))
 
     def observable(self, structure: Any) -> Any:
         """See `Engine`."""

@@ -1,21 +1,41 @@
 """How a state of the whole space lies in memory, and the elementary passes over it.
 
-A state is an array of shape (2, 2**wires): real parts, imaginary parts.  Real matrix products over both at once are
-what CPUs and GPUs do best; XLA's complex products are slower (measured, 2 to 3 times on a CPU).
+A state is two real arrays, not one of complex numbers: real matrix products are what CPUs and GPUs do best, and XLA's
+complex ones are slower (measured, 2 to 3 times on a CPU).  They stand apart, for stacking two results is a copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from numpy.typing import NDArray
 
 from varq.simulator.bits import parity
 
-__all__ = ["apply_matrix", "half", "overlap", "signs", "trigonometry", "turned"]
+__all__ = [
+    "State",
+    "apply_matrix",
+    "apply_tiling",
+    "crossed",
+    "half",
+    "moved",
+    "overlap",
+    "signs",
+    "tiles",
+    "trigonometry",
+    "turned",
+]
+
+
+class State(NamedTuple):
+    """Real and imaginary parts of the amplitudes, each of shape (2**wires,)."""
+
+    real: Any
+    imaginary: Any
 
 
 def half(wires: int) -> tuple[int, int]:
@@ -38,63 +58,88 @@ def _split(wires: Sequence[int], total: int) -> tuple[int, int, int] | None:
     return 2**first, 2**count, 2 ** (total - first - count)
 
 
-def _brought(state: Any, wires: Sequence[int], total: int) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
-    """The state with `wires` in front of all others as (parts, 1, here, rest), and the axes to bring it back."""
-    others = [w for w in range(total) if w not in wires]
-    axes = (0, *(1 + w for w in (*wires, *others)))
-    cube = state.reshape(2, *(2,) * total).transpose(axes)
-    return cube.reshape(2, 1, 2 ** len(wires), -1), cube.shape, tuple(int(i) for i in np.argsort(axes))
+def _fronted(part: Any, wires: Sequence[int], total: int) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
+    """One part with `wires` in front of all others as (1, here, rest), and the shape and axes to bring it back."""
+    axes = (*wires, *(w for w in range(total) if w not in wires))
+    cube = part.reshape((2,) * total).transpose(axes)
+    return cube.reshape(1, 2 ** len(wires), -1), cube.shape, tuple(int(i) for i in np.argsort(axes))
 
 
 def _product(matrix: Any, cube: Any) -> Any:
-    """matrix on the third axis of (parts, before, here, after)."""
-    return jnp.einsum("jk,pakr->pajr", matrix, cube)
+    """matrix on the second axis of (before, here, after)."""
+    return jnp.einsum("jk,akr->ajr", matrix, cube)
 
 
-def apply_matrix(matrix: Any, state: Any, wires: Sequence[int], total: int) -> Any:
+def _on_parts(matrix: Any, state: State, product: Callable[[Any, Any], Any]) -> State:
+    """A matrix, real of shape (d, d) or complex of shape (2, d, d), by a product of real matrices with real parts."""
+    if matrix.ndim == 2:
+        return State(product(matrix, state.real), product(matrix, state.imaginary))
+    real, imaginary = matrix
+    return State(
+        product(real, state.real) - product(imaginary, state.imaginary),
+        product(real, state.imaginary) + product(imaginary, state.real),
+    )
+
+
+def apply_matrix(matrix: Any, state: State, wires: Sequence[int], total: int) -> State:
     """A matrix on some wires.
 
     Args:
         matrix: shape (d, d) if real, else (2, d, d); d = 2**len(wires), the first wire most significant.
-        state: shape (2, 2**total).
+        state: of the register.
         wires: positions.
         total: wires of the register.
     """
     sizes = _split(wires, total)
-    back: tuple[int, ...] | None = None
     if sizes is not None:
-        cube = state.reshape(2, *sizes)
-    else:
-        cube, shape, back = _brought(state, wires, total)
-    if matrix.ndim == 2:
-        out = _product(matrix, cube)
-    else:
-        real, imaginary = _product(matrix[0], cube), _product(matrix[1], cube)
-        out = jnp.stack([real[0] - imaginary[1], real[1] + imaginary[0]])
-    if back is None:
-        return out.reshape(2, -1)
-    return out.reshape(shape).transpose(back).reshape(2, -1)
+        return _on_parts(matrix, state, lambda m, part: _product(m, part.reshape(sizes)).reshape(-1))
+
+    def moved(m: Any, part: Any) -> Any:
+        cube, shape, back = _fronted(part, wires, total)
+        return _product(m, cube).reshape(shape).transpose(back).reshape(-1)
+
+    return _on_parts(matrix, state, moved)
 
 
-def overlap(bra: Any, ket: Any, wires: Sequence[int], total: int, real: bool) -> Any:
+def tiles(groups: Sequence[Sequence[int]], total: int) -> bool:
+    """Whether groups of wires, one after the other, are all wires of the register in order."""
+    return [w for group in groups for w in group] == list(range(total))
+
+
+def apply_tiling(matrices: Sequence[Any], state: State) -> State:
+    """Matrices on groups of wires that tile the register in order, one for each group.
+
+    The last group first: each product leaves its wires in front of the others, so that the next group comes last, and
+    after all of them every wire is back in place.  Every pass then is one plain matrix product.
+    """
+
+    def last_to_front(matrix: Any, part: Any) -> Any:
+        columns = part.reshape(-1, matrix.shape[-1])
+        return lax.dot_general(matrix, columns, (((1,), (1,)), ((), ()))).reshape(-1)
+
+    for matrix in reversed(matrices):
+        state = _on_parts(matrix, state, last_to_front)
+    return state
+
+
+def overlap(bra: State, ket: State, wires: Sequence[int], total: int, real: bool) -> Any:
     """sum over all other wires of bra_j conj(ket_k): shape (d, d) of its real part, or (2, d, d) with the imaginary.
 
     A batched product summed afterwards: XLA contracts over two axes at once eight times slower on a CPU (measured).
     """
     sizes = _split(wires, total)
-    if sizes is not None:
-        b, k = bra.reshape(2, *sizes), ket.reshape(2, *sizes)
-    else:
-        b, k = _brought(bra, wires, total)[0], _brought(ket, wires, total)[0]
+
+    def cube(part: Any) -> Any:
+        return part.reshape(sizes) if sizes is not None else _fronted(part, wires, total)[0]
 
     def summed(x: Any, y: Any) -> Any:
-        return jnp.einsum("ajr,akr->ajk", x.reshape(-1, *x.shape[-2:]), y.reshape(-1, *y.shape[-2:])).sum(0)
+        return jnp.einsum("ajr,akr->ajk", x, y).sum(0)
 
-    same = summed(b, k)
+    br, bi, kr, ki = (cube(part) for part in (*bra, *ket))
+    same = summed(br, kr) + summed(bi, ki)
     if real:
         return same
-    crossed = summed(b[1], k[0]) - summed(b[0], k[1])
-    return jnp.stack([same, crossed])
+    return jnp.stack([same, summed(bi, kr) - summed(br, ki)])
 
 
 _SINE = (6, 20, 42, 72, 110, 156, 210, 272, 342, 420)
@@ -116,6 +161,16 @@ def trigonometry(angle: Any) -> tuple[Any, Any]:
     return 1 - 2 * sine * sine, 2 * sine * cosine
 
 
-def turned(state: Any, cosine: Any, sine: Any) -> Any:
+def turned(state: State, cosine: Any, sine: Any) -> State:
     """exp(-i angle) on each amplitude, from the cosine and sine of its angle."""
-    return jnp.stack([cosine * state[0] + sine * state[1], cosine * state[1] - sine * state[0]])
+    return State(cosine * state.real + sine * state.imaginary, cosine * state.imaginary - sine * state.real)
+
+
+def crossed(bra: State, ket: State) -> Any:
+    """The imaginary part of conj(bra) * ket for each amplitude, with its sign as a turn's slope has it."""
+    return bra.real * ket.imaginary - bra.imaginary * ket.real
+
+
+def moved(state: State, source: Any) -> State:
+    """The amplitudes from `source`, in the order of the basis states that they come to."""
+    return State(state.real[source], state.imaginary[source])

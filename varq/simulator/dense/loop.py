@@ -9,6 +9,7 @@ from jax import lax
 
 from varq.simulator.dense.segments import Local
 from varq.simulator.dense.steps import Step, TurnStep
+from varq.simulator.scans import carried
 
 __all__ = ["Loop"]
 
@@ -42,13 +43,18 @@ class Loop:
             out.append(state)
         return out
 
-    def forward(self, tables: Any, inputs: Any, state: Any, keep: bool) -> tuple[Any, Any]:
-        """The state after all repeats, and the state before each of them if they are to be kept."""
+    def forward(self, tables: Any, inputs: Any, state: Any, keep: bool, room: int) -> tuple[Any, Any]:
+        """The state after all repeats, and the state before each of them if they are to be kept.
 
-        def once(state: Any, given: Any) -> tuple[Any, Any]:
-            return self._run(tables, given, state)[-1], (state if keep else None)
+        Where they are not, `room` is how many of them JAX may keep if it differentiates this by itself.
+        """
 
-        return lax.scan(once, state, inputs)
+        def once(state: Any, given: Any) -> Any:
+            return self._run(tables, given, state)[-1]
+
+        if keep:
+            return lax.scan(lambda state, given: (once(state, given), state), state, inputs)
+        return carried(once, state, inputs, room), None
 
     def backward(self, tables: Any, inputs: Any, bra: Any, ket: Any, kept: Any) -> tuple[Any, Any, Any]:
         """Slopes with respect to `inputs`, and bra and ket as they are before the first repeat."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -125,23 +126,23 @@ class FullObservable:
 
     def apply(self, tables: Any, coefficients: Any, state: Any) -> Any:
         """H|state>; coefficients of shape (terms,)."""
-        c = coefficients.astype(state.dtype)
-        out = jnp.zeros_like(state)
+        c = coefficients.astype(state.real.dtype)
+        out: list[Any] = []
         signs, words = tables
         if len(self.diagonal):
             high, low = (t.astype(c.dtype) for t in signs)
-            out = state * ((high * c[self.diagonal][:, None]).T @ low).reshape(-1)
+            weights = ((high * c[self.diagonal][:, None]).T @ low).reshape(-1)
+            out.append(layout.State(state.real * weights, state.imaginary * weights))
         for one in self.locals:
             basis = jnp.asarray(one.basis[:, 0] if one.real else one.basis, c.dtype)
             matrix = jnp.tensordot(c[one.terms], basis, 1)
-            out = out + layout.apply_matrix(matrix, state, one.wires, self.wires)
-        for table in words:
-            out = out + self._flips(table, c, state)
-        return out
+            out.append(layout.apply_matrix(matrix, state, one.wires, self.wires))
+        out += [self._flips(table, c, state) for table in words]
+        return jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *(out or [jax.tree.map(jnp.zeros_like, state)]))
 
     def _flips(self, table: Any, c: Any, state: Any) -> Any:
         first, low = layout.half(self.wires)
-        cube = state.reshape(2, first, low)
+        cube = jax.tree.map(lambda part: part.reshape(first, low), state)
         rows, columns = lax.iota(jnp.int32, first), lax.iota(jnp.int32, low)
 
         def one(out: Any, at: Any) -> tuple[Any, None]:
@@ -150,13 +151,14 @@ class FullObservable:
             high = _signs(rows, at["mask"][0], c.dtype)
             right = _signs(columns, at["mask"][1], c.dtype)
             real, imaginary = (jnp.einsum("k,ka,kb->ab", w, high, right) for w in weight)
-            moved = cube[:, rows ^ at["flip"][0]][:, :, columns ^ at["flip"][1]]
-            return out + jnp.stack(
-                [real * moved[0] - imaginary * moved[1], real * moved[1] + imaginary * moved[0]]
+            moved = jax.tree.map(lambda part: part[rows ^ at["flip"][0]][:, columns ^ at["flip"][1]], cube)
+            return layout.State(
+                out.real + (real * moved.real - imaginary * moved.imaginary),
+                out.imaginary + (real * moved.imaginary + imaginary * moved.real),
             ), None
 
-        out, _ = lax.scan(one, jnp.zeros_like(cube), table)
-        return out.reshape(2, -1)
+        out, _ = lax.scan(one, jax.tree.map(jnp.zeros_like, cube), table)
+        return jax.tree.map(lambda part: part.reshape(-1), out)
 
 
 def _signs(index: Any, masks: Any, dtype: Any) -> Any:

@@ -109,7 +109,7 @@ class TurnStep:
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
         """See `Step`."""
         high, low = (t.astype(inputs.dtype) for t in tables)
-        weight = (bra[0] * ket[1] - bra[1] * ket[0]).reshape(high.shape[1], low.shape[1])
+        weight = layout.crossed(bra, ket).reshape(high.shape[1], low.shape[1])
         return jnp.einsum("ml,ml->m", high @ weight, low)
 
 
@@ -137,11 +137,11 @@ class MoveStep:
 
     def apply(self, tables: Any, inputs: Any, state: Any) -> Any:
         """See `Step`."""
-        return state[:, tables[0]]
+        return layout.moved(state, tables[0])
 
     def undo(self, tables: Any, inputs: Any, state: Any) -> Any:
         """See `Step`."""
-        return state[:, tables[1]]
+        return layout.moved(state, tables[1])
 
     def work(self, stored: bool) -> tuple[float, float]:
         """See `Step`."""
@@ -162,6 +162,7 @@ class BlockStep:
         self.wires = wires
         self.groups = blocks.groups
         self.fusion = Fusion(self.groups)
+        self.tiled = layout.tiles([g.wires for g in self.groups], wires)
 
     def inputs(self, local: Local) -> Any:
         """See `Step`."""
@@ -169,14 +170,17 @@ class BlockStep:
 
     def apply(self, tables: Any, inputs: Any, state: Any) -> Any:
         """See `Step`."""
-        for group, matrix in zip(self.groups, inputs, strict=True):
-            state = layout.apply_matrix(matrix, state, group.wires, self.wires)
-        return state
+        return self._applied(inputs, state)
 
     def undo(self, tables: Any, inputs: Any, state: Any) -> Any:
         """See `Step`."""
-        for group, matrix in zip(self.groups, inputs, strict=True):
-            state = layout.apply_matrix(dagger(matrix, group.real), state, group.wires, self.wires)
+        return self._applied([dagger(m, g.real) for g, m in zip(self.groups, inputs, strict=True)], state)
+
+    def _applied(self, matrices: Any, state: Any) -> Any:
+        if self.tiled:
+            return layout.apply_tiling(matrices, state)
+        for group, matrix in zip(self.groups, matrices, strict=True):
+            state = layout.apply_matrix(matrix, state, group.wires, self.wires)
         return state
 
     def work(self, stored: bool) -> tuple[float, float]:

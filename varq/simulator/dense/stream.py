@@ -24,6 +24,7 @@ from varq.simulator.dense import layout
 from varq.simulator.dense.matrices import dagger, times, with_imaginary
 from varq.simulator.dense.segments import Local
 from varq.simulator.gates import Block, Move, Primitive, Turn, is_real, matrices
+from varq.simulator.scans import carried
 
 __all__ = ["Stream"]
 
@@ -216,8 +217,11 @@ class Stream:
         every = [*(partial(block, w) for w in self.sets), turn, flip]
         return [every[k] for k in self.present] or every[-1:]  # a loop of no steps wants a branch too
 
-    def forward(self, tables: Any, inputs: Any, state: Any, keep: bool) -> tuple[Any, Any]:
-        """The state after all instructions, and the state before each of them if they are to be kept."""
+    def forward(self, tables: Any, inputs: Any, state: Any, keep: bool, room: int) -> tuple[Any, Any]:
+        """The state after all instructions, and the state before each of them if they are to be kept.
+
+        Where they are not, `room` is how many of them JAX may keep if it differentiates this by itself.
+        """
         products, wide = inputs
         index = self._index()
 
@@ -228,21 +232,23 @@ class Stream:
             return layout.turned(state, *_phase(wide[slot], index, masks))
 
         def flip(state: Any, slot: Any, masks: Any) -> Any:
-            return state[:, _flipped(index, masks)]
+            return layout.moved(state, _flipped(index, masks))
 
         branches = self._branches(block, turn, flip)
 
-        def step(state: Any, at: Any) -> tuple[Any, Any]:
-            after = lax.switch(at["branch"], branches, state, at["slot"], at["masks"])
-            return after, (state if keep else None)
+        def step(state: Any, at: Any) -> Any:
+            return lax.switch(at["branch"], branches, state, at["slot"], at["masks"])
 
-        return lax.scan(step, state, tables["program"])
+        if keep:
+            return lax.scan(lambda state, at: (step(state, at), state), state, tables["program"])
+        return carried(step, state, tables["program"], room), None
 
     def backward(self, tables: Any, inputs: Any, bra: Any, ket: Any, kept: Any) -> tuple[Any, Any, Any]:
         """Slopes with respect to `inputs`, and bra and ket as they are before the first instruction."""
         products, wide = inputs
         index = self._index()
-        none = jnp.zeros((2, _SIZE, _SIZE), ket.dtype), jnp.zeros((), ket.dtype)
+        dtype = ket.real.dtype
+        none = jnp.zeros((2, _SIZE, _SIZE), dtype), jnp.zeros((), dtype)
 
         def block(wires: tuple[int, ...], bra: Any, ket: Any, slot: Any, masks: Any, before: Any) -> Any:
             m = _cut(products[slot], wires)
@@ -256,13 +262,13 @@ class Stream:
 
         def turn(bra: Any, ket: Any, slot: Any, masks: Any, before: Any) -> Any:
             cosine, sine = _phase(wide[slot], index, masks)
-            sign = _sign(index, masks[0]).astype(ket.dtype)
-            slope = jnp.sum(sign * (bra[0] * ket[1] - bra[1] * ket[0]))
+            sign = _sign(index, masks[0]).astype(dtype)
+            slope = jnp.sum(sign * layout.crossed(bra, ket))
             return layout.turned(bra, cosine, -sine), layout.turned(ket, cosine, -sine), (none[0], slope)
 
         def flip(bra: Any, ket: Any, slot: Any, masks: Any, before: Any) -> Any:
             source = _flipped(index, masks)
-            return bra[:, source], ket[:, source], none
+            return layout.moved(bra, source), layout.moved(ket, source), none
 
         branches = self._branches(block, turn, flip)
 

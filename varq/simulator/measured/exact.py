@@ -82,8 +82,12 @@ class Ensemble:
         index = np.arange(2**self.wires)
         found: Any = 0.0
         for flip, words in _by_flip(sentence, self.labels).items():
-            overlap = (self.vectors[index ^ flip].conj() * self.vectors) @ self.columns.extra
-            found += jnp.real(jnp.sum(overlap * sum(c * _phase(index, mask, ys) for mask, ys, c in words)))
+            each = self.vectors[index ^ flip].conj() * self.vectors
+            real, imaginary = jnp.real(each) @ self.columns.extra, jnp.imag(each) @ self.columns.extra
+            # A word's expectation is real, so its coefficient meets real numbers alone.
+            phases = [(c if isinstance(c, float) else jnp.real(c), _phase(index, mask, ys)) for mask, ys, c in words]
+            found += jnp.sum(real * sum(c * phase.real for c, phase in phases))
+            found -= jnp.sum(imaginary * sum(c * phase.imag for c, phase in phases))
         return found / self.total
 
 

@@ -19,7 +19,7 @@ from varq.simulator.measured.program import Program
 from varq.simulator.measured.reading import read
 from varq.simulator.measured.statistics import Plan
 from varq.simulator.measured.trajectories import draw, held_amplitudes
-from varq.simulator.precision import double
+from varq.simulator.precision import double, inside
 
 __all__ = ["MOST_BRANCHES", "execute_measured"]
 
@@ -80,18 +80,19 @@ def execute_measured(
     with double():
         plan = Plan(script.measurements, wires)
         program, inputs = read(script, wires, plan.bases, exact=False, flips=flips)
-        drawn = draw(
-            program,
-            *inputs.pack(),
-            _random(key),
-            shots=shots.total_shots,
-            fill=postselect_mode == "fill-shots",
-            dtype=dtype,
-            held=held_amplitudes(jax.default_backend()),
-        )
+        layout, known, traced = inputs.pack()
+        how: dict[str, Any] = {"shots": shots.total_shots, "fill": postselect_mode == "fill-shots", "dtype": dtype}
+        how["held"] = held_amplitudes(jax.default_backend())
         slots = {op.meas_uid: k for k, op in enumerate(_measures(script))}
         sure = all(m.postselect is None for m in program.measurements())
-        results = plan.read(drawn, slots, list(shots.bins()), postselect_mode == "pad-invalid-samples", sure)
+        bins, pad = list(shots.bins()), postselect_mode == "pad-invalid-samples"
+
+        def results_of(traced: Any, key: Any) -> list[Any]:
+            drawn = draw(program, layout, known, traced, key, **how)
+            found: list[Any] = plan.read(drawn, slots, bins, pad, sure)
+            return found
+
+        results = inside(results_of, traced, _random(key))
         return tuple(results) if shots.has_partitioned_shots else results[0]
 
 
