@@ -104,3 +104,25 @@ def test_the_longer_bound_counts() -> None:
     rates = Rates(bandwidth=10.0, operations=100.0)
     assert rates.seconds(20.0, 100.0) == 2.0
     assert rates.seconds(20.0, 500.0) == 5.0
+
+
+@pytest.mark.parametrize(("precision", "width"), [("double", 8), ("single", 4)])
+def test_bytes_are_those_of_the_precision_that_is_asked_for(precision: str, width: int) -> None:
+    device = qml.device("varq.qubit", wires=6, precision=precision)
+    whole = explain(qml.QNode(repeated, device))(np.array([0.3])).parts[0].facts
+    assert whole["state_bytes"] == 2 * width * 2**6
+    assert whole["stored_bytes"] % whole["state_bytes"] == 0
+    assert whole["stored_bytes"] > 0
+    assert whole["bytes_per_gradient"] % (2 * width * 2**6) == 0
+    sector = explain(qml.QNode(conserving, device))(np.array([0.3, 0.4])).parts[0].facts
+    assert sector["arithmetic"] == "real"
+    assert sector["state_bytes"] == width * 3
+
+
+def test_bytes_halve_with_the_precision() -> None:
+    moved = []
+    for precision in ("double", "single"):
+        device = qml.device("varq.qubit", wires=6, precision=precision)
+        moved.append(explain(qml.QNode(repeated, device))(np.array([0.3])).parts[0].facts)
+    for name in ("state_bytes", "stored_bytes", "bytes_per_gradient"):
+        assert moved[0][name] == 2 * moved[1][name]

@@ -45,12 +45,12 @@ def engine(circuit: Circuit, options: Options) -> Engine:
     """
     why_not = ""
     if options.path in (None, "sector"):
-        found = sector_engine(circuit)
+        found = sector_engine(circuit, options.dtype)
         if not isinstance(found, str):
             return found
         why_not = found
     if options.path == "sector":
         raise ValueError(f"The sector path needs a circuit that conserves particle numbers. {why_not}")
-    whole = DenseEngine(circuit, options.stored_bytes, loops=options.path != "general")
+    whole = DenseEngine(circuit, options.stored_bytes, options.path != "general", options.dtype)
     whole.facts["not sector"] = why_not
     return whole

@@ -38,7 +38,9 @@ class SectorEngine:
 
     path = "sector"
 
-    def __init__(self, circuit: Circuit, basis: Basis, start: int, found: tuple[Part, ...]) -> None:
+    def __init__(
+        self, circuit: Circuit, basis: Basis, start: int, found: tuple[Part, ...], dtype: str = "float64"
+    ) -> None:
         self.circuit, self.basis = circuit, basis
         self.program = build([part for part in found if part.kind != "phase"], basis)
         self.complex = self.program.imaginary is not None or len(self.program.phase_angle) > 0
@@ -49,7 +51,7 @@ class SectorEngine:
         self._phases = [part for part in found if part.kind == "phase"]
         self._observable = lru_cache(maxsize=8)(self._make)
         self.why = self._reason()
-        self.facts = self._sizes()
+        self.facts = self._sizes(dtype)
 
     def _reason(self) -> str:
         counts = ", ".join(f"{n} on {len(w)} wires" for w, n in self.particles) or "nothing moves"
@@ -58,9 +60,9 @@ class SectorEngine:
             f"of 2**{self.circuit.wires} basis states."
         )
 
-    def _sizes(self) -> dict[str, Any]:
+    def _sizes(self, dtype: str) -> dict[str, Any]:
         program = self.program
-        item = 16 if self.complex else 8
+        item = (2 if self.complex else 1) * np.dtype(dtype).itemsize
         turned = len(program.turn_angle) * 2 * program.pairs.shape[2]
         rotated = len(program.phase_angle) * self._slots
         return {
@@ -71,6 +73,7 @@ class SectorEngine:
             "table_bytes": sum(x.nbytes for x in jax.tree.leaves(program)),
             "particles": tuple((len(w), n) for w, n in self.particles),
             "arithmetic": "complex" if self.complex else "real",
+            "state_bytes": item * len(self.basis),
             # State, then state and bra back: each reads and writes what its steps touch, and reads the indices.
             "bytes_per_gradient": 3 * 2 * item * (turned + rotated) + 2 * 4 * turned,
         }
@@ -135,11 +138,12 @@ def _signed(state: Any, sign: Any) -> Any:
     return state * signs.reshape(-1, *(1,) * (state.ndim - 1))
 
 
-def sector_engine(circuit: Circuit) -> SectorEngine | str:
+def sector_engine(circuit: Circuit, dtype: str = "float64") -> SectorEngine | str:
     """The engine for a circuit that conserves particle numbers, or one sentence that says why there is none.
 
     Args:
         circuit: any; positions are spin orbitals or anything else that is occupied (1) or empty (0).
+        dtype: "float64" or "float32": what `facts` are counted for.
 
     Example:
         >>> from varq.simulator.circuit import Gate, Initial
@@ -169,4 +173,4 @@ def sector_engine(circuit: Circuit) -> SectorEngine | str:
     size = expected_bytes(found, basis)
     if size > MOST_BYTES:
         return f"Its tables on {len(basis)} basis states would take {size >> 20} MiB, more than {MOST_BYTES >> 20}."
-    return SectorEngine(circuit, basis, start, tuple(found))
+    return SectorEngine(circuit, basis, start, tuple(found), dtype)
