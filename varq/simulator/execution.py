@@ -25,7 +25,7 @@ from varq.simulator.observables import PauliSum
 from varq.simulator.paths import Options, engine
 from varq.simulator.precision import is_double, within
 
-__all__ = ["expectations", "state"]
+__all__ = ["chosen", "expectations", "state"]
 
 _KEPT = 256
 
@@ -55,7 +55,7 @@ class _Program:
 
     def __init__(self, circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> None:
         self.options = options
-        self.engine, self.observables = _chosen(circuit, sums, options)
+        self.engine, self.observables = chosen(circuit, sums, options)
         self.tables = (self.engine.tables, tuple(o.tables for o in self.observables))
         self.exact = jax.tree.map(_packed, self.tables)
         self.values = jax.jit(self._values)
@@ -97,7 +97,7 @@ class _Program:
         return self._bras(_unpacked(tables), coefficients, ket)[1]
 
 
-def _chosen(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> tuple[Engine, tuple[Any, ...]]:
+def chosen(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> tuple[Engine, tuple[Any, ...]]:
     """The engine, and the observables in its layout; the whole space where a smaller one has no room for them."""
     found = engine(circuit, options)
     observables = tuple(found.observable(s) for s in sums)
