@@ -127,7 +127,9 @@ def test_sparse_matrices_are_observables(name: str) -> None:
     np.testing.assert_allclose(ours(X, sparse), truth(X, dense), atol=EXACT)
     step = 1e-5
     slope = (truth(X + step, dense) - truth(X - step, dense)) / (2 * step)
-    np.testing.assert_allclose(jax.jit(jax.grad(lambda x: ours(x, sparse)))(X), slope, atol=1e-5)  # float32, central differences
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(lambda x: ours(x, sparse)))(X), slope, atol=1e-5
+    )  # float32, central differences
 
 
 def test_a_followed_number_beside_a_sparse_matrix_is_an_error() -> None:

@@ -67,8 +67,8 @@ def run_measured(
             return interfaces.to_numpy(found)
         if config.interface == Interface.AUTOGRAD and config.gradient_method != "backprop":
             raise DeviceError(
-                "PennyLane took this circuit for one of autograd, since it cannot see the JAX numbers that functions of "
-                "outcomes hold. Say so: qml.QNode(..., interface='jax')."
+                "PennyLane took this circuit for one of autograd, since it cannot see the JAX numbers that functions "
+                "of outcomes hold. Say so: qml.QNode(..., interface='jax')."
             )
         return jax.tree.map(_cast, found)
     return jax.tree.map(_cast, run(numbers))
