@@ -28,7 +28,7 @@ from varq.simulator.programs import take_apart
 from varq.simulator.shadows import SHADOWS, draw_recipes
 from varq.simulator.timing import timed
 
-__all__ = ["Explanation", "Part", "explain"]
+__all__ = ["explain"]
 
 _LARGE = 1 << 18  # amplitudes from which single precision and stored states matter
 _SLOW = 3.0  # times its bound from which a run is worth a remark
@@ -167,7 +167,8 @@ def _compiling(seconds: dict[str, float]) -> Iterator[str]:
 def _measured(tape: QuantumScript, config: ExecutionConfig, options: Options, own: dict[str, Any]) -> Part:
     """Of a circuit that measures before its end."""
     found = sizes(tape, list(tape.wires), dtype=options.dtype, **own)
-    seconds, hits, expected = {}, 0, None
+    seconds: dict[str, float] = {}
+    hits, expected = 0, None
     if not found.too_many:
         seconds, hits = _timed_measured(tape, config, options, own)
         expected = _bound(found.facts, options, "run")

@@ -101,12 +101,12 @@ def _common(program: Program) -> dict[str, Any]:
 
 def _column(program: Program, dtype: str) -> int:
     """Bytes of a column: its state, what was read, and what was computed."""
-    registers = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in program.registers)
+    registers: int = sum(int(np.prod(shape)) * int(np.dtype(kind).itemsize) for shape, kind in program.registers)
     return _state(program, dtype) + program.slots + registers
 
 
 def _state(program: Program, dtype: str) -> int:
-    return 2 * np.dtype(dtype).itemsize * 2**program.wires
+    return 2 * int(np.dtype(dtype).itemsize) << program.wires
 
 
 def _of_branches(program: Program, dtype: str) -> dict[str, Any]:
