@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from varq.simulator.circuit import Circuit, Numbers
+from varq.simulator.kept import Kept, table_bytes
 from varq.simulator.observables import PauliSum
 from varq.simulator.sector import run
 from varq.simulator.sector.basis import Basis, conserved, prepare, reach
@@ -26,6 +26,7 @@ MOST_BYTES = 1 << 30
 """Circuits whose tables would be larger than this are refused."""
 
 _MOST_WIRES = 62  # basis states are signed 64-bit numbers
+_OBSERVABLES = 8  # whose tables are kept
 _MOST_FULL = 28  # the full state vector of more wires is refused: 4 GiB in float64
 
 
@@ -49,7 +50,7 @@ class SectorEngine:
         self._start = int(basis.find(np.array([start], np.int64))[0])
         self._slots = len(basis) + 2 * self.program.pairs.shape[2]
         self._phases = [part for part in found if part.kind == "phase"]
-        self._observable = lru_cache(maxsize=8)(self._make)
+        self._observables: Kept[SectorObservable | None] = Kept(_weight, most_entries=_OBSERVABLES)
         self.why = self._reason()
         self.facts = self._sizes(dtype)
 
@@ -127,10 +128,15 @@ class SectorEngine:
 
     def observable(self, structure: PauliSum) -> SectorObservable | None:
         """The Pauli sum in this sector, or None if its tables would be too large."""
-        return self._observable(structure)
+        return self._observables.get(structure, lambda: observable(structure, self.basis, self.complex))
 
-    def _make(self, structure: PauliSum) -> SectorObservable | None:
-        return observable(structure, self.basis, self.complex)
+    def held_bytes(self) -> int:
+        """The bytes of its tables and of those of the observables that it keeps."""
+        return table_bytes(self.tables) + self._observables.held_bytes()
+
+
+def _weight(found: SectorObservable | None) -> int:
+    return 0 if found is None else table_bytes(found.tables)
 
 
 def _signed(state: Any, sign: Any) -> Any:
