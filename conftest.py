@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
@@ -33,14 +34,29 @@ FLAGLESS = re.compile(
 Every other test runs a second time with JAX's x64 flag on, unless its file or itself is marked `flagless`."""
 
 
+_PEER = "absent peer "
+
+PEERS = {
+    "torch": "no extra has it, as it takes gigabytes; the products of Jacobians that it asks for are tested without it"
+}
+"""Packages that varq neither needs nor installs.  Their tests carry the mark `peer`: they run where the package happens
+to be, and `--no-skips` lets them go, for this reason, where it is not.  Any other skip fails there."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--no-skips", action="store_true", help="fail if any test was skipped; name what was missing")
+    parser.addoption(
+        "--no-skips", action="store_true", help="fail if any test was skipped, but for tests of absent peers"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if ROOT / "tests" not in item.path.parents or FLAGLESS.match(item.path.name):
             item.add_marker("flagless")
+        for mark in item.iter_markers("peer"):
+            (name,) = mark.args
+            if importlib.util.find_spec(name) is None:
+                item.add_marker(pytest.mark.skip(reason=f"{_PEER}{name}: {PEERS[name]}"))
 
 
 @pytest.hookimpl(trylast=True)
@@ -48,8 +64,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not session.config.getoption("--no-skips") or hasattr(session.config, "workerinput"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
+    skipped = [] if reporter is None else [r for r in reporter.stats.get("skipped", ()) if not _of_peer(r)]
+    if skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _of_peer(report: pytest.TestReport) -> bool:
+    """Whether a test was skipped because a peer is absent."""
+    return isinstance(report.longrepr, (tuple, list)) and report.longrepr[2].startswith(f"Skipped: {_PEER}")
 
 
 @pytest.fixture(autouse=True)

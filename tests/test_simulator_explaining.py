@@ -10,6 +10,7 @@ import pennylane as qml
 import pytest
 
 from varq.simulator import explain
+from varq.simulator.dense.engine import DenseEngine
 from varq.simulator.roofline import Rates
 
 pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
@@ -78,12 +79,11 @@ def test_each_path_is_named(
     (part,) = found.parts
     assert part.path == path
     assert repr(found) == f"<Explanation: {path}>"
-    if path != "measured":
-        assert part.facts["amplitudes"] <= 64
-        assert {"trace", "compile", "run"} <= set(part.seconds)
-        assert all(value >= 0 for value in part.seconds.values())
-        assert part.expected is not None
-        assert part.expected > 0
+    assert part.facts["amplitudes"] <= 64
+    assert {"trace", "compile", "run"} <= set(part.seconds)
+    assert all(value >= 0 for value in part.seconds.values())
+    assert part.expected is not None
+    assert part.expected > 0
 
 
 def test_the_sector_is_as_small_as_what_can_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,3 +104,182 @@ def test_the_longer_bound_counts() -> None:
     rates = Rates(bandwidth=10.0, operations=100.0)
     assert rates.seconds(20.0, 100.0) == 2.0
     assert rates.seconds(20.0, 500.0) == 5.0
+
+
+@pytest.mark.parametrize(("precision", "width"), [("double", 8), ("single", 4)])
+def test_bytes_are_those_of_the_precision_that_is_asked_for(precision: str, width: int) -> None:
+    device = qml.device("varq.qubit", wires=6, precision=precision)
+    whole = explain(qml.QNode(repeated, device))(np.array([0.3])).parts[0].facts
+    assert whole["state_bytes"] == 2 * width * 2**6
+    assert whole["stored_bytes"] % whole["state_bytes"] == 0
+    assert whole["stored_bytes"] > 0
+    assert whole["bytes_per_gradient"] % (2 * width * 2**6) == 0
+    sector = explain(qml.QNode(conserving, device))(np.array([0.3, 0.4])).parts[0].facts
+    assert sector["arithmetic"] == "real"
+    assert sector["state_bytes"] == width * 3
+
+
+def test_bytes_halve_with_the_precision() -> None:
+    moved = []
+    for precision in ("double", "single"):
+        device = qml.device("varq.qubit", wires=6, precision=precision)
+        moved.append(explain(qml.QNode(repeated, device))(np.array([0.3])).parts[0].facts)
+    for name in ("state_bytes", "stored_bytes", "bytes_per_gradient"):
+        assert moved[0][name] == 2 * moved[1][name]
+
+
+def rounds(x: Any, count: int = 4, postselect: int | None = None) -> Any:
+    for k in range(count):
+        qml.RY(x[0] + k, 0)
+        qml.CNOT([0, 1])
+        bit = qml.measure(1, reset=True, postselect=postselect)
+        qml.cond(bit, qml.RX)(x[0], 0)
+    return qml.expval(qml.Z(0))
+
+
+def node(circuit: Callable[..., Any], wires: int = 2, shots: int | None = None, **options: Any) -> Any:
+    modes = {k: options.pop(k) for k in ("postselect_mode",) if k in options}
+    made = qml.QNode(circuit, qml.device("varq.qubit", wires=wires, **options), **modes)
+    return made if shots is None else qml.set_shots(made, shots)
+
+
+X = np.array([0.3])
+
+
+@pytest.mark.parametrize(
+    ("options", "postselect", "branches"),
+    [({}, None, 2**4), ({"readout_error": 0.1}, None, 4**4), ({}, 1, 1), ({"readout_error": 0.1}, 0, 2**4)],
+)
+def test_branches_are_counted(options: dict[str, Any], postselect: int | None, branches: int) -> None:
+    """Two outcomes for each measurement, with a readout error two records of each; postselection fixes the record."""
+    (part,) = explain(node(rounds, **options))(X, postselect=postselect).parts
+    assert part.facts["branches"] == part.facts["columns"] == branches
+    assert part.facts["measurements"] == 4
+    assert part.facts["gates"] == 4 * 3
+    assert part.facts["steps"] == 4 * 4
+    assert part.facts["held_bytes"] == branches * (2 * 8 * 2**2 + 4)  # states, and a byte for each outcome
+    assert {"trace", "compile", "run", "gradient"} == set(part.seconds)
+    assert part.work == "a value"
+    assert part.expected is not None
+    assert part.expected > 0
+    assert any("4 rounds of 4 steps repeat, but stand one after the other" in hint for hint in part.hints)
+    assert any("two records" in hint for hint in part.hints) == bool(options)
+    assert any("branches, each a state of its own" in hint for hint in part.hints) == (branches >= 64)
+
+
+def test_bytes_and_operations_of_a_measurement() -> None:
+    """By hand: a state of one wire has 32 bytes; the gate reads and writes one, the measurement makes two of it."""
+
+    def one(x: Any) -> Any:
+        qml.RX(x[0], 0)
+        return qml.expval(qml.measure(0))
+
+    facts = explain(node(one, 1))(X).parts[0].facts
+    assert facts["bytes_per_run"] == (1 + 1) * 32 + (1 + 2) * 32
+    assert facts["operations_per_run"] == 2 * 4 * 4  # a real matrix of 4x4 on a vector of 4
+    single = explain(node(one, 1, precision="single"))(X).parts[0].facts
+    assert 2 * single["bytes_per_run"] == facts["bytes_per_run"]
+
+
+def test_what_has_too_many_branches_is_explained_and_not_run(capsys: pytest.CaptureFixture[str]) -> None:
+    refused = node(rounds, max_branches=15)
+    with pytest.raises(ValueError, match="max_branches=15"):
+        refused(X)
+    (part,) = explain(refused)(X).parts
+    assert part.facts["branches"] == 16
+    assert (part.seconds, part.expected) == ({}, None)
+    printed = capsys.readouterr().out
+    assert "more branches of outcomes than max_branches=15, so that it is refused" in printed
+    assert "give the device max_branches=16, or set shots" in printed
+    assert np.isfinite(node(rounds, max_branches=16)(X))  # as the hint says
+
+
+def test_trajectories_and_their_loop() -> None:
+    (part,) = explain(node(rounds, shots=100_000))(X, 12).parts
+    assert part.facts["trajectories"] == 100_000
+    assert "branches" not in part.facts
+    assert part.facts["columns"] <= 100_000
+    assert part.facts["held_bytes"] > part.facts["columns"] * 2 * 8 * 2**2
+    assert "100,000 trajectories are drawn" in part.why
+    assert "12 rounds of 4 steps are one loop" in part.why
+    assert {"trace", "compile", "run"} == set(part.seconds)
+    assert part.work == "all shots"
+    assert not any("rounds" in hint for hint in part.hints)
+    (short,) = explain(node(rounds, shots=10))(X).parts
+    assert short.facts["columns"] == 10
+
+
+def test_rounds_that_differ_are_no_loop() -> None:
+    def uneven(x: Any) -> Any:
+        for k in range(3):
+            for _ in range(k):
+                qml.RY(x[0], 0)
+            qml.measure(k)
+        return qml.probs(wires=[0])
+
+    (part,) = explain(node(uneven, 3, shots=20))(X).parts
+    assert "loop" not in part.why
+    assert any("no three equal rounds follow each other" in hint for hint in part.hints)
+
+
+def test_rejected_shots() -> None:
+    def late(x: Any) -> Any:
+        qml.RX(x[0], 0)
+        qml.measure(0)
+        qml.RX(x[0], 1)
+        return qml.counts(qml.measure(1, postselect=1))
+
+    for mode, again in (("fill-shots", True), ("hw-like", False)):
+        (part,) = explain(node(late, shots=20, postselect_mode=mode))(X).parts
+        assert any("drawn again until it is accepted" in hint for hint in part.hints) == again
+
+
+@pytest.mark.parametrize("circuit", [plain, measured])
+def test_random_numbers_stay_where_they_are(circuit: Callable[..., Any]) -> None:
+    def sampled(x: Any) -> Any:
+        return circuit(x), qml.sample(wires=range(6))
+
+    found = []
+    for look in (False, True):
+        q = node(sampled, 6, shots=50, seed=11)
+        if look:
+            explain(q)(np.array([0.3, 0.4]))
+        found.append(q(np.array([0.3, 0.4]))[1])
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("result", [lambda: qml.counts(wires=[0]), lambda: qml.classical_shadow(wires=[0, 1])])
+def test_samples_of_the_final_state(result: Callable[[], Any]) -> None:
+    """What runs is the state and samples of it; a gradient is not, so that no time is promised."""
+
+    def sampled(x: Any) -> Any:
+        return conserving(x), result()
+
+    (part,) = explain(node(sampled, 6, shots=30))(np.array([0.3, 0.4])).parts
+    assert part.path == "sector"
+    assert {"trace", "compile", "run"} == set(part.seconds)
+    assert part.expected is None
+
+
+def test_what_runs_is_named_where_an_observable_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    run: list[str] = []
+    forward = DenseEngine.forward
+
+    def spied(self: DenseEngine, *given: Any, **more: Any) -> Any:
+        run.append(self.path)
+        return forward(self, *given, **more)
+
+    monkeypatch.setattr(DenseEngine, "forward", spied)
+    monkeypatch.setattr("varq.simulator.sector.engine.observable", lambda *given: None)
+
+    def alone(x: Any) -> Any:  # of no other test: engines are kept
+        qml.BasisState([0, 1, 1, 0, 0], wires=range(5))
+        qml.DoubleExcitation(x[0], wires=[1, 2, 3, 4])
+        qml.SingleExcitation(x[1], wires=[1, 0])
+        return qml.expval(qml.Z(1))
+
+    (part,) = explain(node(alone, 5))(np.array([0.3, 0.4])).parts
+    assert run
+    assert {part.path} == set(run)
+    assert part.facts["amplitudes"] == 2**5
+    assert "the tables of an observable in their sector would be too large" in part.why

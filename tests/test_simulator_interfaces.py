@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -229,8 +230,9 @@ def test_through_the_boundary_of_other_frameworks() -> None:
     np.testing.assert_allclose(qml.grad(value)(pnp.array(X, requires_grad=True)), SLOPE, atol=DOUBLE)
 
 
+@pytest.mark.peer("torch")
 def test_torch() -> None:
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     x = torch.tensor(X, requires_grad=True)
     q = node(interface="torch")
     q(x).backward()

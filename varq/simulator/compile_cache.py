@@ -1,5 +1,7 @@
 """JAX's compilation cache on disk, so that a second process does not compile what the first one did.
 
+Programs with finite shots are kept only if their seed is a JAX key; `varq.simulator.seeds` says why.
+
 This is the one place that updates settings of JAX, once in a process, and only if the user has chosen no cache.
 """
 

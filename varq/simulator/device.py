@@ -176,8 +176,7 @@ class VarqQubit(Device):  # type: ignore[misc]
             if self._debugger is not None and self._debugger.active:
                 self._take_snapshots(circuit, config)
             if parts is None:
-                given = {**config.device_options, "postselect_mode": config.mcm_config.postselect_mode}
-                own = {name: given.get(name, getattr(self, f"_{name}", None)) for name in _MEASURED}
+                own = self.measured_options(config)
                 results.append(run_measured(circuit, config, (words, place), options.dtype, **own))
             else:
                 results.append(_run(circuit, parts, config, words, place))
@@ -188,6 +187,11 @@ class VarqQubit(Device):  # type: ignore[misc]
         given = given or {}
         precision = given.get("precision", self._precision)
         return Options(None, given.get("stored_bytes", self._stored_bytes), DTYPES[_precision(precision)])
+
+    def measured_options(self, config: ExecutionConfig) -> dict[str, Any]:
+        """How measured circuits are run: the options of `execute_measured` that users set."""
+        given = {**config.device_options, "postselect_mode": config.mcm_config.postselect_mode}
+        return {name: given.get(name, getattr(self, f"_{name}", None)) for name in _MEASURED}
 
     def _take_snapshots(self, circuit: QuantumScript, config: ExecutionConfig) -> None:
         """What each snapshot asks for, by running the circuit up to it."""

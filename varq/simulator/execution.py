@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial, wraps
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -21,13 +21,12 @@ import numpy as np
 
 from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.engine import Engine
+from varq.simulator.kept import kept, table_bytes
 from varq.simulator.observables import PauliSum
 from varq.simulator.paths import Options, engine
 from varq.simulator.precision import is_double, within
 
-__all__ = ["expectations", "state"]
-
-_KEPT = 256
+__all__ = ["chosen", "expectations", "held_bytes", "state"]
 
 
 def _exact_tables(program: _Program, tables: Any) -> Any:
@@ -55,7 +54,7 @@ class _Program:
 
     def __init__(self, circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> None:
         self.options = options
-        self.engine, self.observables = _chosen(circuit, sums, options)
+        self.engine, self.observables = chosen(circuit, sums, options)
         self.tables = (self.engine.tables, tuple(o.tables for o in self.observables))
         self.exact = jax.tree.map(_packed, self.tables)
         self.values = jax.jit(self._values)
@@ -97,7 +96,7 @@ class _Program:
         return self._bras(_unpacked(tables), coefficients, ket)[1]
 
 
-def _chosen(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> tuple[Engine, tuple[Any, ...]]:
+def chosen(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> tuple[Engine, tuple[Any, ...]]:
     """The engine, and the observables in its layout; the whole space where a smaller one has no room for them."""
     found = engine(circuit, options)
     observables = tuple(found.observable(s) for s in sums)
@@ -144,7 +143,11 @@ def _inner(ket: Any, bra: Any) -> Any:
     return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(ket), jax.tree.leaves(bra), strict=True))
 
 
-@lru_cache(maxsize=_KEPT)
+def _weight(program: _Program) -> int:
+    return table_bytes(program.tables)
+
+
+@kept(_weight)
 def _program(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> _Program:
     return _Program(circuit, sums, options)
 
@@ -305,3 +308,9 @@ def state(circuit: Circuit, numbers: Numbers, options: Options) -> Any:
     """The final state as a complex vector of 2**wires amplitudes."""
     program = _program(circuit, (), options)
     return _plain(program, "state", program.tables, (_real(numbers),))
+
+
+def held_bytes(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> int:
+    """The bytes of tables that have gone into compiled programs of a circuit: of its sums, and of its state."""
+    found = [_program.kept.peek((circuit, wanted, options)) for wanted in {sums, ()}]
+    return table_bytes(*(program.tables for program in found if program is not None))

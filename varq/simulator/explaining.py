@@ -2,104 +2,54 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import jax
+import numpy as np
 import pennylane as qml
+from pennylane.devices import ExecutionConfig
+from pennylane.math import Interface
+from pennylane.measurements import CountsMP
+from pennylane.ops import MeasurementValue
 from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements, roofline
 from varq.simulator.circuit import Circuit
 from varq.simulator.device import VarqQubit
-from varq.simulator.engine import Engine
+from varq.simulator.explanation import Explanation, Part
+from varq.simulator.measured.sizes import Sizes, sizes
+from varq.simulator.midcircuit import run_measured
 from varq.simulator.paths import Options, engine
 from varq.simulator.precision import double
 from varq.simulator.preprocessing import is_measured
+from varq.simulator.programs import take_apart
+from varq.simulator.shadows import SHADOWS, draw_recipes
+from varq.simulator.timing import timed
 
-__all__ = ["Explanation", "Part", "explain"]
+__all__ = ["explain"]
 
-_HIT = "/jax/compilation_cache/cache_hits"
-_MILLI = 1e3
 _LARGE = 1 << 18  # amplitudes from which single precision and stored states matter
 _SLOW = 3.0  # times its bound from which a run is worth a remark
-
-
-@dataclass(frozen=True)
-class Part:
-    """One circuit of the batch that a QNode comes to.
-
-    Args:
-        path: "sector", "layers", "alternating", "general" or "measured".
-        why: why this path.
-        facts: sizes, by name.
-        seconds: measured times by name: "trace", "compile", "run" of a value, and "gradient" (a value and gradient).
-        expected: seconds that a value and gradient would take at this machine's rates, or None.
-        hits: programs found in the compile cache on disk.
-        hints: what would make it faster.
-    """
-
-    path: str
-    why: str
-    facts: dict[str, Any]
-    seconds: dict[str, float] = field(default_factory=dict)
-    expected: float | None = None
-    hits: int = 0
-    hints: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        rows = [("path", f"{self.path}: {self.why}"), ("size", _sizes(self.facts))]
-        if self.seconds:
-            rows.append(("seconds", ", ".join(f"{name} {value:.3g}" for name, value in self.seconds.items())))
-            rows.append(("compile cache", f"{self.hits} programs found on disk"))
-        if self.expected is not None:
-            said = f"{self.expected * _MILLI:.3g} ms for a value and gradient, by this machine's best rates"
-            rows.append(("expected", said))
-        rows += [("faster", hint) for hint in self.hints]
-        return "\n".join(f"{name:14}{text}" for name, text in rows)
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What `explain` found, one part for each circuit; its text is what is printed."""
-
-    parts: tuple[Part, ...]
-
-    def __str__(self) -> str:
-        if len(self.parts) == 1:
-            return str(self.parts[0])
-        return "\n\n".join(f"circuit {k + 1} of {len(self.parts)}\n{part}" for k, part in enumerate(self.parts))
-
-    def __repr__(self) -> str:
-        return f"<Explanation: {', '.join(p.path for p in self.parts)}>"
-
-
-def _sizes(facts: dict[str, Any]) -> str:
-    named = [f"{facts[k]:,} {k}" for k in ("amplitudes", "gates", "steps") if k in facts]
-    moved, stored = facts.get("bytes_per_gradient"), facts.get("stored_bytes")
-    if moved:
-        named.append(f"{moved / 2**20:,.3g} MiB moved by a gradient")
-    if stored:
-        named.append(f"{stored / 2**20:,.3g} MiB of states stored for it")
-    if "arithmetic" in facts:
-        named.append(f"{facts['arithmetic']} arithmetic")
-    return ", ".join(named)
+_MANY = 64  # branches from which shots are worth a remark
+_FEWEST = 3  # rounds that could be a loop
+_WORDS: Any = np.zeros(2, np.uint32)  # of the key that runs with shots are timed with
 
 
 def explain(qnode: Any) -> Callable[..., Explanation]:
     """A function of the QNode's arguments that prints what `varq.qubit` does with the circuit, and returns it.
 
-    It compiles and runs the circuit once; the seconds are those of this call.  A program that is in the compile cache
-    on disk is read from there, which the count of hits says.
+    It compiles and runs the circuit; the seconds are those of this call.  A program that is in the compile cache on
+    disk is read from there, which the count of hits says.  A measured circuit with more branches than the device may
+    sum is explained, but not run.  The device's random numbers stay where they are.
 
     Args:
         qnode: a QNode on `varq.qubit`.
 
     Raises:
         ValueError: if the QNode's device is another one.
+        DeviceError: for circuits that the device refuses.
 
     Example:
         >>> import pennylane as qml
@@ -123,49 +73,34 @@ def explain(qnode: Any) -> Callable[..., Explanation]:
 
     def explained(*args: Any, **kwargs: Any) -> Explanation:
         tapes, _ = qml.workflow.construct_batch(qnode, level="device")(*args, **kwargs)
-        options = device.options()
-        found = Explanation(tuple(_part(tape, options) for tape in tapes))
+        config = qml.workflow.construct_execution_config(qnode, resolve=True)(*args, **kwargs)
+        found = Explanation(tuple(_part(tape, device, config) for tape in tapes))
         print(found)
         return found
 
     return explained
 
 
-def _part(tape: QuantumScript, options: Options) -> Part:
+def _part(tape: QuantumScript, device: VarqQubit, config: ExecutionConfig) -> Part:
+    options = device.options(config.device_options)
     if is_measured(tape):
-        how = f"{tape.shots.total_shots} trajectories" if tape.shots else "every branch of outcomes is summed"
-        sizes = {"amplitudes": 2**tape.num_wires, "gates": len(tape.operations)}
-        return Part("measured", f"it measures in its middle; {how}", sizes)
+        return _measured(tape, config, options, device.measured_options(config))
     if tape.batch_size is not None:
         tape = qml.transforms.broadcast_expand(tape)[0][0]
-    made, inputs = measurements.plan(tape.map_to_standard_wires())
-    chosen = engine(made.circuit, options)
-    seconds, hits = _timed(made, inputs, options)
-    expected = _bound(chosen)
-    hints = tuple(_hints(made.circuit, chosen, options, seconds, expected, len(made.rest)))
-    return Part(chosen.path, chosen.why, dict(chosen.facts), seconds, expected, hits, hints)
-
-
-@contextmanager
-def _counted() -> Iterator[list[str]]:
-    """The names of cache hits inside the block."""
-    found: list[str] = []
-
-    def listen(event: str, **_: Any) -> None:
-        if event == _HIT:
-            found.append(event)
-
-    jax.monitoring.register_event_listener(listen)
-    try:
-        yield found
-    finally:
-        # Before jax 0.8 no listener can be taken back; this one then goes on adding to a list that nobody reads.
-        if hasattr(jax.monitoring, "unregister_event_listener"):
-            jax.monitoring.unregister_event_listener(listen)
+    made, inputs = measurements.plan(tape.map_to_standard_wires(), take_apart(tape, options).program.trusted)
+    sums = () if tape.shots else made.sums  # samples are taken from the state
+    chosen, _ = execution.chosen(made.circuit, sums, options)
+    why, facts = chosen.why, dict(chosen.facts)
+    if chosen is not engine(made.circuit, options):
+        why += "; the circuit conserves particles, but the tables of an observable in their sector would be too large"
+    seconds, hits = _timed_shots(tape, options) if tape.shots else _timed(made, inputs, options)
+    expected = None if tape.shots or not made.circuit.unitary else _bound(facts, options, "gradient")
+    hints = tuple(_hints(made.circuit, chosen.path, facts, options, seconds, expected, bool(tape.shots or made.rest)))
+    return Part(chosen.path, why, facts, seconds, expected, hits, hints)
 
 
 def _timed(made: measurements.Plan, inputs: Any, options: Options) -> tuple[dict[str, float], int]:
-    """Seconds to trace, to compile, and of one run; and how many programs came from the cache on disk."""
+    """Of exact results."""
     numbers, coefficients = inputs
 
     def value(angles: Any) -> Any:
@@ -174,51 +109,152 @@ def _timed(made: measurements.Plan, inputs: Any, options: Options) -> tuple[dict
             return execution.expectations(made.circuit, moved, made.sums, coefficients, options).sum()
         return abs(execution.state(made.circuit, moved, options)[0]) ** 2
 
-    seconds: dict[str, float] = {}
-    with double(), _counted() as hits:
+    with double():
         angles = jax.numpy.asarray(numbers.angles, options.dtype)
-        trace = compile_ = 0.0
-        runs = {"run": value, **({"gradient": jax.grad(value)} if made.sums and angles.size else {})}
-        for name, function in runs.items():
-            began = time.perf_counter()
-            lowered = jax.jit(function).lower(angles)
-            traced = time.perf_counter()
-            compiled = lowered.compile()
-            done = time.perf_counter()
-            trace, compile_ = trace + traced - began, compile_ + done - traced
-            jax.block_until_ready(compiled(angles))  # type: ignore[no-untyped-call]
-            began = time.perf_counter()
-            jax.block_until_ready(compiled(angles))  # type: ignore[no-untyped-call]
-            seconds[name] = time.perf_counter() - began
-    return {"trace": trace, "compile": compile_, **seconds}, len(hits)
+        return timed({"run": value, **({"gradient": jax.grad(value)} if made.sums and angles.size else {})}, angles)
 
 
-def _bound(chosen: Engine) -> float | None:
-    moved = chosen.facts.get("bytes_per_gradient")
+def _timed_shots(tape: QuantumScript, options: Options) -> tuple[dict[str, float], int]:
+    """Of samples of the final state."""
+    program, numbers, _ = take_apart(tape, options)
+    recipes = [draw_recipes(m, tape.shots.total_shots) for m in tape.measurements if isinstance(m, SHADOWS)]
+    with double():
+        return timed({"run": lambda n, words: program.sampled(n, (words, 0), recipes)}, numbers, _WORDS)
+
+
+def _bound(facts: dict[str, Any], options: Options, work: str) -> float | None:
+    """Seconds at this machine's rates, where the bytes are known."""
+    moved = facts.get(f"bytes_per_{work}")
     if moved is None:
         return None
-    rates = roofline.measured(2 * 8 * chosen.facts["amplitudes"])
-    return rates.seconds(moved, chosen.facts.get("operations_per_gradient", 0.0))
+    held = facts.get("columns", 1) * facts["amplitudes"] * 2 * np.dtype(options.dtype).itemsize
+    return roofline.measured(held, options.dtype).seconds(moved, facts.get(f"operations_per_{work}", 0.0))
 
 
 def _hints(
-    circuit: Circuit, chosen: Engine, options: Options, seconds: dict[str, float], expected: float | None, rest: int
+    circuit: Circuit,
+    path: str,
+    facts: dict[str, Any],
+    options: Options,
+    seconds: dict[str, float],
+    expected: float | None,
+    by_state: bool,
 ) -> Iterator[str]:
     """What would make it faster."""
-    if chosen.path == "general":
+    if path == "general":
         yield "repeat the same gates on the same wires in every layer: then one layer is compiled and looped over"
-        if why := chosen.facts.get("not sector"):
+        if why := facts.get("not sector"):
             yield f"the sector path was not open: {why[0].lower()}{why[1:]}"
-    large = chosen.facts["amplitudes"] >= _LARGE
+    large = facts["amplitudes"] >= _LARGE
     if large and options.dtype == "float64":
         yield "precision='single' halves the bytes, where 1e-5 is enough"
-    if large and chosen.path in ("layers", "alternating") and not chosen.facts.get("stored_bytes"):
+    if large and path in ("layers", "alternating") and not facts.get("stored_bytes"):
         yield f"stored_bytes above {options.stored_bytes:,} would spare the gradient from undoing each layer"
-    if rest:
+    if by_state:
         yield "expectation values of Pauli sums have the fastest gradient; other measurements go by the whole state"
     if not circuit.angles:
         yield "nothing varies: every call after the first costs one run"
-    if seconds["compile"] > 1 and seconds["run"] < 1:
-        yield "call it inside jax.jit, so that what was compiled is kept with your own function"
+    yield from _compiling(seconds)
     if expected and "gradient" in seconds and large and seconds["gradient"] > _SLOW * expected:
         yield "it runs far from this machine's rates: look for other work on its cores"
+
+
+def _compiling(seconds: dict[str, float]) -> Iterator[str]:
+    if seconds and seconds["compile"] > 1 and seconds["run"] < 1:
+        yield "call it inside jax.jit, so that what was compiled is kept with your own function"
+
+
+def _measured(tape: QuantumScript, config: ExecutionConfig, options: Options, own: dict[str, Any]) -> Part:
+    """Of a circuit that measures before its end."""
+    found = sizes(tape, list(tape.wires), dtype=options.dtype, **own)
+    seconds: dict[str, float] = {}
+    hits, expected = 0, None
+    if not found.too_many:
+        seconds, hits = _timed_measured(tape, config, options, own)
+        expected = _bound(found.facts, options, "run")
+    noisy = own["readout_error"] is not None
+    hints = tuple(_measured_hints(found, options, noisy, seconds))
+    work = "all shots" if tape.shots else "a value"
+    return Part("measured", _why(found, noisy), found.facts, seconds, expected, hits, hints, work)
+
+
+def _why(found: Sizes, noisy: bool) -> str:
+    said = ["it measures in its middle"]
+    if found.too_many:
+        said.append(f"it has more branches of outcomes than max_branches={found.most:,}, so that it is refused")
+    elif "branches" in found.facts:
+        said.append("every branch of outcomes is summed")
+    else:
+        said.append(f"{found.facts['trajectories']:,} trajectories are drawn")
+    if found.looped:
+        said += [f"{count} rounds of {steps} steps are one loop" for count, steps in found.rounds]
+    if noisy:
+        said.append("outcomes are recorded with a readout error")
+    return "; ".join(said)
+
+
+def _timed_measured(
+    tape: QuantumScript, config: ExecutionConfig, options: Options, own: dict[str, Any]
+) -> tuple[dict[str, float], int]:
+    """Of a measured circuit as JAX's users run it."""
+    with qml.QueuingManager.stop_recording():
+        tape = tape.copy(measurements=[_without_strings(m) for m in tape.measurements])
+    parameters = tape.get_parameters(trainable_only=False)
+    given = [k for k, p in enumerate(parameters) if not isinstance(p, MeasurementValue) and _is_real(p)]
+    asked = replace(config, interface=Interface.JAX, gradient_method="backprop")
+
+    def run(numbers: Any, words: Any) -> Any:
+        with qml.QueuingManager.stop_recording():
+            bound = tape.bind_new_parameters(numbers, given)
+        return run_measured(bound, asked, (words, 0), options.dtype, **own)
+
+    def value(numbers: Any, words: Any) -> Any:
+        return sum(jax.numpy.sum(jax.numpy.real(leaf)) for leaf in jax.tree.leaves(run(numbers, words)))
+
+    with double():
+        numbers = [jax.numpy.asarray(parameters[k], options.dtype) for k in given]
+        slopes = {"gradient": jax.value_and_grad(value)} if given and not tape.shots else {}
+        return timed({"run": run, **slopes}, numbers, _WORDS)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, float) or getattr(getattr(value, "dtype", None), "kind", "O") == "f"
+
+
+def _without_strings(measurement: Any) -> Any:
+    """Samples for counts, whose keys are strings: they are counted on the host."""
+    if not isinstance(measurement, CountsMP):
+        return measurement
+    if measurement.mv is not None:
+        return qml.sample(measurement.mv)
+    return qml.sample(measurement.obs) if measurement.obs is not None else qml.sample(wires=measurement.wires)
+
+
+def _measured_hints(found: Sizes, options: Options, noisy: bool, seconds: dict[str, float]) -> Iterator[str]:
+    facts = found.facts
+    count, branches = facts["measurements"], facts.get("branches", 0)
+    if found.too_many:
+        yield f"give the device max_branches={branches:,}, or set shots by qml.set_shots: then it runs"
+    elif branches >= _MANY:
+        yield (
+            f"{count} measurements make {branches:,} branches, each a state of its own: with shots (qml.set_shots) "
+            "there are as many states as shots, however many measurements"
+        )
+    if branches and noisy:
+        yield "a readout error makes two records of each outcome, which doubles the branches once more"
+    if branches:
+        for rounds, steps in found.rounds:
+            yield (
+                f"{rounds} rounds of {steps} steps repeat, but stand one after the other, as the branches grow from "
+                "round to round: with shots they are one loop"
+            )
+    elif not found.rounds and count >= _FEWEST:
+        yield (
+            "no three equal rounds follow each other: with the same gates on the same wires in each, one would be "
+            "compiled and looped over (angles may differ)"
+        )
+    if found.again:
+        yield "what postselection rejects is drawn again until it is accepted: postselect_mode='hw-like' drops it"
+    if facts["columns"] * facts["amplitudes"] >= _LARGE and options.dtype == "float64":
+        yield "precision='single' halves the bytes, where 1e-5 is enough"
+    yield from _compiling(seconds)

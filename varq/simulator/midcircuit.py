@@ -35,6 +35,9 @@ def run_measured(
         words: the words of a key, and which circuit of a batch this is.
         dtype: "float64" or "float32".
         options: of `execute_measured`.
+
+    Raises:
+        DeviceError: where autograd stands between the caller and numbers in functions of outcomes.
     """
     parameters = circuit.get_parameters(trainable_only=False)
     given = [k for k, p in enumerate(parameters) if not isinstance(p, MeasurementValue) and _is_number(p)]
@@ -58,7 +61,16 @@ def run_measured(
                     "jax.numpy arrays, differentiate by jax.grad."
                 )
             return alone(interfaces.call(interfaces.Differentiable(lambda v: _flat(run(v)), False), numbers))
-        return interfaces.outside(run, numbers)
+        found = run(numbers)
+        # PennyLane cannot see numbers that functions of outcomes close over; JAX may be following them nevertheless.
+        if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found)):
+            return interfaces.to_numpy(found)
+        if config.interface == Interface.AUTOGRAD and config.gradient_method != "backprop":
+            raise DeviceError(
+                "PennyLane took this circuit for one of autograd, since it cannot see the JAX numbers that functions "
+                "of outcomes hold. Say so: qml.QNode(..., interface='jax')."
+            )
+        return jax.tree.map(_cast, found)
     return jax.tree.map(_cast, run(numbers))
 
 

@@ -105,6 +105,10 @@ def outcome(fn: Callable[..., Any], *args: Any) -> Outcome:
     Works wherever a `MeasurementValue` does on the device `varq.qubit`: `qml.RX(outcome(f, m), 0)`,
     `qml.cond(outcome(f, m0, m1), qml.X)(0)`, `qml.expval(outcome(f, m0, m1))`.
 
+    PennyLane's own arithmetic (`m * x`) gives the same results.  But PennyLane takes what it makes for a number of
+    autograd and warns of "tensors of types {'jax', 'autograd'}" where JAX parameters stand beside it; it does not warn
+    of what this function makes.
+
     Args:
         fn: any function that JAX can trace.  It gets the outcomes as integers 0 or 1, and may use traced parameters of
             the circuit from outside: derivatives go through them.

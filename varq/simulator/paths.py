@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from varq.simulator.circuit import Circuit
 from varq.simulator.dense.engine import DenseEngine
 from varq.simulator.engine import Engine
-from varq.simulator.sector.engine import sector_engine
+from varq.simulator.kept import kept, table_bytes
+from varq.simulator.sector.engine import SectorEngine, sector_engine
 
 __all__ = ["PATHS", "STORED", "Options", "engine"]
 
@@ -17,8 +17,6 @@ PATHS = ("sector", "layers", "general")
 
 STORED = 2**30
 """Default budget of bytes for the states that a gradient stores."""
-
-_KEPT = 256  # engines kept for circuits that come again
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,11 @@ class Options:
     dtype: str = "float64"
 
 
-@lru_cache(maxsize=_KEPT)
+def _weight(found: Engine) -> int:
+    return found.held_bytes() if isinstance(found, SectorEngine) else table_bytes(found.tables)
+
+
+@kept(_weight)
 def engine(circuit: Circuit, options: Options) -> Engine:
     """The engine for a circuit.
 
@@ -45,12 +47,12 @@ def engine(circuit: Circuit, options: Options) -> Engine:
     """
     why_not = ""
     if options.path in (None, "sector"):
-        found = sector_engine(circuit)
+        found = sector_engine(circuit, options.dtype)
         if not isinstance(found, str):
             return found
         why_not = found
     if options.path == "sector":
         raise ValueError(f"The sector path needs a circuit that conserves particle numbers. {why_not}")
-    whole = DenseEngine(circuit, options.stored_bytes, loops=options.path != "general")
+    whole = DenseEngine(circuit, options.stored_bytes, options.path != "general", options.dtype)
     whole.facts["not sector"] = why_not
     return whole

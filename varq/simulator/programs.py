@@ -7,11 +7,9 @@ one program, compiled once; integers that decide what a gate is (a basis state's
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +26,7 @@ from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements
 from varq.simulator.derivatives import DERIVATIVES
+from varq.simulator.kept import Kept
 from varq.simulator.lowering import is_unitary
 from varq.simulator.observables import WordSum
 from varq.simulator.paths import Options
@@ -35,8 +34,6 @@ from varq.simulator.precision import is_double
 from varq.simulator.seeds import as_key
 
 __all__ = ["Program", "Taken", "make_keys", "take_apart"]
-
-_KEPT = 256
 
 
 class Program:
@@ -70,6 +67,7 @@ class Program:
         self._on_samples = self.compile(self._measure_samples)
         self.differentiable: Any = None  # what autograd follows, made by `interfaces` when first wanted
         self._derived: dict[Any, Any] = {}
+        self.held_bytes = 0  # of the tables that became constants of what is compiled
 
     def exact(self, numbers: list[Any]) -> Any:
         """The exact results, one for each measurement, as JAX arrays of the caller's precision."""
@@ -81,7 +79,14 @@ class Program:
     def _staged(self, numbers: list[Any]) -> Any:
         inputs = self._inputs(numbers)
         assert self._plan is not None
-        return measurements.exact(self._plan, inputs, partial(self._on_state, numbers), self.options)
+        results = measurements.exact(self._plan, inputs, partial(self._on_state, numbers), self.options)
+        self._weigh()
+        return results
+
+    def _weigh(self) -> None:
+        assert self._plan is not None
+        held = execution.held_bytes(self._plan.circuit, self._plan.sums, self.options)
+        self.held_bytes = max(self.held_bytes, held)
 
     def _make_inputs(self, numbers: list[Any]) -> Any:
         self._plan, inputs = measurements.plan(self._tape(numbers), self.trusted)
@@ -118,6 +123,7 @@ class Program:
         (circuit_numbers, _) = self._inputs(numbers)
         assert self._plan is not None
         state = execution.state(self._plan.circuit, circuit_numbers, self.options)
+        self._weigh()
         return self._on_samples(numbers, state, key, recipes)
 
     def _measure_samples(self, numbers: list[Any], state: Any, key: Any, recipes: Sequence[Any]) -> Any:
@@ -164,8 +170,7 @@ class Taken(NamedTuple):
     places: tuple[int | None, ...]
 
 
-_programs: OrderedDict[Any, Program] = OrderedDict()
-_lock = Lock()
+_programs: Kept[Program] = Kept(lambda program: program.held_bytes)
 
 
 def _is_structure(value: Any, observed: bool) -> bool:
@@ -305,16 +310,12 @@ def _kept_program(
         hash(key)
     except TypeError:
         return Program(partial(_rebuild, structure, fixed, shots), axes, options, trusted, compiled=False)
-    with _lock:
-        program = _programs.get(key)
-        if program is None:
-            own = {k: _own(f) for k, f in fixed.items()}
-            program = _programs[key] = Program(partial(_rebuild, structure, own, shots), axes, options, trusted)
-            if len(_programs) > _KEPT:
-                _programs.popitem(last=False)
-        else:
-            _programs.move_to_end(key)
-    return program
+
+    def make() -> Program:
+        own = {k: _own(f) for k, f in fixed.items()}
+        return Program(partial(_rebuild, structure, own, shots), axes, options, trusted)
+
+    return _programs.get(key, make)
 
 
 def _own(value: Any) -> Any:

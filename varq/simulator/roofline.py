@@ -25,7 +25,7 @@ _REPEATS = 7
 
 @dataclass(frozen=True)
 class Rates:
-    """What the machine does at best, in float64.
+    """What the machine does at best.
 
     Args:
         bandwidth: bytes read plus bytes written a second, copying an array.
@@ -51,15 +51,19 @@ def _median(function: Callable[..., Any], *arguments: Any) -> float:
     return statistics.median(times)
 
 
-def measured(size: int = _MOST) -> Rates:
-    """The rates of JAX's default device for states of `size` bytes, measured once; takes a fraction of a second.
+def measured(size: int = _MOST, dtype: str = "float64") -> Rates:
+    """The rates of JAX's default device, measured once; takes a fraction of a second.
+
+    Args:
+        size: of the arrays that are copied, in bytes.
+        dtype: "float64" or "float32", of the numbers that are multiplied.
 
     Example:
         >>> rates = measured()
         >>> rates.seconds(rates.bandwidth, 0.0)
         1.0
     """
-    return Rates(_bandwidth(min(max(_LEAST, 1 << (size - 1).bit_length()), _MOST)), _operations())
+    return Rates(_bandwidth(min(max(_LEAST, 1 << (size - 1).bit_length()), _MOST)), _operations(dtype))
 
 
 @lru_cache(maxsize=16)
@@ -71,8 +75,8 @@ def _bandwidth(size: int) -> float:
     return 2 * size * passes / seconds
 
 
-@lru_cache(maxsize=1)
-def _operations() -> float:
+@lru_cache(maxsize=2)
+def _operations(dtype: str) -> float:
     with double():
-        seconds = _median(lambda a: a @ a, jnp.ones((64, _WIDTH, _WIDTH)))
+        seconds = _median(lambda a: a @ a, jnp.ones((64, _WIDTH, _WIDTH), dtype))
     return 2 * 64 * _WIDTH**3 / seconds

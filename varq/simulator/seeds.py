@@ -24,6 +24,10 @@ class Seeds:
     another key.  Otherwise keys are drawn from a NumPy generator: other samples in every call, the same from the same
     start.
 
+    Inside `jax.jit` such a draw calls back to the host, whose address is part of the program: JAX keeps it in no
+    compile cache on disk, so that every process compiles it.  A program whose key is an argument (a JAX key as seed,
+    passed to the jitted function) is kept like any other, and serves all keys.
+
     Args:
         seed: an integer or whatever `numpy.random.default_rng` takes, None for the system's entropy, "global" for a
             seed drawn from NumPy's global generator, or a JAX key (which may be traced).

@@ -28,16 +28,17 @@ class DenseEngine:
         circuit: the circuit.
         stored: bytes that stored states may take.
         loops: whether to look for repeated layers.
+        dtype: "float64" or "float32": what `facts` are counted for.
     """
 
-    def __init__(self, circuit: Circuit, stored: int, loops: bool = True) -> None:
+    def __init__(self, circuit: Circuit, stored: int, loops: bool = True, dtype: str = "float64") -> None:
         self.circuit = circuit
         self.wires = circuit.wires
         self.stored = stored
         self.parts, self._phase = build(circuit, loops)
         self.tables = tuple(p.runner.tables for p in self.parts)
         self.path, self.why = self._named()
-        self.facts = self._facts()
+        self.facts = self._facts(dtype)
 
     def _named(self) -> tuple[str, str]:
         loops = [p for p in self.parts if p.segment.repeats > 1]
@@ -55,11 +56,11 @@ class DenseEngine:
             return "alternating", f"{what}: a diagonal cost and a product mixer"
         return "layers", what
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self, dtype: str) -> dict[str, Any]:
         steps = reads = operations = kept = 0.0
         for part in self.parts:
             runner = part.runner
-            stored = self._keeps(part, np.float64)
+            stored = self._keeps(part, dtype)
             if isinstance(runner, Stream):
                 each = (6 if stored else 8, (3 if stored else 4) * 8 * 2 ** len(max(runner.sets, key=len, default=())))
                 works = [each] * runner.count
@@ -70,14 +71,15 @@ class DenseEngine:
             operations += sum(w[1] for w in works)
             kept += stored * (runner.count if isinstance(runner, Stream) else runner.repeats)
         size = 2**self.wires
+        held = 2 * np.dtype(dtype).itemsize * size
         return {
             "amplitudes": size,
             "gates": len(self.circuit.gates),
             "steps": int(steps),
             "arithmetic": "complex",
-            "state_bytes": 16 * size,
-            "stored_bytes": int(kept) * 16 * size,
-            "bytes_per_gradient": reads * 16 * size,
+            "state_bytes": held,
+            "stored_bytes": int(kept) * held,
+            "bytes_per_gradient": reads * held,
             "operations_per_gradient": operations * size,
         }
 

@@ -47,7 +47,7 @@ def evaluate_exactly(exact: Exact, inputs: Inputs) -> list[Any]:
     """The results, in the caller's precision if any number is traced, else in the program's own, as NumPy arrays."""
     layout, known, traced = inputs.pack()
     if traced is None:
-        with double():
+        with double(), jax.ensure_compile_time_eval():  # within a caller's trace too
             flat = np.asarray(_values(exact, layout, known, None, 0))
     else:
         flat = _value_of(exact, layout, known, 0)(traced)

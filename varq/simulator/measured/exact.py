@@ -26,7 +26,7 @@ from pennylane.wires import Wires
 
 from varq.simulator.measured import amplitudes
 from varq.simulator.measured.machine import Columns, place, value
-from varq.simulator.measured.program import Final, Numbers, Ref, Static
+from varq.simulator.measured.program import SPARSE, Final, Numbers, Ref, Static
 
 __all__ = ["Ensemble", "check_exact", "evaluate"]
 
@@ -90,6 +90,11 @@ class Ensemble:
             found -= jnp.sum(imaginary * sum(c * phase.imag for c, phase in phases))
         return found / self.total
 
+    def mean_of_elements(self, rows: Any, columns: Any, values: Any) -> Any:
+        """The expectation of a matrix by its nonzero elements."""
+        parts = (self.vectors[rows].conj() * self.vectors[columns]) @ self.columns.extra
+        return jnp.real(values @ parts) / self.total
+
 
 def _by_flip(sentence: Any, labels: Sequence[Any]) -> dict[int, list[tuple[int, int, Any]]]:
     """For each mask of flipped wires: (mask of sign wires, number of Y, coefficient)."""
@@ -132,6 +137,8 @@ def check_exact(measurements: Sequence[MeasurementProcess], branches: int) -> No
 
 def evaluate(final: Final, ensemble: Ensemble) -> Any:
     """The value of one terminal measurement."""
+    if final.kind == SPARSE:
+        return ensemble.mean_of_elements(*(_read(r, ensemble) for r in final.refs))
     if final.structure is None:
         return _of_outcomes(final, ensemble)
     leaves = [_read(r, ensemble) for r in final.refs]

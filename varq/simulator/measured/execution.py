@@ -21,7 +21,7 @@ from varq.simulator.measured.statistics import Plan
 from varq.simulator.measured.trajectories import draw, held_amplitudes
 from varq.simulator.precision import double, inside
 
-__all__ = ["MOST_BRANCHES", "execute_measured"]
+__all__ = ["MOST_BRANCHES", "Readout", "execute_measured", "flip_chances"]
 
 MOST_BRANCHES = 2**10
 """How many branches an exact evaluation sums over unless told otherwise."""
@@ -72,7 +72,7 @@ def execute_measured(
     if postselect_mode not in _MODES:
         raise ValueError(f"`postselect_mode` must be one of {_MODES}. Got {postselect_mode!r}.")
     shots = shots if isinstance(shots, Shots) else Shots(shots)
-    flips = _flips(readout_error, list(wires))
+    flips = flip_chances(readout_error, list(wires))
     if not shots:
         return _exact(script, wires, flips, max_branches, dtype)
     if key is None:
@@ -126,8 +126,16 @@ def _check_branches(program: Program, branches: int, most: int) -> None:
         )
 
 
-def _flips(readout: Readout, wires: list[Any]) -> Any:
-    """The probabilities that 0 is recorded as 1 and 1 as 0, shape (wires, 2); None for no error."""
+def flip_chances(readout: Readout, wires: list[Any]) -> Any:
+    """The probabilities that 0 is recorded as 1 and 1 as 0, shape (wires, 2); None for no error.
+
+    Args:
+        readout: as `execute_measured` takes it.
+        wires: labels of the register.
+
+    Raises:
+        ValueError: for what is no probability, and for wires that the register does not have.
+    """
     if readout is None or (isinstance(readout, int | float) and readout == 0):
         return None
     if not isinstance(readout, Mapping):

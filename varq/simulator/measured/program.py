@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 __all__ = [
+    "SPARSE",
     "Affine",
     "Apply",
     "Array",
@@ -31,6 +32,10 @@ __all__ = [
     "Table",
     "Traced",
 ]
+
+
+SPARSE = "sparse"
+"""The kind of a `Final` that is the expectation value of a sparse matrix."""
 
 
 class Numbers(NamedTuple):
@@ -193,9 +198,11 @@ class Final:
     """A terminal measurement for exact evaluation.
 
     Args:
-        structure: JAX's tree structure of the measurement, or None for statistics of measured values.
-        refs: its leaves; or the measured value; or, for probabilities, the slots of the measured values.
-        kind: the name of PennyLane's class.
+        structure: JAX's tree structure of the measurement, or None for statistics of measured values and for sparse
+            matrices.
+        refs: its leaves; or the measured value; or, for probabilities, the slots of the measured values; or rows,
+            columns and values of the nonzero elements.
+        kind: the name of PennyLane's class, or `SPARSE`.
     """
 
     structure: Any

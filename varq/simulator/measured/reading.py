@@ -21,6 +21,7 @@ from pennylane.tape import QuantumScript
 from varq.simulator.circuit import IGNORED
 from varq.simulator.measured.inputs import Inputs
 from varq.simulator.measured.program import (
+    SPARSE,
     Apply,
     Array,
     Final,
@@ -181,7 +182,21 @@ class _Reader:
             steps, ref = self.values.ref(measurement.mv)
             return steps, Final(None, (ref,), kind)
         leaves, structure = jax.tree_util.tree_flatten(measurement)
+        if any(hasattr(x, "tocoo") for x in leaves):
+            return [], self.sparse(measurement, leaves)
         return [], Final(structure, tuple(self.number(x) for x in leaves), kind)
+
+    def sparse(self, measurement: MeasurementProcess, leaves: Sequence[Any]) -> Final:
+        """The expectation value of an observable by its nonzero elements."""
+        if any(isinstance(x, jax.core.Tracer) for x in leaves):
+            raise DeviceError(
+                "An observable of a measured circuit that holds a sparse matrix cannot hold numbers that JAX follows. "
+                f"Got {type(measurement.obs).__name__}. Take the expectation value of the sparse matrix alone, and "
+                "multiply its result."
+            )
+        entries = measurement.obs.sparse_matrix(wire_order=self.labels).tocoo()
+        rows, columns = (self.number(np.asarray(x, np.int32)) for x in (entries.row, entries.col))
+        return Final(None, (rows, columns, self.inputs.array(entries.data)), SPARSE)
 
 
 def _opened(op: Operator) -> tuple[list[Any], Any]:

@@ -16,7 +16,7 @@ from varq.simulator.measured.machine import Columns, gate_kinds, initial_vector,
 from varq.simulator.measured.program import Apply, Measure, Numbers, Program, Step
 from varq.simulator.measured.rounds import Loop, parts
 
-__all__ = ["Drawn", "draw", "held_amplitudes"]
+__all__ = ["Drawn", "columns_at_once", "draw", "draws_again", "held_amplitudes", "random_numbers"]
 
 _FEWEST_SHOTS = 64  # of a chunk: their axis is the contiguous one
 
@@ -91,9 +91,9 @@ def draw(
     """
     numbers = assemble(layout, known, traced, dtype)
     flips = None if program.flips is None else numbers.arrays[program.flips]
-    size = min(shots, max(_FEWEST_SHOTS, min(held >> program.wires, _RANDOM // _rows(program))))
+    size = columns_at_once(program, shots, held)
     task = _Task(program, numbers, flips, size, fill, dtype)
-    one = partial(_accepted if fill and _chained(program) else _chunk, task)
+    one = partial(_accepted if fill and draws_again(program) else _chunk, task)
     chunks = -(-shots // size)
     if chunks == 1:
         return one(key)
@@ -102,13 +102,24 @@ def draw(
     return joined
 
 
-def _rows(program: Program) -> int:
+def columns_at_once(program: Program, shots: int, held: int) -> int:
+    """How many shots make a chunk.
+
+    Args:
+        program: what is drawn.
+        shots: how many in all.
+        held: how many amplitudes are held at once.
+    """
+    return min(shots, max(_FEWEST_SHOTS, min(held >> program.wires, _RANDOM // random_numbers(program))))
+
+
+def random_numbers(program: Program) -> int:
     """How many random numbers a shot takes: for what is found, what is read, the final samples, and acceptance."""
     return 2 * program.slots + program.wires * len(program.bases) + 1
 
 
-def _chained(program: Program) -> bool:
-    """Whether a forced outcome follows a drawn one: then forcing alone would not give the conditional law."""
+def draws_again(program: Program) -> bool:
+    """Whether filled shots may be rejected: a forced outcome follows a drawn one, so that forcing is not enough."""
     free = [m.postselect is None for m in program.measurements()]
     return any(free) and not all(free[k] for k in range(free.index(True), len(free)))
 
@@ -138,7 +149,7 @@ def _whole(task: _Task, key: Any) -> tuple[Drawn, Any]:
     """One chunk of shots, and whether each is accepted with the probability of its forced outcomes."""
     program, numbers, size = task.program, task.numbers, task.size
     # All at once: what makes random numbers is long to compile, and each place that calls it compiles it again.
-    luck = jax.random.bits(key, (_rows(program), size), np.uint32)
+    luck = jax.random.bits(key, (random_numbers(program), size), np.uint32)
     columns = Columns(
         state=amplitudes.start(program.wires, initial_vector(program, numbers), task.dtype),
         bits=jnp.zeros((program.slots, size), np.int8),

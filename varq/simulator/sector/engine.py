@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from varq.simulator.circuit import Circuit, Numbers
+from varq.simulator.kept import Kept, table_bytes
 from varq.simulator.observables import PauliSum
 from varq.simulator.sector import run
 from varq.simulator.sector.basis import Basis, conserved, prepare, reach
@@ -26,6 +26,7 @@ MOST_BYTES = 1 << 30
 """Circuits whose tables would be larger than this are refused."""
 
 _MOST_WIRES = 62  # basis states are signed 64-bit numbers
+_OBSERVABLES = 8  # whose tables are kept
 _MOST_FULL = 28  # the full state vector of more wires is refused: 4 GiB in float64
 
 
@@ -38,7 +39,9 @@ class SectorEngine:
 
     path = "sector"
 
-    def __init__(self, circuit: Circuit, basis: Basis, start: int, found: tuple[Part, ...]) -> None:
+    def __init__(
+        self, circuit: Circuit, basis: Basis, start: int, found: tuple[Part, ...], dtype: str = "float64"
+    ) -> None:
         self.circuit, self.basis = circuit, basis
         self.program = build([part for part in found if part.kind != "phase"], basis)
         self.complex = self.program.imaginary is not None or len(self.program.phase_angle) > 0
@@ -47,9 +50,9 @@ class SectorEngine:
         self._start = int(basis.find(np.array([start], np.int64))[0])
         self._slots = len(basis) + 2 * self.program.pairs.shape[2]
         self._phases = [part for part in found if part.kind == "phase"]
-        self._observable = lru_cache(maxsize=8)(self._make)
+        self._observables: Kept[SectorObservable | None] = Kept(_weight, most_entries=_OBSERVABLES)
         self.why = self._reason()
-        self.facts = self._sizes()
+        self.facts = self._sizes(dtype)
 
     def _reason(self) -> str:
         counts = ", ".join(f"{n} on {len(w)} wires" for w, n in self.particles) or "nothing moves"
@@ -58,9 +61,9 @@ class SectorEngine:
             f"of 2**{self.circuit.wires} basis states."
         )
 
-    def _sizes(self) -> dict[str, Any]:
+    def _sizes(self, dtype: str) -> dict[str, Any]:
         program = self.program
-        item = 16 if self.complex else 8
+        item = (2 if self.complex else 1) * np.dtype(dtype).itemsize
         turned = len(program.turn_angle) * 2 * program.pairs.shape[2]
         rotated = len(program.phase_angle) * self._slots
         return {
@@ -71,6 +74,7 @@ class SectorEngine:
             "table_bytes": sum(x.nbytes for x in jax.tree.leaves(program)),
             "particles": tuple((len(w), n) for w, n in self.particles),
             "arithmetic": "complex" if self.complex else "real",
+            "state_bytes": item * len(self.basis),
             # State, then state and bra back: each reads and writes what its steps touch, and reads the indices.
             "bytes_per_gradient": 3 * 2 * item * (turned + rotated) + 2 * 4 * turned,
         }
@@ -124,10 +128,15 @@ class SectorEngine:
 
     def observable(self, structure: PauliSum) -> SectorObservable | None:
         """The Pauli sum in this sector, or None if its tables would be too large."""
-        return self._observable(structure)
+        return self._observables.get(structure, lambda: observable(structure, self.basis, self.complex))
 
-    def _make(self, structure: PauliSum) -> SectorObservable | None:
-        return observable(structure, self.basis, self.complex)
+    def held_bytes(self) -> int:
+        """The bytes of its tables and of those of the observables that it keeps."""
+        return table_bytes(self.tables) + self._observables.held_bytes()
+
+
+def _weight(found: SectorObservable | None) -> int:
+    return 0 if found is None else table_bytes(found.tables)
 
 
 def _signed(state: Any, sign: Any) -> Any:
@@ -135,11 +144,12 @@ def _signed(state: Any, sign: Any) -> Any:
     return state * signs.reshape(-1, *(1,) * (state.ndim - 1))
 
 
-def sector_engine(circuit: Circuit) -> SectorEngine | str:
+def sector_engine(circuit: Circuit, dtype: str = "float64") -> SectorEngine | str:
     """The engine for a circuit that conserves particle numbers, or one sentence that says why there is none.
 
     Args:
         circuit: any; positions are spin orbitals or anything else that is occupied (1) or empty (0).
+        dtype: "float64" or "float32": what `facts` are counted for.
 
     Example:
         >>> from varq.simulator.circuit import Gate, Initial
@@ -169,4 +179,4 @@ def sector_engine(circuit: Circuit) -> SectorEngine | str:
     size = expected_bytes(found, basis)
     if size > MOST_BYTES:
         return f"Its tables on {len(basis)} basis states would take {size >> 20} MiB, more than {MOST_BYTES >> 20}."
-    return SectorEngine(circuit, basis, start, tuple(found))
+    return SectorEngine(circuit, basis, start, tuple(found), dtype)

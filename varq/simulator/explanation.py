@@ -1,0 +1,78 @@
+"""What `explain` finds, and how it is printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Explanation", "Part"]
+
+_MILLI = 1e3
+_MEBI = 2**20
+_COUNTS = ("amplitudes", "gates", "steps", "measurements", "branches", "trajectories")
+_BYTES = {
+    "held_bytes": "of states held at once",
+    "bytes_per_gradient": "moved by a gradient",
+    "bytes_per_run": "moved by a run",
+    "stored_bytes": "of states stored for it",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One circuit of the batch that a QNode comes to.
+
+    Args:
+        path: "sector", "layers", "alternating", "general" or "measured".
+        why: why this path.
+        facts: sizes, by name.
+        seconds: measured times by name: "trace", "compile", "run" of a value, and "gradient" (a value and gradient).
+        expected: seconds that it would take at this machine's rates, or None.
+        hits: programs found in the compile cache on disk.
+        hints: what would make it faster.
+        work: what the expected seconds are for.
+    """
+
+    path: str
+    why: str
+    facts: dict[str, Any]
+    seconds: dict[str, float] = field(default_factory=dict)
+    expected: float | None = None
+    hits: int = 0
+    hints: tuple[str, ...] = ()
+    work: str = "a value and gradient"
+
+    def __str__(self) -> str:
+        rows = [("path", f"{self.path}: {self.why}"), ("size", _sizes(self.facts))]
+        if self.seconds:
+            rows.append(("seconds", ", ".join(f"{name} {value:.3g}" for name, value in self.seconds.items())))
+            rows.append(("compile cache", f"{self.hits} programs found on disk"))
+        if self.expected is not None:
+            rows.append(("expected", f"{self.expected * _MILLI:.3g} ms for {self.work}, by this machine's best rates"))
+        rows += [("faster", hint) for hint in self.hints]
+        return "\n".join(f"{name:14}{text}" for name, text in rows)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` found, one part for each circuit; its text is what is printed."""
+
+    parts: tuple[Part, ...]
+
+    def __str__(self) -> str:
+        if len(self.parts) == 1:
+            return str(self.parts[0])
+        return "\n\n".join(f"circuit {k + 1} of {len(self.parts)}\n{part}" for k, part in enumerate(self.parts))
+
+    def __repr__(self) -> str:
+        return f"<Explanation: {', '.join(p.path for p in self.parts)}>"
+
+
+def _sizes(facts: dict[str, Any]) -> str:
+    named = [f"{facts[k]:,} {k}" for k in _COUNTS if k in facts]
+    if "columns" in facts:
+        named.append(f"{facts['columns']:,} states at once")
+    named += [f"{facts[k] / _MEBI:,.3g} MiB {what}" for k, what in _BYTES.items() if facts.get(k)]
+    if "arithmetic" in facts:
+        named.append(f"{facts['arithmetic']} arithmetic")
+    return ", ".join(named)
