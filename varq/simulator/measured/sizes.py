@@ -69,7 +69,7 @@ def sizes(
         >>> import pennylane as qml
         >>> with qml.tape.QuantumTape() as tape:
         ...     for _ in range(3):
-        ...         qml.Hadamard(0)
+        ...         _ = qml.Hadamard(0)
         ...         outcome = qml.measure(0, reset=True)
         ...     _ = qml.expval(qml.Z(0))
         >>> found = sizes(tape, [0])
