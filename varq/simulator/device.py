@@ -25,9 +25,10 @@ from varq.simulator import compile_cache, interfaces, preprocessing
 from varq.simulator.measured.execution import MOST_BRANCHES
 from varq.simulator.measurements import alone, finish
 from varq.simulator.midcircuit import run_measured
-from varq.simulator.paths import STORED, Options
+from varq.simulator.paths import Options
 from varq.simulator.precision import DTYPES
 from varq.simulator.programs import Taken, take_apart
+from varq.simulator.scans import STORED
 from varq.simulator.seeds import Seeds
 from varq.simulator.shadows import SHADOWS, draw_recipes
 

@@ -8,15 +8,13 @@ from varq.simulator.circuit import Circuit
 from varq.simulator.dense.engine import DenseEngine
 from varq.simulator.engine import Engine
 from varq.simulator.kept import kept, table_bytes
+from varq.simulator.scans import STORED
 from varq.simulator.sector.engine import SectorEngine, sector_engine
 
-__all__ = ["PATHS", "STORED", "Options", "engine"]
+__all__ = ["PATHS", "Options", "engine"]
 
 PATHS = ("sector", "layers", "general")
 """Paths that can be asked for; "alternating" is what "layers" is called where layers alternate."""
-
-STORED = 2**30
-"""Default budget of bytes for the states that a gradient stores."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def engine(circuit: Circuit, options: Options) -> Engine:
     """
     why_not = ""
     if options.path in (None, "sector"):
-        found = sector_engine(circuit, options.dtype)
+        found = sector_engine(circuit, options.stored_bytes, options.dtype)
         if not isinstance(found, str):
             return found
         why_not = found

@@ -9,7 +9,10 @@ from typing import Any
 import jax
 from jax import lax
 
-__all__ = ["carried"]
+__all__ = ["STORED", "carried"]
+
+STORED = 2**30
+"""Bytes that the stored states of a gradient may take, unless told otherwise."""
 
 
 def carried(step: Callable[[Any, Any], Any], carry: Any, inputs: Any, room: int) -> Any:

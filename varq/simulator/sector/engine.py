@@ -11,6 +11,7 @@ import numpy as np
 from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.kept import Kept, table_bytes
 from varq.simulator.observables import PauliSum
+from varq.simulator.scans import STORED
 from varq.simulator.sector import run
 from varq.simulator.sector.basis import Basis, conserved, prepare, reach
 from varq.simulator.sector.hamiltonian import SectorObservable, observable
@@ -40,9 +41,9 @@ class SectorEngine:
     path = "sector"
 
     def __init__(
-        self, circuit: Circuit, basis: Basis, start: int, found: tuple[Part, ...], dtype: str = "float64"
+        self, circuit: Circuit, basis: Basis, start: int, found: tuple[Part, ...], stored: int, dtype: str
     ) -> None:
-        self.circuit, self.basis = circuit, basis
+        self.circuit, self.basis, self.stored = circuit, basis, stored
         self.program = build([part for part in found if part.kind != "phase"], basis)
         self.complex = self.program.imaginary is not None or len(self.program.phase_angle) > 0
         self.tables: Any = (self.program, basis.states)
@@ -88,7 +89,8 @@ class SectorEngine:
         """The final state; nothing needs to be kept."""
         program: Program = tables[0]
         angles = jnp.asarray(numbers.angles)
-        state = run.forward(program, angles, self._initial(angles.dtype))[: len(self.basis)]
+        initial = self._initial(angles.dtype)
+        state = run.forward(program, angles, initial, self.stored // initial.nbytes)[: len(self.basis)]
         if program.frame is not None:
             source, sign = program.frame
             state = _signed(state[jnp.asarray(source)], sign)
@@ -144,11 +146,12 @@ def _signed(state: Any, sign: Any) -> Any:
     return state * signs.reshape(-1, *(1,) * (state.ndim - 1))
 
 
-def sector_engine(circuit: Circuit, dtype: str = "float64") -> SectorEngine | str:
+def sector_engine(circuit: Circuit, stored: int = STORED, dtype: str = "float64") -> SectorEngine | str:
     """The engine for a circuit that conserves particle numbers, or one sentence that says why there is none.
 
     Args:
         circuit: any; positions are spin orbitals or anything else that is occupied (1) or empty (0).
+        stored: bytes of states that JAX may keep where it differentiates the final state by itself.
         dtype: "float64" or "float32": what `facts` are counted for.
 
     Example:
@@ -179,4 +182,4 @@ def sector_engine(circuit: Circuit, dtype: str = "float64") -> SectorEngine | st
     size = expected_bytes(found, basis)
     if size > MOST_BYTES:
         return f"Its tables on {len(basis)} basis states would take {size >> 20} MiB, more than {MOST_BYTES >> 20}."
-    return SectorEngine(circuit, basis, start, tuple(found), dtype)
+    return SectorEngine(circuit, basis, start, tuple(found), stored, dtype)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from varq.simulator.scans import carried
 from varq.simulator.sector.program import TURN, Program
 
 __all__ = ["backward", "forward"]
@@ -66,27 +67,25 @@ def _rotated(rows: Any, phase: Any) -> Any:
     return jnp.cos(phase)[:, None] * rows + jnp.sin(phase)[:, None] * _times_i(rows)
 
 
-def _scanned(program: Program, turn: Any, phase: Any, turns: Any, carry: Any, reverse: bool) -> tuple[Any, Any]:
-    """Runs the steps; a kind that does not occur costs nothing.
+def _steps(program: Program, turn: Any, phase: Any, turns: Any) -> tuple[Any, Any]:
+    """One step as a function of what it changes and its numbers, and these of all; an absent kind costs nothing.
 
     Args:
         program: on the device.
-        turn, phase: one step of either kind: (carry, turn) or (carry, row of the phases) to (carry, output).
+        turn, phase: one step of either kind: (carry, turn) or (carry, row of the phases) to what a step gives.
         turns: all turns, stacked.
-        carry: what the steps change.
-        reverse: from the last step to the first.
     """
     if not len(program.phase_angle):
-        return jax.lax.scan(turn, carry, turns, reverse=reverse)
+        return turn, turns
     if not len(program.turn_angle):
-        return jax.lax.scan(phase, carry, program.rows, reverse=reverse)
+        return phase, program.rows
 
-    def step(rows: Any, x: Any) -> tuple[Any, Any]:
+    def step(rows: Any, x: Any) -> Any:
         kind, row = x
         one = lambda carry: turn(carry, jax.tree.map(lambda t: t[row], turns))  # noqa: E731
-        return jax.lax.cond(kind == TURN, one, lambda carry: phase(carry, row), rows)  # type: ignore[no-any-return]
+        return jax.lax.cond(kind == TURN, one, lambda carry: phase(carry, row), rows)
 
-    return jax.lax.scan(step, carry, (program.kinds, program.rows), reverse=reverse)
+    return step, (program.kinds, program.rows)
 
 
 class _Turn(NamedTuple):
@@ -110,22 +109,26 @@ def _on_device(program: Program) -> Program:
     return jax.tree.map(jnp.asarray, program)  # type: ignore[no-any-return]
 
 
-def forward(program: Program, angles: Any, state: Any) -> Any:
-    """The state after all steps.  `state` has its spare slots; they are zero and stay zero."""
+def forward(program: Program, angles: Any, state: Any, room: int) -> Any:
+    """The state after all steps.  `state` has its spare slots; they are zero and stay zero.
+
+    `room` is how many states JAX may keep if it differentiates this by itself.
+    """
     if not len(program.kinds):
         return state
     program = _on_device(program)
     turns, phases = _arguments(program, angles)
 
-    def turn(rows: Any, x: _Turn) -> tuple[Any, None]:
+    def turn(rows: Any, x: _Turn) -> Any:
         index = x.of(program).reshape(-1)
         halves = _take(rows, index).reshape(2, -1, *rows.shape[1:])
-        return _put(rows, index, _turned(halves, x.cos, x.sin, x.imaginary).reshape(-1, *rows.shape[1:])), None
+        return _put(rows, index, _turned(halves, x.cos, x.sin, x.imaginary).reshape(-1, *rows.shape[1:]))
 
-    def phase(rows: Any, k: Any) -> tuple[Any, None]:
-        return _rotated(rows, _phase(program, phases, k)), None
+    def phase(rows: Any, k: Any) -> Any:
+        return _rotated(rows, _phase(program, phases, k))
 
-    return _scanned(program, turn, phase, _turns(program, turns), state, reverse=False)[0]
+    step, steps = _steps(program, turn, phase, _turns(program, turns))
+    return carried(step, state, steps, room)
 
 
 def backward(program: Program, angles: Any, state: Any, bra: Any) -> Any:
@@ -151,7 +154,8 @@ def backward(program: Program, angles: Any, state: Any, bra: Any) -> Any:
         return _rotated(rows, -_phase(program, phases, k)), chosen @ twist
 
     sides = jnp.concatenate([x.reshape(x.shape[0], -1) for x in (state, bra)], -1)
-    slopes = _scanned(program, turn, phase, _turns(program, -turns), sides, reverse=True)[1]
+    step, steps = _steps(program, turn, phase, _turns(program, -turns))
+    slopes = jax.lax.scan(step, sides, steps, reverse=True)[1]
     if late:
         slopes = (slopes @ jnp.ones(slopes.shape[1], slopes.dtype))[:, None]
     return _collected(program, angles, 2 * slopes)
