@@ -53,6 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if ROOT / "tests" not in item.path.parents or FLAGLESS.match(item.path.name):
             item.add_marker("flagless")
+        if item.get_closest_marker("chem") and importlib.util.find_spec("pyscf") is None:
+            item.add_marker(pytest.mark.skip(reason="the chem extra"))
         for mark in item.iter_markers("peer"):
             (name,) = mark.args
             if importlib.util.find_spec(name) is None:

@@ -425,6 +425,7 @@ def check_row(row: dict[str, Any], molecule: Molecule) -> None:
         assert abs(singlet - want["exact_singlet"]) < rule
 
 
+@pytest.mark.chem
 @pytest.mark.parametrize(
     "key",
     [
@@ -436,32 +437,31 @@ def check_row(row: dict[str, Any], molecule: Molecule) -> None:
     ],
 )
 def test_geometries_give_the_energies_computed_elsewhere(key: str) -> None:
-    pytest.importorskip("pyscf", reason="the chem extra")
     molecule = from_row(ROWS[key])
     check_row(ROWS[key], molecule)
     check_on_qubits(molecule)
 
 
+@pytest.mark.chem
 @pytest.mark.full
 @pytest.mark.parametrize("key", sorted(set(ROWS) - LOWER_FOUND))
 @pytest.mark.filterwarnings("ignore:active_space cuts through a degenerate shell")
 def test_every_geometry_gives_the_energies_computed_elsewhere(key: str) -> None:
-    pytest.importorskip("pyscf", reason="the chem extra")
     molecule = from_row(ROWS[key])
     check_row(ROWS[key], molecule)
     for mapping in fermion.MAPS:
         check_on_qubits(dataclasses.replace(molecule, mapping=mapping))
 
 
+@pytest.mark.chem
 @pytest.mark.parametrize("key", sorted(LOWER_FOUND))
 def test_lower_solutions_are_found(key: str) -> None:
-    pytest.importorskip("pyscf", reason="the chem extra")
     assert from_row(ROWS[key]).energies["hf"] < ROWS[key]["energies"]["hf"] - 1e-4
 
 
+@pytest.mark.chem
 def test_a_shipped_point_is_what_its_geometry_gives() -> None:
     """Bit for bit up to rounding: orbitals have symmetry and sign fixed, degenerate pairs included."""
-    pytest.importorskip("pyscf", reason="the chem extra")
     for name in ("LiH", "BeH2"):
         molecule = Molecule.load(name)
         again = Molecule.from_geometry(molecule.atoms)
@@ -469,9 +469,9 @@ def test_a_shipped_point_is_what_its_geometry_gives() -> None:
         assert np.max(np.abs(again.h2 - molecule.h2)) < 1e-6
 
 
+@pytest.mark.chem
 def test_open_shells_from_a_geometry() -> None:
     """Lithium: S^2 = 3/4 in the ROHF determinant; oxygen's ground state is a triplet."""
-    pytest.importorskip("pyscf", reason="the chem extra")
     lithium = Molecule.from_geometry("Li 0 0 0", spin=1)
     assert lithium.electrons == (2, 1)
     assert lithium.name == "Li"
@@ -481,14 +481,14 @@ def test_open_shells_from_a_geometry() -> None:
     check_on_qubits(oxygen)
 
 
+@pytest.mark.chem
 def test_a_cut_through_a_shell_is_told() -> None:
-    pytest.importorskip("pyscf", reason="the chem extra")
     with pytest.warns(UserWarning, match="active_space cuts through a degenerate shell: orbitals 3 and 4"):
         Molecule.from_geometry("Li 0 0 0; H 0 0 1.6", active_space=(2, 3))
 
 
+@pytest.mark.chem
 def test_pyscf_objects() -> None:
-    pytest.importorskip("pyscf", reason="the chem extra")
     from pyscf import fci as theirs
     from pyscf import gto, mcscf, scf
 
@@ -507,8 +507,8 @@ def test_pyscf_objects() -> None:
     assert cation.reference() == pytest.approx(theirs.FCI(open_shell).kernel()[0], abs=ORBITALS)
 
 
+@pytest.mark.chem
 def test_pyscf_objects_that_cannot_be_used() -> None:
-    pytest.importorskip("pyscf", reason="the chem extra")
     from pyscf import gto, mcscf, scf
 
     molecule = gto.M(atom="H 0 0 0; H 0 0 0.8; H 0 0 1.6", spin=1, verbose=0)

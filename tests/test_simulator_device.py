@@ -383,10 +383,12 @@ def conform(shots: str) -> dict[str, int]:
     return found
 
 
+@pytest.mark.timeout(1800)  # 450 tests in a process of their own
 def test_conformance() -> None:
     assert conform("None")["passed"] >= DEFAULT_QUBIT_PASSES
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 def test_conformance_with_shots() -> None:
     assert "failed" not in conform("8192")
