@@ -41,6 +41,11 @@ PLAIN: dict[str, Callable[[Any], Any]] = {
     "block encoding": lambda x: qml.BlockEncode(np.full((16, 16), 0.05), wires=range(5)),
     "wide matrices": lambda x: [qml.QubitUnitary(WIDE, wires=[4, 2, 0, 1, 3]), qml.QubitUnitary(WIDE, wires=range(5))],
     "power": lambda x: qml.pow(qml.RX(x, 0), 0.5),
+    "controlled power": lambda x: qml.ctrl(qml.pow(qml.RX(0.7, 0), 0.5), 1),
+    "power that is no integer": lambda x: qml.pow(qml.Rot(0.1, 0.2, 0.3, 0), -0.3),
+    "adjoint of such a power": lambda x: qml.adjoint(qml.ctrl(qml.pow(qml.Rot(0.1, 0.2, 0.3, 0), 0.5), 1)),
+    "integer as a float": lambda x: qml.pow(qml.U3(0.1, 0.2, 0.3, 0), -2.0),
+    "product with a power": lambda x: qml.prod(qml.pow(qml.Rot(0.1, 0.2, 0.3, 0), 0.5), qml.RX(x, 1)),
     "evolution": lambda x: qml.evolve(qml.X(0) @ qml.Z(1) + 0.5 * qml.Y(0) @ qml.Z(1), x),
     "real in a complex type": lambda x: qml.RX(0.3 + 0j, 0),
 }
@@ -114,6 +119,13 @@ def test_complex_angles_are_refused(gate: Callable[[Any], Any], compiled: bool) 
     circuit = around(gate, "varq.qubit")
     with pytest.raises(DeviceError, match=r"parameters of RX must be real\. Got a complex number"):
         (jax.jit(circuit) if compiled else circuit)(0.4)
+
+
+def test_powers_of_what_is_traced_name_the_way_out() -> None:
+    circuit = around(lambda x: qml.pow(qml.Rot(x, 0.2, 0.3, 0), 0.5), "varq.qubit")
+    assert np.isfinite(circuit(0.4))
+    with pytest.raises(DeviceError, match=r"The power 0\.5 of Rot is known by its matrix alone.*Give it as gates"):
+        jax.grad(circuit)(0.4)
 
 
 @pytest.mark.parametrize(

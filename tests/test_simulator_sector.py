@@ -215,13 +215,6 @@ def test_random_real_circuits(seed: int) -> None:
     check(circuit, seed)
 
 
-@settings(max_examples=4)
-@given(st.integers(0, 10**6))
-def test_random_circuits(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    check(padded(program([str(n) for n in rng.choice(sorted(SIZES), 14)], int(rng.integers(6, 8)), rng)), seed)
-
-
 @pytest.mark.parametrize("names", [("RZ", "MultiRZ", "S"), ("SWAP", "CZ"), ("IsingXY", "ISWAP"), ()])
 def test_circuits_of_one_kind_of_step(names: tuple[str, ...]) -> None:
     check(program(names * 3, 5, np.random.default_rng(1)), 2)

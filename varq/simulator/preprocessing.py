@@ -32,7 +32,7 @@ from pennylane.transforms import broadcast_expand, defer_measurements
 from pennylane.transforms.core import CompilePipeline, transform
 from pennylane.wires import Wires
 
-from varq.simulator import lowering
+from varq.simulator import lowering, powers
 
 __all__ = ["NATIVE", "has_outcomes", "is_measured", "pipeline"]
 
@@ -101,6 +101,15 @@ def _expand_batches(tape: QuantumScript) -> Any:
 
 
 @transform  # type: ignore[untyped-decorator]
+def _written_out_powers(tape: QuantumScript) -> Any:
+    """Powers that need a matrix which JAX cannot trace, as operations that do not."""
+    found = [powers.written_out(op) for op in tape.operations]
+    if all(new is old for new, old in zip(found, tape.operations, strict=True)):
+        return (tape,), _only
+    return (tape.copy(operations=found),), _only
+
+
+@transform  # type: ignore[untyped-decorator]
 def _no_traced_counts(tape: QuantumScript) -> Any:
     """Counts have strings as keys, which only results at hand can give."""
     if any(isinstance(m, CountsMP) for m in tape.measurements):
@@ -126,6 +135,7 @@ def _pipeline(traced: bool, deferred: bool, exact: bool, wires: Wires | None, na
         stages.add_transform(_no_traced_counts)
     if deferred:
         stages.add_transform(defer_measurements, allow_postselect=True)
+    stages.add_transform(_written_out_powers)
     stages.add_transform(decompose, stopping_condition=_stops, device_wires=wires, name=name)
     stages.add_transform(device_resolve_dynamic_wires, wires=wires, allow_resets=not deferred)
     stages.add_transform(validate_device_wires, wires, name=name)
