@@ -20,7 +20,7 @@ def step(carry, angle):
 
 
 def value(angles, room):
-    return jnp.sum(carried(step, jnp.linspace(0.1, 0.9, SIZE), angles, room) ** 2) / SIZE
+    return jnp.sum(carried(step, jnp.linspace(0.1, 0.9, SIZE), angles, len(angles), room) ** 2) / SIZE
 
 
 def plain(angles):
@@ -40,6 +40,11 @@ def test_values_and_slopes_are_those_of_a_loop(steps, room):
     np.testing.assert_allclose(slopes, expected, atol=SAME)
     _, moved = jax.jvp(lambda a: value(a, room), (angles,), (jnp.ones_like(angles),))
     np.testing.assert_allclose(moved, jnp.sum(expected), atol=SAME)
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_steps_may_have_no_inputs(room):
+    assert carried(lambda carry, _: carry + 1, 0, (), 7, room) == 7
 
 
 def memory(function, steps):

@@ -15,7 +15,7 @@ STORED = 2**30
 """Bytes that the stored states of a gradient may take, unless told otherwise."""
 
 
-def carried(step: Callable[[Any, Any], Any], carry: Any, inputs: Any, room: int) -> Any:
+def carried(step: Callable[[Any, Any], Any], carry: Any, inputs: Any, steps: int, room: int) -> Any:
     """The carry after all steps of a scan that gives nothing else.
 
     In reverse mode a plain scan keeps whatever its steps computed.  This one keeps the carry before each step while
@@ -25,29 +25,28 @@ def carried(step: Callable[[Any, Any], Any], carry: Any, inputs: Any, room: int)
     Args:
         step: (carry, input) to carry.
         carry: at the start.
-        inputs: a pytree of arrays with one leading axis, the steps.
+        inputs: a pytree of arrays with one leading axis, the steps; it may be empty.
+        steps: how many.
         room: carries that may be kept.
 
     Source: A. Griewank and A. Walther, ACM Trans. Math. Softw. 26, 19 (2000), for schedules of which this is the first.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> print(carried(lambda total, x: total + x, 0, jnp.arange(10), room=2))
+        >>> print(carried(lambda total, x: total + x, 0, jnp.arange(10), steps=10, room=2))
         45
     """
-    leaves = jax.tree.leaves(inputs)
-    steps = len(leaves[0]) if leaves else 0
     once = jax.checkpoint(lambda c, x: (step(c, x), None), prevent_cse=False)
 
-    def run(carry: Any, inputs: Any) -> Any:
-        return lax.scan(once, carry, inputs)[0]
+    def run(carry: Any, inputs: Any, steps: int) -> Any:
+        return lax.scan(once, carry, inputs, length=steps)[0]
 
     if steps <= room:
-        return run(carry, inputs)
+        return run(carry, inputs, steps)
     size = ceil(sqrt(steps))
     groups, rest = divmod(steps, size)
     cut = groups * size
     grouped = jax.tree.map(lambda x: x[:cut].reshape(groups, size, *x.shape[1:]), inputs)
-    outer = jax.checkpoint(lambda c, x: (run(c, x), None), prevent_cse=False)
-    carry = lax.scan(outer, carry, grouped)[0]
-    return run(carry, jax.tree.map(lambda x: x[cut:], inputs)) if rest else carry
+    outer = jax.checkpoint(lambda c, x: (run(c, x, size), None), prevent_cse=False)
+    carry = lax.scan(outer, carry, grouped, length=groups)[0]
+    return run(carry, jax.tree.map(lambda x: x[cut:], inputs), rest) if rest else carry

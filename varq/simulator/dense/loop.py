@@ -53,8 +53,8 @@ class Loop:
             return self._run(tables, given, state)[-1]
 
         if keep:
-            return lax.scan(lambda state, given: (once(state, given), state), state, inputs)
-        return carried(once, state, inputs, room), None
+            return lax.scan(lambda state, given: (once(state, given), state), state, inputs, length=self.repeats)
+        return carried(once, state, inputs, self.repeats, room), None
 
     def backward(self, tables: Any, inputs: Any, bra: Any, ket: Any, kept: Any) -> tuple[Any, Any, Any]:
         """Slopes with respect to `inputs`, and bra and ket as they are before the first repeat."""
@@ -64,7 +64,7 @@ class Loop:
             bra, ket, slopes = self._back(tables, given, carry[0], carry[1], before)
             return (bra, ket), slopes
 
-        (bra, ket), slopes = lax.scan(once, (bra, ket), (inputs, kept), reverse=True)
+        (bra, ket), slopes = lax.scan(once, (bra, ket), (inputs, kept), length=self.repeats, reverse=True)
         return slopes, bra, ket
 
     def _back(self, tables: Any, inputs: Any, bra: Any, ket: Any, before: Any) -> tuple[Any, Any, Any]:

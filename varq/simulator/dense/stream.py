@@ -241,7 +241,7 @@ class Stream:
 
         if keep:
             return lax.scan(lambda state, at: (step(state, at), state), state, tables["program"])
-        return carried(step, state, tables["program"], room), None
+        return carried(step, state, tables["program"], self.count, room), None
 
     def backward(self, tables: Any, inputs: Any, bra: Any, ket: Any, kept: Any) -> tuple[Any, Any, Any]:
         """Slopes with respect to `inputs`, and bra and ket as they are before the first instruction."""

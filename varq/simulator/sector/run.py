@@ -128,7 +128,7 @@ def forward(program: Program, angles: Any, state: Any, room: int) -> Any:
         return _rotated(rows, _phase(program, phases, k))
 
     step, steps = _steps(program, turn, phase, _turns(program, turns))
-    return carried(step, state, steps, room)
+    return carried(step, state, steps, len(program.kinds), room)
 
 
 def backward(program: Program, angles: Any, state: Any, bra: Any) -> Any:
