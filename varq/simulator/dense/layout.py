@@ -30,19 +30,20 @@ def signs(masks: Sequence[int], wires: int) -> tuple[NDArray[np.int8], NDArray[n
     return parity(np.arange(first), found // rest), parity(np.arange(rest), found)
 
 
-def _split(wires: Sequence[int], total: int) -> tuple[int, int, int] | None:
+def _split(wires: Sequence[int]) -> tuple[int, int, int] | None:
     """(before, here, after) sizes if the wires are neighbors in order; None else."""
     first, count = wires[0], len(wires)
     if tuple(wires) != tuple(range(first, first + count)):
         return None
-    return 2**first, 2**count, 2 ** (total - first - count)
+    return 2**first, 2**count, -1
 
 
 def _brought(state: Any, wires: Sequence[int], total: int) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
     """The state with `wires` in front of all others as (parts, 1, here, rest), and the axes to bring it back."""
-    others = [w for w in range(total) if w not in wires]
+    columns = state.shape[1] >> total
+    others = [w for w in range(total + (columns > 1)) if w not in wires]
     axes = (0, *(1 + w for w in (*wires, *others)))
-    cube = state.reshape(2, *(2,) * total).transpose(axes)
+    cube = state.reshape(2, *(2,) * total, *((columns,) if columns > 1 else ())).transpose(axes)
     return cube.reshape(2, 1, 2 ** len(wires), -1), cube.shape, tuple(int(i) for i in np.argsort(axes))
 
 
@@ -56,11 +57,11 @@ def apply_matrix(matrix: Any, state: Any, wires: Sequence[int], total: int) -> A
 
     Args:
         matrix: shape (d, d) if real, else (2, d, d); d = 2**len(wires), the first wire most significant.
-        state: shape (2, 2**total).
+        state: shape (2, 2**total), or (2, 2**total * columns) for many states of which each entry has one beside it.
         wires: positions.
         total: wires of the register.
     """
-    sizes = _split(wires, total)
+    sizes = _split(wires)
     back: tuple[int, ...] | None = None
     if sizes is not None:
         cube = state.reshape(2, *sizes)
@@ -69,7 +70,7 @@ def apply_matrix(matrix: Any, state: Any, wires: Sequence[int], total: int) -> A
     if matrix.ndim == 2:
         out = _product(matrix, cube)
     else:
-        real, imaginary = _product(matrix[0], cube), _product(matrix[1], cube)
+        real, imaginary = jnp.einsum("cjk,pakr->cpajr", matrix, cube)
         out = jnp.stack([real[0] - imaginary[1], real[1] + imaginary[0]])
     if back is None:
         return out.reshape(2, -1)
@@ -81,7 +82,7 @@ def overlap(bra: Any, ket: Any, wires: Sequence[int], total: int, real: bool) ->
 
     A batched product summed afterwards: XLA contracts over two axes at once eight times slower on a CPU (measured).
     """
-    sizes = _split(wires, total)
+    sizes = _split(wires)
     if sizes is not None:
         b, k = bra.reshape(2, *sizes), ket.reshape(2, *sizes)
     else:
