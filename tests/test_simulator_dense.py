@@ -405,3 +405,14 @@ def test_tables_keep_their_precision_in_a_program_of_the_callers() -> None:
 
     found, slope = jax.jit(jax.value_and_grad(value))(jnp.asarray(numbers.angles))
     np.testing.assert_allclose([found, slope[0]], [-np.cos(0.4), np.sin(0.4)], atol=1e-6)
+
+
+@pytest.mark.parametrize("gate", [qml.X(0), qml.Toffoli([0, 3, 5])], ids=repr)
+def test_circuits_without_numbers_run(gate: Any) -> None:
+    wires = 6
+    amplitudes = np.arange(1.0, 2**wires + 1)
+    tape = QuantumScript([qml.StatePrep(amplitudes / np.linalg.norm(amplitudes), range(wires)), gate], [qml.state()])
+    (found,), (truth,) = (
+        qml.execute([tape], qml.device(name, wires=wires)) for name in ("varq.qubit", "default.qubit")
+    )
+    np.testing.assert_allclose(found, truth, atol=EXACT)

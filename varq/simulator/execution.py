@@ -300,8 +300,11 @@ def _plain(program: _Program, name: str, tables: Any, given: tuple[Any, ...]) ->
 def _plain_rule(program: _Program, name: str, primals: Any, tangents: Any) -> Any:
     # Outside the block: what JAX transposes later must be in the precision that it allows there.
     tables, given = primals
-    value, moved = jax.jvp(partial(getattr(program, name), tables), given, tangents[1])
-    return _plain(program, name, tables, given).astype(value.dtype), moved
+    found = _plain(program, name, tables, given)
+    dtype = jax.dtypes.canonicalize_dtype(program.options.dtype)
+    run = lambda *given: getattr(program, name)(tables, *_cast(given, dtype))  # noqa: E731
+    _, moved = jax.jvp(run, given, tangents[1])
+    return found, moved.astype(found.dtype)
 
 
 def state(circuit: Circuit, numbers: Numbers, options: Options) -> Any:

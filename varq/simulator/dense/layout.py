@@ -50,18 +50,19 @@ def signs(masks: Sequence[int], wires: int) -> tuple[NDArray[np.int8], NDArray[n
     return parity(np.arange(first), found // rest), parity(np.arange(rest), found)
 
 
-def _split(wires: Sequence[int], total: int) -> tuple[int, int, int] | None:
+def _split(wires: Sequence[int]) -> tuple[int, int, int] | None:
     """(before, here, after) sizes if the wires are neighbors in order; None else."""
     first, count = wires[0], len(wires)
     if tuple(wires) != tuple(range(first, first + count)):
         return None
-    return 2**first, 2**count, 2 ** (total - first - count)
+    return 2**first, 2**count, -1
 
 
 def _fronted(part: Any, wires: Sequence[int], total: int) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
     """One part with `wires` in front of all others as (1, here, rest), and the shape and axes to bring it back."""
-    axes = (*wires, *(w for w in range(total) if w not in wires))
-    cube = part.reshape((2,) * total).transpose(axes)
+    columns = part.size >> total
+    axes = (*wires, *(w for w in range(total + (columns > 1)) if w not in wires))
+    cube = part.reshape((*(2,) * total, *((columns,) if columns > 1 else ()))).transpose(axes)
     return cube.reshape(1, 2 ** len(wires), -1), cube.shape, tuple(int(i) for i in np.argsort(axes))
 
 
@@ -86,11 +87,11 @@ def apply_matrix(matrix: Any, state: State, wires: Sequence[int], total: int) ->
 
     Args:
         matrix: shape (d, d) if real, else (2, d, d); d = 2**len(wires), the first wire most significant.
-        state: of the register.
+        state: of the register; or of many, whose amplitudes of each basis state stand side by side.
         wires: positions.
         total: wires of the register.
     """
-    sizes = _split(wires, total)
+    sizes = _split(wires)
     if sizes is not None:
         return _on_parts(matrix, state, lambda m, part: _product(m, part.reshape(sizes)).reshape(-1))
 
@@ -127,7 +128,7 @@ def overlap(bra: State, ket: State, wires: Sequence[int], total: int, real: bool
 
     A batched product summed afterwards: XLA contracts over two axes at once eight times slower on a CPU (measured).
     """
-    sizes = _split(wires, total)
+    sizes = _split(wires)
 
     def cube(part: Any) -> Any:
         return part.reshape(sizes) if sizes is not None else _fronted(part, wires, total)[0]

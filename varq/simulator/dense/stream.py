@@ -1,15 +1,13 @@
 """Circuits without structure: one loop over fused blocks, whatever their wires.
 
-Wires are taken in neighboring pairs, and a block lives on at most two pairs: so the loop needs one branch for each
-pair of pairs in use, however many gates there are, and the time to compile does not grow with their number.  The
-matrices of all gates are computed together, by name, spread into 16 x 16 by one gather, and multiplied up in one scan.
-Turns and controlled flips on more wires are branches of their own, with their wires as run-time masks.
+The loop needs one branch for each set of wires that blocks live on, however many gates there are, and the time to
+compile does not grow with their number.  Turns and controlled flips on more wires are branches of their own, with their
+wires as run-time masks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -21,84 +19,13 @@ from numpy.typing import NDArray
 from varq.simulator.bits import mask
 from varq.simulator.circuit import MATRIX
 from varq.simulator.dense import layout
+from varq.simulator.dense.fused import SIZE, Fused, Products, cut, fuse
 from varq.simulator.dense.matrices import dagger, times, with_imaginary
 from varq.simulator.dense.segments import Local
 from varq.simulator.gates import Block, Move, Primitive, Turn, is_real, matrices
 from varq.simulator.scans import carried
 
 __all__ = ["Stream"]
-
-_WIDTH = 4  # wires of a block
-_SIZE = 2**_WIDTH
-_MOST = 32  # gates fused into one block: their product is a sequence of small matrix products
-_ZERO = _SIZE * _SIZE  # the entry of a flattened matrix that is zero
-
-
-@dataclass
-class _Fused:
-    """A block being filled: its wires, and its primitives in order."""
-
-    wires: tuple[int, ...]
-    parts: list[Primitive] = field(default_factory=list)
-
-
-def _pairs(wires: Sequence[int]) -> frozenset[int]:
-    return frozenset(w // 2 for w in wires)
-
-
-def _wires_of(pairs: frozenset[int], total: int) -> tuple[int, ...]:
-    return tuple(w for p in sorted(pairs) for w in (2 * p, 2 * p + 1) if w < total)
-
-
-def _fuse(primitives: Sequence[Primitive], total: int) -> list[_Fused | Turn | Move]:
-    """Instructions in order: fused blocks, and turns and moves that fit into none."""
-    out: list[_Fused | Turn | Move] = []
-    last: dict[int, int] = {}  # for each pair of wires, the instruction that touched it last
-    for p in primitives:
-        pairs = _pairs(p.wires)
-        if len(pairs) > 2 and not isinstance(p, Block):
-            out.append(p)
-        else:
-            at = max((last.get(q, -1) for q in pairs), default=-1)
-            found = out[at] if at >= 0 else None
-            if isinstance(found, _Fused) and len(found.parts) < _MOST:
-                union = _pairs(found.wires) | pairs
-                if len(union) <= 2 and all(last.get(q, -1) <= at for q in union):
-                    found.wires = _wires_of(union, total)
-                    found.parts.append(p)
-                    last.update(dict.fromkeys(union, at))
-                    continue
-            wires = _wires_of(pairs, total) if len(pairs) <= 2 else p.wires
-            out.append(_Fused(wires, [p]))
-        last.update(dict.fromkeys(pairs, len(out) - 1))
-    _widen(out, total)
-    return out
-
-
-def _widen(out: list[_Fused | Turn | Move], total: int) -> None:
-    """Put blocks on one pair onto two pairs that are in use anyway."""
-    used = sorted({_pairs(b.wires) for b in out if isinstance(b, _Fused) and len(_pairs(b.wires)) == 2}, key=sorted)
-    for block in out:
-        if isinstance(block, _Fused) and len(_pairs(block.wires)) == 1 and total > 2:
-            (pair,) = _pairs(block.wires)
-            wider = next((u for u in used if pair in u), None)
-            if wider is None:
-                wider = frozenset({pair, pair - 1 if 2 * (pair + 1) >= total else pair + 1})
-                used.append(wider)
-            block.wires = _wires_of(wider, total)
-
-
-def _spread(local: Sequence[int], total: int) -> NDArray[np.int16]:
-    """For a matrix on wires `local` of `total`: which of its flattened entries stands at each place; shape (256,)."""
-    k, d = len(local), 2**total
-    index = np.arange(d)
-    inner = sum((index >> (total - 1 - w) & 1) << (k - 1 - j) for j, w in enumerate(local)) + 0 * index
-    keep = ~sum(1 << (total - 1 - w) for w in local)
-    outer = index & keep
-    table = np.full((_SIZE, _SIZE), _ZERO, dtype=np.int16)
-    same = outer[:, None] == outer[None, :]
-    table[:d, :d] = np.where(same, inner[:, None] * 2**k + inner[None, :], _ZERO)
-    return table.ravel()
 
 
 def _fixed(move: Move) -> NDArray[np.float64]:
@@ -120,22 +47,22 @@ class Stream:
 
     def __init__(self, primitives: Sequence[Primitive], wires: int) -> None:
         self.wires = wires
-        instructions = _fuse(primitives, wires)
-        self.blocks = [b for b in instructions if isinstance(b, _Fused)]
+        instructions = fuse(primitives, wires)
+        self.blocks = [b for b in instructions if isinstance(b, Fused)]
         self.sets = sorted({b.wires for b in self.blocks})
         self.turns = [t for t in instructions if isinstance(t, Turn)]
         self.count = len(instructions)
-        self._lay_out()
-        self.tables = {"program": self._program(instructions), **self._spreads}
+        self.products = Products(self.blocks)
+        self.tables = {"program": self._program(instructions), **self.products.tables}
 
     # -- the static program
 
-    def _program(self, instructions: Sequence[_Fused | Turn | Move]) -> dict[str, NDArray[Any]]:
+    def _program(self, instructions: Sequence[Fused | Turn | Move]) -> dict[str, NDArray[Any]]:
         branch, slot, masks = [], [], []
         blocks = turns = 0
         kinds = len(self.sets)
         for one in instructions:
-            if isinstance(one, _Fused):
+            if isinstance(one, Fused):
                 branch.append(self.sets.index(one.wires))
                 slot.append(blocks)
                 masks.append((0, 0, 0))
@@ -160,35 +87,6 @@ class Stream:
             "masks": np.array(masks, dtype=np.uint32).reshape(-1, 3),
         }
 
-    def _lay_out(self) -> None:
-        """Where each primitive's matrix goes: rows by name, spread by class, multiplied up by block."""
-        self.rows: dict[str, list[Any]] = {}
-        placed: list[tuple[str, int]] = []
-        classes: dict[tuple[tuple[int, ...], int], int] = {}
-        kinds: list[int] = []
-        for block in self.blocks:
-            for p in block.parts:
-                name = _name(p)
-                rows = self.rows.setdefault(name, [])
-                placed.append((name, len(rows)))
-                rows.append(p)
-                place = (tuple(block.wires.index(w) for w in p.wires), len(block.wires))
-                kinds.append(classes.setdefault(place, len(classes)))
-        starts = dict(zip(self.rows, np.cumsum([0, *(len(r) for r in self.rows.values())]), strict=False))
-        order = np.array([starts[name] + k for name, k in placed], dtype=np.int32)
-        longest = max((len(b.parts) for b in self.blocks), default=0)
-        product = np.full((len(self.blocks), longest), len(placed), dtype=np.int32)
-        at = 0
-        for k, block in enumerate(self.blocks):
-            product[k, : len(block.parts)] = np.arange(at, at + len(block.parts))
-            at += len(block.parts)
-        self._spreads: dict[str, Any] = {
-            "spread": np.array([_spread(*place) for place in classes], dtype=np.int16).reshape(-1, _ZERO),
-            "kinds": np.array(kinds, dtype=np.int32),
-            "order": order,
-            "product": product,
-        }
-
     # -- numbers
 
     def inputs(self, tables: Any, local: Local) -> tuple[Any, Any]:
@@ -196,20 +94,9 @@ class Stream:
         angles = local.angles[0]
         wide = _angles(self.turns, angles)
         if not self.blocks:
-            return jnp.zeros((0, 2, _SIZE, _SIZE), angles.dtype), wide
-        flat = [_flattened(name, rows, angles, local.arrays) for name, rows in self.rows.items()]
-        every = jnp.concatenate(flat)[tables["order"]]  # (gates, 2, 257)
-        spread = tables["spread"][tables["kinds"]].astype(jnp.int32)  # (gates, 256)
-        full = jnp.take_along_axis(every, spread[:, None, :], axis=2).reshape(-1, 2, _SIZE, _SIZE)
-        eye = with_imaginary(jnp.eye(_SIZE, dtype=angles.dtype))
-        full = jnp.concatenate([full, eye[None]])
-
-        def multiply(done: Any, column: Any) -> tuple[Any, None]:
-            return times(full[column], done, real=False), None
-
-        columns = tables["product"].T
-        products, _ = lax.scan(multiply, full[columns[0]], columns[1:])
-        return products, wide
+            return jnp.zeros((0, 2, SIZE, SIZE), angles.dtype), wide
+        found = [_matrices(name, rows, angles, local.arrays) for name, rows in self.products.rows.items()]
+        return self.products(tables, found), wide
 
     # -- runs
 
@@ -226,7 +113,7 @@ class Stream:
         index = self._index()
 
         def block(wires: tuple[int, ...], state: Any, slot: Any, masks: Any) -> Any:
-            return layout.apply_matrix(_cut(products[slot], wires), state, wires, self.wires)
+            return layout.apply_matrix(cut(products[slot], wires), state, wires, self.wires)
 
         def turn(state: Any, slot: Any, masks: Any) -> Any:
             return layout.turned(state, *_phase(wide[slot], index, masks))
@@ -248,12 +135,12 @@ class Stream:
         products, wide = inputs
         index = self._index()
         dtype = ket.real.dtype
-        none = jnp.zeros((2, _SIZE, _SIZE), dtype), jnp.zeros((), dtype)
+        none = jnp.zeros((2, SIZE, SIZE), dtype), jnp.zeros((), dtype)
 
         def block(wires: tuple[int, ...], bra: Any, ket: Any, slot: Any, masks: Any, before: Any) -> Any:
-            m = _cut(products[slot], wires)
+            m = cut(products[slot], wires)
             found = layout.overlap(bra, ket, wires, self.wires, real=False)
-            room = _SIZE - 2 ** len(wires)
+            room = SIZE - 2 ** len(wires)
             slope = jnp.pad(found, ((0, 0), (0, room), (0, room)))
             back = dagger(m, real=False)
             bra = layout.apply_matrix(back, bra, wires, self.wires)
@@ -287,12 +174,6 @@ class Stream:
         return lax.iota(jnp.uint32, 2**self.wires)
 
 
-def _name(p: Primitive) -> str:
-    if isinstance(p, Block):
-        return p.name if p.name != MATRIX else f"{MATRIX}{len(p.wires)}"
-    return f"Turn{len(p.wires)}" if isinstance(p, Turn) else f"Move{p.values}"
-
-
 def _angles(turns: Sequence[Turn], angles: Any) -> Any:
     """The angle of each turn, shape (turns,)."""
     index = np.array([0 if t.angle is None else t.angle for t in turns], dtype=np.int32)
@@ -303,8 +184,8 @@ def _angles(turns: Sequence[Turn], angles: Any) -> Any:
     return angles[index] * jnp.asarray(scale, angles.dtype) + offset
 
 
-def _flattened(name: str, rows: Sequence[Any], angles: Any, arrays: Sequence[Any]) -> Any:
-    """The matrices of all gates of a name, flattened to 256 entries and a zero: shape (gates, 2, 257)."""
+def _matrices(name: str, rows: Sequence[Any], angles: Any, arrays: Sequence[Any]) -> Any:
+    """The matrices of all gates of a name, shape (gates, 2, d, d)."""
     first = rows[0]
     if isinstance(first, Block) and first.name == MATRIX:
         found = jnp.stack([arrays[p.array][0] for p in rows])
@@ -322,13 +203,7 @@ def _flattened(name: str, rows: Sequence[Any], angles: Any, arrays: Sequence[Any
     else:
         stacked = with_imaginary(jnp.asarray(_fixed(first), angles.dtype))
         found = jnp.broadcast_to(stacked, (len(rows), *stacked.shape))
-    flat = found.reshape(len(rows), 2, -1)
-    return jnp.pad(flat, ((0, 0), (0, 0), (0, _ZERO + 1 - flat.shape[2])))
-
-
-def _cut(matrix: Any, wires: Sequence[int]) -> Any:
-    size = 2 ** len(wires)
-    return matrix[:, :size, :size]
+    return found
 
 
 def _sign(index: Any, mask: Any) -> Any:

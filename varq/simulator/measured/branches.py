@@ -12,8 +12,9 @@ import numpy as np
 
 from varq.simulator.measured import amplitudes
 from varq.simulator.measured.exact import Ensemble, evaluate
-from varq.simulator.measured.machine import Columns, initial_vector, unrolled
+from varq.simulator.measured.machine import Columns, initial_vector
 from varq.simulator.measured.program import Measure, Numbers, Program
+from varq.simulator.measured.sequence import perform
 
 __all__ = ["branch_sum", "count_branches"]
 
@@ -42,7 +43,7 @@ def branch_sum(program: Program, numbers: Numbers, labels: Sequence[Any], dtype:
         registers=tuple(jnp.zeros((*shape, 1), kind) for shape, kind in program.registers),
         extra=jnp.ones(1, dtype),
     )
-    columns = unrolled(program.steps, numbers, columns, partial(_split, flips))
+    columns = perform(program.steps, numbers, columns, partial(_split, flips))
     ensemble = Ensemble(columns, numbers, labels)
     return [evaluate(final, ensemble) for final in program.finals]
 

@@ -118,6 +118,8 @@ def _with_jacobian(function: Any, x: Any) -> tuple[Any, Any]:
     shape = jax.eval_shape(function, x)
     if shape.size < len(x):
         value, back = jax.vjp(function, x)
+        if shape.size == 1:
+            return value, back(jnp.ones(shape.shape, shape.dtype))[0].reshape(*shape.shape, len(x))
         basis = jnp.eye(shape.size, dtype=shape.dtype).reshape(shape.size, *shape.shape)
         return value, jax.vmap(back)(basis)[0].reshape(*shape.shape, len(x))
 

@@ -34,13 +34,15 @@ from varq.simulator.measured.program import (
 __all__ = [
     "Columns",
     "Measuring",
+    "alike",
     "gate_kinds",
     "initial_vector",
     "place",
     "run",
     "stacked_matrices",
-    "unrolled",
+    "stacked_places",
     "value",
+    "written_out",
 ]
 
 _BLOCK = 3  # wires: neighbouring gates are multiplied into one matrix on at most this many
@@ -312,23 +314,39 @@ def _compute(form: Compute, at: Sequence[Any], numbers: Numbers, columns: Column
     return replace(columns, registers=tuple(registers))
 
 
-def unrolled(steps: Sequence[Step], numbers: Numbers, columns: Columns, measure: Measuring) -> Columns:
+def written_out(steps: Sequence[Step], numbers: Numbers, columns: Columns, measure: Measuring) -> Columns:
     """The columns after steps that stand for themselves; the matrices of equal forms are made together."""
     places = [[place(r, numbers) for r in s.refs] for s in steps]
     ready: list[Any] = [None] * len(steps)
-    alike: dict[Form, list[int]] = {}
-    for k, step in enumerate(steps):
-        if gate_kinds(step.form) is not None:
-            alike.setdefault(_anywhere(step.form), []).append(k)
-    for members in alike.values():
-        form = cast(Apply, steps[members[0]].form)
+    for form, members in alike(steps).items():
         matrices = stacked_matrices(form, [places[k] for k in members], numbers, columns.state.dtype)
         for row, k in enumerate(members):
             ready[k] = matrices[row]
     return run([s.form for s in steps], places, ready, numbers, columns, measure)
 
 
-def _anywhere(form: Form) -> Form:
+def alike(steps: Sequence[Step]) -> dict[Apply, list[int]]:
+    """Gates that are the same in all columns: for each form, whatever wires and condition, which steps have it."""
+    found: dict[Apply, list[int]] = {}
+    for k, step in enumerate(steps):
+        if gate_kinds(step.form) is not None:
+            found.setdefault(_anywhere(step.form), []).append(k)
+    return found
+
+
+def stacked_places(rows: Sequence[Sequence[Ref]], numbers: Numbers) -> list[Any]:
+    """The places of the references of steps of one form, those of all steps as one array."""
+    widths = [max(len(getattr(refs[j], "slots", ())) for refs in rows) for j in range(len(rows[0]))]
+    places = [[place(ref, numbers, width) for ref, width in zip(refs, widths, strict=True)] for refs in rows]
+    found: list[Any] = jax.tree.map(_stack, *places)
+    return found
+
+
+def _stack(*leaves: Any) -> Any:
+    return (jnp if any(isinstance(x, jax.Array) for x in leaves) else np).stack(leaves)
+
+
+def _anywhere(form: Form) -> Apply:
     """The form of a gate, whatever wires and condition it has."""
     gate = cast(Apply, form)
     return replace(gate, wires=(), kinds=gate.kinds[:-1] if gate.condition else gate.kinds, condition=False)

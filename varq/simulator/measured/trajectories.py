@@ -12,9 +12,18 @@ import numpy as np
 
 from varq.simulator.measured import amplitudes
 from varq.simulator.measured.inputs import Layout, assemble
-from varq.simulator.measured.machine import Columns, gate_kinds, initial_vector, place, run, stacked_matrices, unrolled
+from varq.simulator.measured.machine import (
+    Columns,
+    gate_kinds,
+    initial_vector,
+    place,
+    run,
+    stacked_matrices,
+    stacked_places,
+)
 from varq.simulator.measured.program import Apply, Measure, Numbers, Program, Step
 from varq.simulator.measured.rounds import Loop, parts
+from varq.simulator.measured.sequence import perform
 
 __all__ = ["Drawn", "columns_at_once", "draw", "draws_again", "held_amplitudes", "random_numbers"]
 
@@ -161,7 +170,7 @@ def _whole(task: _Task, key: Any) -> tuple[Drawn, Any]:
         if isinstance(part, Loop):
             columns = _loop(part, numbers, _spread(columns, size), measure)
         else:
-            columns = unrolled(part, numbers, columns, measure)
+            columns = perform(part, numbers, columns, measure, steady=True)
     accepted = _uniform(luck[-1], task.dtype) < columns.extra.forced
     samples = []
     for k, basis in enumerate(program.bases):
@@ -181,11 +190,9 @@ def _loop(loop: Loop, numbers: Numbers, columns: Columns, measure: Any) -> Colum
     places, ready = [], []
     for k, form in enumerate(loop.forms):
         refs = [r[k].refs for r in loop.rounds]
-        widths = [max(len(getattr(r[j], "slots", ())) for r in refs) for j in range(len(refs[0]))]
-        rows = [[place(ref, numbers, width) for ref, width in zip(row, widths, strict=True)] for row in refs]
-        places.append(jax.tree.map(_stack, *rows))
+        places.append(stacked_places(refs, numbers))
         ready.append(
-            stacked_matrices(form, rows, numbers, columns.state.dtype)
+            stacked_matrices(form, [[place(r, numbers) for r in row] for row in refs], numbers, columns.state.dtype)
             if isinstance(form, Apply) and gate_kinds(form) is not None
             else None
         )
@@ -194,10 +201,6 @@ def _loop(loop: Loop, numbers: Numbers, columns: Columns, measure: Any) -> Colum
         return run(loop.forms, at[0], at[1], numbers, carry, measure), None
 
     return jax.lax.scan(body, columns, (places, ready))[0]
-
-
-def _stack(*leaves: Any) -> Any:
-    return (jnp if any(isinstance(x, jax.Array) for x in leaves) else np).stack(leaves)
 
 
 def _measure(task: _Task, luck: Any, columns: Columns, form: Measure, slot: Any) -> Columns:
@@ -255,7 +258,7 @@ def _uniform(words: Any, dtype: Any) -> Any:
 
 def _sample(basis: tuple[Step, ...], numbers: Numbers, columns: Columns, size: int, luck: Any) -> Any:
     """A basis state for each shot, from its final state."""
-    state = amplitudes.flat(unrolled(basis, numbers, columns, _no_measurement).state)
+    state = amplitudes.flat(perform(basis, numbers, columns, _no_measurement).state)
     chances = jnp.broadcast_to(state[0] ** 2 + state[1] ** 2, (state.shape[1], size))
     found = jnp.zeros(size, np.int32)
     for level in _uniform(luck, str(chances.dtype)):
