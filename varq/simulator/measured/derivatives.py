@@ -53,7 +53,7 @@ def evaluate_exactly(exact: Exact, inputs: Inputs) -> list[Any]:
         flat = _value_of(exact, layout, known, 0)(traced)
     with double():
         shapes = _shapes(exact, layout, len(known.scalars), _kinds(known), 0 if traced is None else len(traced))
-    return _cut(flat, shapes)
+    return _cut(flat, shapes) if isinstance(flat, np.ndarray) else _cut_by_jax(flat, shapes)
 
 
 def _kinds(known: Numbers) -> tuple[Any, ...]:
@@ -81,6 +81,14 @@ def _cut(flat: Any, shapes: tuple[Any, ...]) -> list[Any]:
             start += size
         results.append(part)
     return results
+
+
+_cut_by_jax = jax.jit(_cut, static_argnames=("shapes",))
+
+
+@jax.jit
+def _moved(slopes: Any, tangent: Any) -> Any:
+    return jnp.tensordot(slopes, tangent, 1)
 
 
 @partial(jax.jit, static_argnames=("exact", "layout", "order"))
@@ -142,7 +150,7 @@ def _value_of(exact: Exact, layout: Layout, known: Numbers, order: int) -> Any:
     @function.defjvp
     def rule(primals: Any, tangents: Any) -> Any:
         value, slopes = _pair_of(exact, layout, known, order)(primals[0])
-        return value, jnp.tensordot(slopes, tangents[0], 1)
+        return value, _moved(slopes, tangents[0])
 
     return function
 
@@ -164,7 +172,6 @@ def _pair_of(exact: Exact, layout: Layout, known: Numbers, order: int) -> Any:
     def rule(primals: Any, tangents: Any) -> Any:
         value = _value_of(exact, layout, known, order)(primals[0])
         slopes, curves = _pair_of(exact, layout, known, order + 1)(primals[0])
-        moved = (jnp.tensordot(slopes, tangents[0], 1), jnp.tensordot(curves, tangents[0], 1))
-        return (value, slopes), moved
+        return (value, slopes), (_moved(slopes, tangents[0]), _moved(curves, tangents[0]))
 
     return function

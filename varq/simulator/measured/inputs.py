@@ -104,33 +104,47 @@ class Inputs:
 
     def pack(self) -> tuple[Layout, Numbers, Any]:
         """The layout, the known numbers with gaps, and the traced vector; None if nothing is traced."""
-        parts: list[Any] = []
-        scalars, known_scalars = _split(self.scalars, parts)
-        arrays, known_arrays = _split(self.arrays, parts)
+        traced: list[Any] = []
+        scalars, known_scalars = _split(self.scalars, traced)
+        arrays, known_arrays = _split(self.arrays, traced)
         known = Numbers(
             np.array([float(qml.math.unwrap(v)) for v in known_scalars], np.float64),
             np.concatenate(self._tables),
             tuple(known_arrays),
         )
-        return Layout(scalars, arrays, tuple(self._sources)), known, jnp.concatenate(parts) if parts else None
+        return Layout(scalars, arrays, tuple(self._sources)), known, _joined(traced) if traced else None
 
 
-def _split(values: Sequence[Any], parts: list[Any]) -> tuple[tuple[Piece, ...], list[Any]]:
-    """The traced ones as pieces of a vector, which is extended by them, and all values with 0 in their stead."""
+def _split(values: Sequence[Any], traced: list[Any]) -> tuple[tuple[Piece, ...], list[Any]]:
+    """The traced ones as pieces of a vector, which are put to `traced`, and all values with 0 in their stead."""
     pieces, known = [], list(values)
+    start = sum(map(_length, traced))
     for k, value in enumerate(values):
         if not isinstance(value, jax.core.Tracer):
             continue
-        start = sum(len(p) for p in parts)
-        shape, kind = jnp.shape(value), str(jnp.result_type(value))
+        shape = jnp.shape(value)
+        pieces.append(Piece(k, start, shape, str(jnp.result_type(value))))
+        known[k] = np.zeros(0) if shape else np.float64(0)
+        start += _length(value)
+        traced.append(value)
+    return tuple(pieces), known
+
+
+def _length(value: Any) -> int:
+    return int(value.size) * (2 if jnp.iscomplexobj(value) else 1)
+
+
+@jax.jit  # one step for JAX to differentiate, where a call that is not compiled would have some for each number
+def _joined(values: Sequence[Any]) -> Any:
+    """Numbers as one real vector."""
+    parts: list[Any] = []
+    for value in values:
         flat = jnp.ravel(value)
         if jnp.iscomplexobj(value):
             parts += [jnp.real(flat), jnp.imag(flat)]
         else:
             parts.append(flat if jnp.issubdtype(flat.dtype, jnp.floating) else flat.astype(float))
-        pieces.append(Piece(k, start, shape, kind))
-        known[k] = np.zeros(0) if shape else np.float64(0)
-    return tuple(pieces), known
+    return jnp.concatenate(parts)
 
 
 def assemble(layout: Layout, known: Numbers, traced: Any, dtype: str) -> Numbers:
