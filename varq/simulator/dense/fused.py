@@ -14,9 +14,11 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from numpy.typing import NDArray
 
 from varq.simulator.circuit import MATRIX
+from varq.simulator.dense.matrices import with_imaginary
 from varq.simulator.gates import Block, Move, Primitive, Turn
 
 __all__ = ["MOST", "SIZE", "WIDTH", "Fused", "Products", "cut", "fuse"]
@@ -30,6 +32,7 @@ SIZE = 2**WIDTH
 MOST = 32
 """Gates fused into one block, unless told otherwise: their product takes as many products of small matrices."""
 
+_SHORT = 4  # gates of a block: as many are multiplied in pairs, more in a loop, which is sooner compiled
 _NARROW = 4  # rows of the matrices of most gates
 
 
@@ -138,7 +141,8 @@ class Products:
         names = sorted(self.rows, key=lambda name: self._sizes[name])
         starts = dict(zip(names, np.cumsum([0, *(len(self.rows[name]) for name in names)]), strict=False))
         at = [int(starts[name]) + k for name, k, _ in placed]
-        levels, final = _levels(at, [len(b.parts) for b in blocks])
+        lengths = [len(b.parts) for b in blocks]
+        levels, final = _levels(at, lengths) if max(lengths, default=0) <= _SHORT else ([], _rows(at, lengths))
         of_gate = dict(zip(at, (place for _, _, place in placed), strict=True))
         selections = []
         for size in sorted(set(self._sizes.values())):
@@ -172,13 +176,29 @@ class Products:
         full = jnp.concatenate(spread)
         for later, earlier, left in tables["levels"]:
             full = jnp.concatenate([_product(full[later], full[earlier]), full[left]])
-        return full[tables["final"]]
+        if tables["final"].ndim == 1:
+            return full[tables["final"]]
+        full = jnp.concatenate([full, with_imaginary(jnp.eye(SIZE, dtype=full.dtype))[None]])
+
+        def multiply(done: Any, column: Any) -> tuple[Any, None]:
+            return _product(full[column], done), None
+
+        columns = tables["final"].T
+        return lax.scan(multiply, full[columns[0]], columns[1:])[0]
 
 
 def _product(a: Any, b: Any) -> Any:
     """a @ b as one product of real matrices, which is soon compiled."""
     both = jnp.stack([jnp.stack([a[:, 0], -a[:, 1]], 2), jnp.stack([a[:, 1], a[:, 0]], 2)], 1)  # (n, 2, 16, 2, 16)
     return (both.reshape(-1, 2 * SIZE, 2 * SIZE) @ b.reshape(-1, 2 * SIZE, SIZE)).reshape(b.shape)
+
+
+def _rows(places: Sequence[int], lengths: Sequence[int]) -> NDArray[np.int32]:
+    """The places of each row's matrices, filled up with the place after the last matrix."""
+    rows = np.full((len(lengths), max(lengths)), len(places), dtype=np.int32)
+    for row, (a, b) in zip(rows, pairwise(np.cumsum([0, *lengths])), strict=True):
+        row[: b - a] = places[a:b]
+    return rows
 
 
 def _levels(
