@@ -10,6 +10,8 @@ import pytest
 
 from varq.simulator.scans import carried
 
+pytestmark = pytest.mark.flagless  # what is kept does not depend on JAX's flag
+
 SAME = 1e-5  # float32 sums in another order
 SIZE = 4096
 GROWTH = 4.5  # 16 times the steps keep 4 times the carries, and one group more
@@ -57,7 +59,8 @@ def test_what_is_kept_grows_with_the_square_root_of_the_steps():
     assert many < GROWTH * few
 
 
-WIRES = 12
+WIRES, LAYERS = 12, 32
+SPARED = 1.5  # times less: 12 of 32 states are kept, and the matrices of all layers either way
 
 
 def mixed(angles):
@@ -73,7 +76,7 @@ def hopping(angles):
         qml.SingleExcitation(angles[wire], [wire, wire + 1])
 
 
-def temporary(layer, layers, stored):
+def temporary(layer, stored):
     """Bytes that the gradient of a function of all probabilities takes besides its inputs and results."""
 
     @qml.qnode(qml.device("varq.qubit", wires=WIRES, stored_bytes=stored))
@@ -84,9 +87,9 @@ def temporary(layer, layers, stored):
         return qml.probs(wires=range(WIRES))
 
     cost = jax.jit(jax.grad(lambda x: jnp.sum(circuit(x) ** 2)))
-    return cost.lower(jnp.full((layers, 2 * WIRES), 0.1)).compile().memory_analysis().temp_size_in_bytes
+    return cost.lower(jnp.full((LAYERS, 2 * WIRES), 0.1)).compile().memory_analysis().temp_size_in_bytes
 
 
 @pytest.mark.parametrize("layer", [mixed, hopping])
 def test_a_gradient_of_probabilities_stores_no_more_than_it_may(layer):
-    assert temporary(layer, 64, 0) < temporary(layer, 64, 2**30) / 2
+    assert temporary(layer, 0) * SPARED < temporary(layer, 2**30)
