@@ -71,7 +71,7 @@ class DenseEngine:
             operations += sum(w[1] for w in works)
             kept += stored * (runner.count if isinstance(runner, Stream) else runner.repeats)
         size = 2**self.wires
-        held = 2 * np.dtype(dtype).itemsize * size
+        held = self._bytes(dtype)
         return {
             "amplitudes": size,
             "gates": len(self.circuit.gates),
@@ -101,9 +101,13 @@ class DenseEngine:
         real = (lax.iota(jnp.int32, 2**self.wires) == index).astype(numbers.angles.dtype)
         return layout.State(real, jnp.zeros_like(real))
 
+    def _bytes(self, dtype: Any) -> int:
+        """Of one state."""
+        return int(2 * 2**self.wires * np.dtype(dtype).itemsize)
+
     def _room(self, dtype: Any) -> int:
         """How many states may be stored."""
-        return int(self.stored // (2 * 2**self.wires * np.dtype(dtype).itemsize))
+        return self.stored // self._bytes(dtype)
 
     def _keeps(self, part: Part, dtype: Any) -> bool:
         runner = part.runner

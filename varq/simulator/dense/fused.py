@@ -1,8 +1,8 @@
 """Blocks of fused gates whose wires differ, and the matrices of all of them at once.
 
 Wires are taken in neighboring pairs, and a block lives on at most two pairs: so there are few sets of wires, however
-many gates there are.  The matrices of all gates are spread into 16 x 16 together and multiplied up in a tree: a few
-batches of products, whether there are many gates or few.
+many gates there are.  The matrices of all gates are spread into 16 x 16 together, and those of each block multiplied,
+all blocks at once: a few batches of products, whether there are many gates or few.
 """
 
 from __future__ import annotations

@@ -112,23 +112,27 @@ class Stream:
         products, wide = inputs
         index = self._index()
 
-        def block(wires: tuple[int, ...], state: Any, slot: Any, masks: Any) -> Any:
-            return layout.apply_matrix(cut(products[slot], wires), state, wires, self.wires)
+        def block(wires: tuple[int, ...], state: Any, at: Any) -> Any:
+            return layout.apply_matrix(cut(at["matrix"], wires), state, wires, self.wires)
 
-        def turn(state: Any, slot: Any, masks: Any) -> Any:
-            return layout.turned(state, *_phase(wide[slot], index, masks))
+        def turn(state: Any, at: Any) -> Any:
+            return layout.turned(state, *_phase(wide[at["slot"]], index, at["masks"]))
 
-        def flip(state: Any, slot: Any, masks: Any) -> Any:
-            return layout.moved(state, _flipped(index, masks))
+        def flip(state: Any, at: Any) -> Any:
+            return layout.moved(state, _flipped(index, at["masks"]))
 
         branches = self._branches(block, turn, flip)
+        program = dict(tables["program"])
+        if self.blocks:
+            # With each instruction its own: JAX's derivative by one array of all would be added up whole in each step.
+            program["matrix"] = products[np.where(self._is_block(), self.tables["program"]["slot"], 0)]
 
         def step(state: Any, at: Any) -> Any:
-            return lax.switch(at["branch"], branches, state, at["slot"], at["masks"])
+            return lax.switch(at["branch"], branches, state, at)
 
         if keep:
-            return lax.scan(lambda state, at: (step(state, at), state), state, tables["program"])
-        return carried(step, state, tables["program"], self.count, room), None
+            return lax.scan(lambda state, at: (step(state, at), state), state, program)
+        return carried(step, state, program, self.count, room), None
 
     def backward(self, tables: Any, inputs: Any, bra: Any, ket: Any, kept: Any) -> tuple[Any, Any, Any]:
         """Slopes with respect to `inputs`, and bra and ket as they are before the first instruction."""
@@ -165,10 +169,13 @@ class Stream:
             return (bra, ket), slopes
 
         (bra, ket), (overlaps, turns) = lax.scan(step, (bra, ket), (tables["program"], kept), reverse=True)
-        is_block = self.tables["program"]["branch"] < sum(b < len(self.sets) for b in self.present)
         is_turn = np.array([self.present[b] == len(self.sets) for b in self.tables["program"]["branch"]], dtype=bool)
-        slopes = 2 * times(overlaps[np.flatnonzero(is_block)], products, real=False)
+        slopes = 2 * times(overlaps[np.flatnonzero(self._is_block())], products, real=False)
         return (slopes, turns[np.flatnonzero(is_turn)]), bra, ket
+
+    def _is_block(self) -> Any:
+        """Which instructions are blocks."""
+        return self.tables["program"]["branch"] < sum(b < len(self.sets) for b in self.present)
 
     def _index(self) -> Any:
         return lax.iota(jnp.uint32, 2**self.wires)

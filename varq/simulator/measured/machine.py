@@ -38,6 +38,7 @@ __all__ = [
     "gate_kinds",
     "initial_vector",
     "place",
+    "prepared",
     "run",
     "stacked_matrices",
     "stacked_places",
@@ -340,6 +341,21 @@ def stacked_places(rows: Sequence[Sequence[Ref]], numbers: Numbers) -> list[Any]
     places = [[place(ref, numbers, width) for ref, width in zip(refs, widths, strict=True)] for refs in rows]
     found: list[Any] = jax.tree.map(_stack, *places)
     return found
+
+
+def prepared(form: Form, rows: Sequence[Sequence[Ref]], numbers: Numbers, dtype: Any) -> tuple[list[Any], Any]:
+    """What a loop over steps of one form needs of each: the places of its references, and its matrix if it has one.
+
+    Args:
+        form: of all steps.
+        rows: the references of each.
+        numbers: of the program.
+        dtype: of the amplitudes.
+    """
+    places = stacked_places(rows, numbers)
+    if not isinstance(form, Apply) or gate_kinds(form) is None:
+        return places, None
+    return places, stacked_matrices(form, [[place(r, numbers) for r in refs] for refs in rows], numbers, dtype)
 
 
 def _stack(*leaves: Any) -> Any:

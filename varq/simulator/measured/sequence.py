@@ -27,6 +27,7 @@ from varq.simulator.measured.machine import (
     alike,
     gate_kinds,
     place,
+    prepared,
     run,
     stacked_matrices,
     stacked_places,
@@ -229,11 +230,7 @@ def _block(kind: _Kind, rows: Sequence[_Row], numbers: Numbers) -> Any:
 def _step(kind: _Kind, steps: Sequence[Step], numbers: Numbers, dtype: Any, measure: Measuring) -> Any:
     """Does steps of one form, which are fused with none."""
     form = cast(Form, kind.form)
-    places = stacked_places([s.refs for s in steps], numbers)
-    ready = None
-    if isinstance(form, Apply) and gate_kinds(form) is not None:
-        own = [[place(r, numbers) for r in s.refs] for s in steps]
-        ready = stacked_matrices(form, own, numbers, dtype)
+    places, ready = prepared(form, [s.refs for s in steps], numbers, dtype)
 
     def do(columns: Columns, row: Any, matrix: Any) -> Columns:
         return run([form], [_at(places, row)], [_at(ready, row)], numbers, columns, measure)

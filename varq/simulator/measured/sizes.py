@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,15 +113,11 @@ def _of_branches(program: Program, dtype: str) -> dict[str, Any]:
     """One column at first; measurements make as many of each as it can have outcomes and records."""
     branches = count_branches(program)
     records = 1 if program.flips is None else 2
-    moved = operations = 0
-    columns = 1
-    for form, wide in _stages(program.steps):
-        after = columns
-        if form is not None:
-            after = columns * records * (2 if form.postselect is None else 1)
-        moved += _state(program, dtype) * (columns + after)
-        operations += columns * _flops(program, wide)
-        columns = after
+
+    def after(columns: int, form: Measure) -> int:
+        return columns * records * (2 if form.postselect is None else 1)
+
+    moved, operations = _work(program, dtype, after)
     return {
         "branches": branches,
         "columns": branches,
@@ -136,13 +132,7 @@ def _of_shots(program: Program, shots: int, dtype: str) -> dict[str, Any]:
     columns = columns_at_once(program, shots, held_amplitudes(jax.default_backend()))
     luck = _WORD * random_numbers(program)
     chunks = -(-shots // columns)
-    moved = operations = 0
-    now = 1
-    for form, wide in _stages(program.steps):
-        after = now if form is None else columns
-        moved += _state(program, dtype) * (now + after)
-        operations += now * _flops(program, wide)
-        now = after
+    moved, operations = _work(program, dtype, lambda now, form: columns)
     return {
         "trajectories": shots,
         "columns": columns,
@@ -150,6 +140,17 @@ def _of_shots(program: Program, shots: int, dtype: str) -> dict[str, Any]:
         "bytes_per_run": chunks * (moved + 2 * columns * luck),
         "operations_per_run": chunks * operations,
     }
+
+
+def _work(program: Program, dtype: str, after: Callable[[int, Measure], int]) -> tuple[int, int]:
+    """Bytes and operations of the whole program, from one column on; `after` a measurement there are so many."""
+    moved = operations = 0
+    columns = 1
+    for form, wide in _stages(program.steps):
+        before, columns = columns, columns if form is None else after(columns, form)
+        moved += _state(program, dtype) * (before + columns)
+        operations += before * _flops(program, wide)
+    return moved, operations
 
 
 def _stages(steps: Sequence[Step]) -> Iterator[tuple[Measure | None, int]]:

@@ -12,16 +12,8 @@ import numpy as np
 
 from varq.simulator.measured import amplitudes
 from varq.simulator.measured.inputs import Layout, assemble
-from varq.simulator.measured.machine import (
-    Columns,
-    gate_kinds,
-    initial_vector,
-    place,
-    run,
-    stacked_matrices,
-    stacked_places,
-)
-from varq.simulator.measured.program import Apply, Measure, Numbers, Program, Step
+from varq.simulator.measured.machine import Columns, initial_vector, prepared, run
+from varq.simulator.measured.program import Measure, Numbers, Program, Step
 from varq.simulator.measured.rounds import Loop, parts
 from varq.simulator.measured.sequence import perform
 
@@ -187,15 +179,11 @@ def _spread(columns: Columns, size: int) -> Columns:
 
 def _loop(loop: Loop, numbers: Numbers, columns: Columns, measure: Any) -> Columns:
     """All rounds by one body, which takes the places of each round's numbers as data."""
-    places, ready = [], []
-    for k, form in enumerate(loop.forms):
-        refs = [r[k].refs for r in loop.rounds]
-        places.append(stacked_places(refs, numbers))
-        ready.append(
-            stacked_matrices(form, [[place(r, numbers) for r in row] for row in refs], numbers, columns.state.dtype)
-            if isinstance(form, Apply) and gate_kinds(form) is not None
-            else None
-        )
+    made = [
+        prepared(form, [r[k].refs for r in loop.rounds], numbers, columns.state.dtype)
+        for k, form in enumerate(loop.forms)
+    ]
+    places, ready = [p for p, _ in made], [r for _, r in made]
 
     def body(carry: Columns, at: Any) -> tuple[Columns, None]:
         return run(loop.forms, at[0], at[1], numbers, carry, measure), None
