@@ -1,0 +1,29 @@
+"""What can go wrong between a session and a device, told apart by what to do about it."""
+
+from __future__ import annotations
+
+__all__ = ["DeviceError", "ExpiredError", "GoneError", "PermanentError", "TransientError", "UncertainError"]
+
+
+class DeviceError(RuntimeError):
+    """A device did not do its part.  The text names the device, what came, and what to do; it holds no credentials."""
+
+
+class TransientError(DeviceError):
+    """It may work on the next try, and nothing was done: the network, a server's 5xx, throttling."""
+
+
+class ExpiredError(TransientError):
+    """The vendor's session has ended: it is opened again, and the call repeated."""
+
+
+class PermanentError(DeviceError):
+    """Trying again does not help: refused credentials, a circuit the machine cannot run, a retired device."""
+
+
+class UncertainError(DeviceError):
+    """A job may or may not have been received: it is looked for, and never sent again by itself."""
+
+
+class GoneError(PermanentError):
+    """The vendor no longer has the job or its result."""

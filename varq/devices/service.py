@@ -1,0 +1,173 @@
+"""What a device is to a session: a place that takes jobs of many circuits, here or far away."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pennylane.tape import QuantumScript
+
+__all__ = ["Bits", "Circuit", "JobResult", "JobStatus", "Limits", "Mode", "Service"]
+
+Bits: TypeAlias = NDArray[np.uint8]
+"""Measured bits of one circuit, shape (shots, wires), wire 0 first."""
+
+
+class Mode(StrEnum):
+    """How jobs travel to a vendor: each on its own, as a batch, or in a session that keeps the machine close."""
+
+    JOB = "job"
+    BATCH = "batch"
+    SESSION = "session"
+
+
+class JobStatus(StrEnum):
+    """Where a job stands at its vendor."""
+
+    CREATED = "created"
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether it stays so."""
+        return self in (JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """One circuit to be run: data, which a job carries and a journal can name.
+
+    Args:
+        tape: gates with numbers in them on wires 0 .. wires-1, and one `qml.sample(wires=range(wires))`; its trainable
+            parameters are those in `values`.
+        wires: how many wires are measured.
+        shots: how many times it runs.
+        seed: of its own random numbers, where the device takes one.
+        structure: digest of everything but `values` and `shots`: circuits of one structure are translated once.
+        values: the numbers of the trainable parameters, in the order of `tape.trainable_params`, flattened.
+    """
+
+    tape: QuantumScript
+    wires: int
+    shots: int
+    seed: int
+    structure: str
+    values: NDArray[np.float64]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what is run: structure, numbers, shots and seed.  Equal digests are one and the same circuit."""
+        numbers = np.ascontiguousarray(self.values, dtype="<f8").tobytes()
+        return hashlib.sha256(f"{self.structure}:{self.shots}:{self.seed}:".encode() + numbers).hexdigest()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one job may hold; None for no limit.
+
+    Args:
+        circuits: most circuits in a job.
+        shots: most shots of one circuit.
+        job_shots: most shots of all circuits of a job together.
+        depth: most layers of gates in a circuit, as it is given to the device.
+        wires: most wires.
+    """
+
+    circuits: int | None = None
+    shots: int | None = None
+    job_shots: int | None = None
+    depth: int | None = None
+    wires: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class JobResult:
+    """What came back of a job.
+
+    Args:
+        bits: the measured bits of each circuit, in the order they were sent.
+        seconds: that the quantum processor (or simulator) was busy, as its vendor meters it; None where it is not told.
+        queued: seconds that the job waited; None where it is not told.
+        cost: what the vendor charged, in the currency of its price table; None where it is not told.
+        details: what else the vendor says, as JSON values.
+    """
+
+    bits: tuple[Bits, ...]
+    seconds: float | None = None
+    queued: float | None = None
+    cost: float | None = None
+    details: dict[str, object] = field(default_factory=dict)
+
+
+class Service(Protocol):
+    """A device as a session uses it.  Every method may raise a `DeviceError` of the kind that fits.
+
+    A service holds no result that is only its own: a job is known by the id that `submit` returned, in any later
+    process that opens the device again.
+    """
+
+    name: str
+    """As `varq.device` knows it, such as "ibm.fake_torino"."""
+
+    paid: bool
+    """Whether a job costs money or a share of a scarce machine: it is then never sent twice."""
+
+    limits: Limits
+    """What one job may hold."""
+
+    mode: Mode
+    """How jobs travel now; a service without sessions says `Mode.JOB` after `open`, whatever was asked for."""
+
+    def compile(self, circuits: Sequence[Circuit]) -> None:
+        """Translate the circuits for the machine, keeping one translation for each structure.
+
+        A session calls this before `open`: vendors meter the time in which their session waits.
+        """
+
+    def open(self) -> str | None:
+        """Open the vendor's session where there is one; returns a line for the person if it opened something else."""
+
+    def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
+        """Send one job; returns its id at the vendor.
+
+        Args:
+            circuits: of the job.
+            tag: names the job before it has an id; the same tag is never run twice where the vendor can prevent that.
+
+        Raises:
+            UncertainError: if it may have been received; never `TransientError` then.
+        """
+
+    def find(self, tag: str) -> str | None:
+        """The id of the job that was sent under `tag`; None if the vendor surely has none.
+
+        Raises:
+            UncertainError: if the vendor cannot tell.
+        """
+
+    def status(self, job: str) -> JobStatus:
+        """Where the job stands."""
+
+    def result(self, job: str) -> JobResult:
+        """Its result, once the status is `DONE`.
+
+        Raises:
+            GoneError: if the vendor has it no more.
+        """
+
+    def cancel(self, job: str) -> bool:
+        """Ask to cancel it; returns whether it was still possible."""
+
+    def close(self) -> None:
+        """Close the vendor's session, if one is open.  Jobs that were sent stay."""
