@@ -151,7 +151,9 @@ class GcReport:
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What `merge` did: files read; new runs, rows and arrays; rows that were there already; results taken."""
+    """What `merge` did: files read; new runs, rows and arrays; rows that were there already; results taken; jobs that
+    were new or had come further.
+    """
 
     files: int
     runs: int
@@ -159,6 +161,7 @@ class MergeReport:
     arrays: int
     equal: int
     results: int
+    jobs: int = 0
 
 
 def seal(table: str, *parts: str | int | float | None) -> str:

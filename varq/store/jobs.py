@@ -1,0 +1,338 @@
+"""Jobs in the store: written down before they are sent, their results on disk before anybody sees them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from varq import checks
+from varq.store import job_tables
+from varq.store.circuit_records import CircuitRow, Returned, Served
+from varq.store.database import Database
+from varq.store.faults import ConflictError
+from varq.store.job_checks import ENDS, matched, moved, planned
+from varq.store.job_reading import best, home, jobs_of, ledger_of, serving, spent_by
+from varq.store.job_records import JobRecord, JobState, LedgerRow, Spent, amount, count, identifier
+from varq.store.job_tables import StoredJob
+from varq.store.job_union import contradiction
+from varq.store.sessions import Sessions, by_prefix
+
+__all__ = ["Jobs"]
+
+Records: TypeAlias = list[JobRecord]  # inside the class, `jobs` is a method
+Bits: TypeAlias = NDArray[np.uint8]
+
+
+class Jobs(Sessions):
+    """Sessions with their jobs, as `Store.jobs` gives it.
+
+    Each method that writes does so in one transaction. What it wrote of a paid job survives a power failure. Every
+    method raises a `StoreError` of the kind that fits when a file cannot do its part.
+
+    Example:
+        >>> from varq.store.store import open_store
+        >>> from varq.store.job_records import SessionRecord
+        >>> with open_store(None) as store:
+        ...     jobs = store.jobs
+        ...     jobs.open(SessionRecord("session-1f", 1.75e9, "ada", "varq.qubit"))
+        ...     job = JobRecord("varq-0001", "session-1f", 0, "varq.qubit", circuits=1, shots=2, created=1.75e9)
+        ...     jobs.write([job], [CircuitRow("varq-0001", 0, "0" * 64, 2, 7, (("a run", 0, "step", 0),))])
+        ...     jobs.sent({"varq-0001": "the device's own id"})
+        ...     jobs.finish([Returned("varq-0001", (np.eye(2, dtype=np.uint8),), seconds=0.1)])
+        ...     jobs.results("a run", 0, "step")[0].tolist(), jobs.spent("session-1f").shots
+        ([[1, 0], [0, 1]], 2)
+    """
+
+    # -- writing
+
+    def write(self, jobs: Iterable[JobRecord], circuits: Iterable[CircuitRow]) -> None:
+        """Records the jobs of one submission, before any of them is sent: all, or none.
+
+        Args:
+            jobs: of one session, in the order of their numbers, which go on from those there.
+            circuits: of all of them.
+
+        Raises:
+            ValueError: if the jobs are not as said, or the circuits not exactly those of the jobs.
+            ConflictError: if a job of one of the ids is there.
+            LookupError: if there is no such session.
+            OwnedError: if the session was held here and somebody took it over.
+        """
+        new = [checks.instance("jobs", job, JobRecord) for job in jobs]
+        rows = planned(new, [checks.instance("circuits", row, CircuitRow) for row in circuits])
+        if not new:
+            return
+        session, number = new[0].session, new[0].number
+        key = self._key(session)
+        with self._folder.writer().write(any(job.paid for job in new)) as db:
+            self._check_owner(db, session)
+            last = db.execute("SELECT max(number) FROM jobs WHERE session = ?", (key,)).fetchone()[0]
+            if last is not None and number <= last:
+                raise ValueError(f"number must go on from {last} in {session}. Got {number}. Nothing was written.")
+            try:
+                job_tables.add_jobs(db, key, new, rows)
+            except sqlite3.IntegrityError as error:
+                raise ConflictError(
+                    "A job is written once. One of these is in the store already. Nothing was written. "
+                    "Give each job an id of its own, from new_job_id()."
+                ) from error
+
+    def sent(self, ids: Mapping[str, str], when: float | None = None) -> None:
+        """Records under which ids the vendor has jobs; one that is recorded so already is left as it is.
+
+        Args:
+            ids: the vendor's id of each job, by the job's id.
+            when: seconds since 1970; None for now.
+
+        Raises:
+            ValueError: if a job is neither "written" nor "uncertain".
+            ConflictError: if a job is known under another id.
+            LookupError: if there is no such job.
+            OwnedError: if the session was held here and somebody took it over.
+        """
+        given = {job: checks.text("ids", name) for job, name in ids.items()}
+        now = _moment(when)
+        with self._changing(list(given)) as (db, found):
+            changed = []
+            for stored in found:
+                job = stored.record
+                if job.state is JobState.SENT and job.provider_id == given[job.id]:
+                    continue
+                if job.provider_id not in (None, given[job.id]):
+                    raise contradiction(f"Job {job.id}", "provider_id", job.provider_id, given[job.id])
+                fields = {"provider_id": given[job.id], "sent": now, "attempts": max(1, job.attempts), "error": None}
+                changed.append(moved(stored, JobState.SENT, fields))
+            job_tables.update_jobs(db, changed)
+
+    def finish(self, returned: Iterable[Returned], when: float | None = None) -> None:
+        """Records results; those of a job that is "done" with the same results are left as they are.
+
+        Args:
+            returned: what came back.
+            when: seconds since 1970; None for now.
+
+        Raises:
+            ValueError: if a job is not "sent", or the results are not those of its circuits.
+            ConflictError: if a job has other results already.
+            LookupError: if there is no such job.
+            OwnedError: if the session was held here and somebody took it over.
+        """
+        back = [checks.instance("returned", one, Returned) for one in returned]
+        packed = [[job_tables.packed(bits) for bits in one.bits] for one in back]
+        now = _moment(when)
+        own = self._folder.writer()
+        with self._changing([one.job for one in back]) as (db, found):
+            changed = []
+            for stored, one, data in zip(found, back, packed, strict=True):
+                rows = matched(job_tables.read_circuits(own, stored.key), one, [sha for sha, _ in data])
+                if stored.record.state is JobState.DONE:
+                    continue
+                told = {"queued": one.queued, "seconds": one.seconds, "cost": one.cost, "details": one.details}
+                changed.append(moved(stored, JobState.DONE, {**told, "finished": now, "error": None}))
+                job_tables.add_bits(db, data)
+                job_tables.set_bits(db, stored.key, rows)
+            job_tables.update_jobs(db, changed)
+
+    def mark(
+        self,
+        jobs: str | Iterable[str],
+        state: JobState | str,
+        error: str | None = None,
+        attempts: int | None = None,
+        seconds: float | None = None,
+        cost: float | None = None,
+        when: float | None = None,
+    ) -> None:
+        """Records how jobs stand, where neither `sent` nor `finish` does; the same state again adds what is new.
+
+        Args:
+            jobs: one id or several.
+            state: "uncertain", "unsent", "failed" or "cancelled"; or the present one.
+            error: what went wrong; None for what is known. Credentials are blotted out.
+            attempts: how often it was tried to send them; None for what is known.
+            seconds: that the quantum processor was busy; None for what is known.
+            cost: what the vendor charged; None for what is known.
+            when: seconds since 1970; None for now.
+
+        Raises:
+            ValueError: if that state may not follow the present one; names both.
+            LookupError: if there is no such job.
+            OwnedError: if a session was held here and somebody took it over.
+        """
+        ids = [jobs] if isinstance(jobs, str) else list(jobs)
+        kind = JobState(checks.choice("state", state, [member.value for member in JobState]))
+        told: dict[str, Any] = {"error": error if error is None else checks.instance("error", error, str)}
+        told["attempts"] = attempts if attempts is None else count("attempts", attempts)
+        told["seconds"] = seconds if seconds is None else amount("seconds", seconds)
+        told["cost"] = cost if cost is None else amount("cost", cost)
+        fields = {name: value for name, value in told.items() if value is not None}
+        now = _moment(when)
+        with self._changing(ids) as (db, found):
+            changed = []
+            for stored in found:
+                present = stored.record.state
+                if kind is not present and kind in (JobState.SENT, JobState.DONE):
+                    way = "sent(), which records its provider's id" if kind is JobState.SENT else "finish()"
+                    raise ValueError(
+                        f"A job becomes {kind.value!r} by {way}. Job {stored.record.id} is {present.value!r}."
+                    )
+                end = {"finished": now} if kind in ENDS and kind is not present else {}
+                changed.append(moved(stored, kind, fields | end))
+            job_tables.update_jobs(db, changed)
+
+    @contextmanager
+    def _changing(self, ids: Sequence[str]) -> Iterator[tuple[sqlite3.Connection, list[StoredJob]]]:
+        """One transaction around a change of jobs, which it gives as they are inside it, in the order of `ids`."""
+        own = self._folder.writer()
+        for job in ids:
+            identifier("job", job)
+        if len(set(ids)) < len(ids):
+            raise ValueError("A job can change once in a call. One of them is given twice. Nothing was written.")
+        known = self._facts(own, ids)
+        missing = [job for job in ids if job not in known]
+        if missing:
+            for job in missing:
+                self._key(home(self._files(), job)[2].session)
+            known = self._facts(own, ids)
+        with own.write(any(paid for paid, _ in known.values())) as db:
+            for session in {session for _, session in known.values()}:
+                self._check_owner(db, session)
+            found = job_tables.jobs_by_id(own, ids)
+            yield db, [found[job] for job in ids]
+
+    @staticmethod
+    def _facts(own: Database, ids: Sequence[str]) -> dict[str, tuple[bool, str]]:
+        """What never changes of jobs in this host's file: whether they are paid, and their sessions."""
+        sql = "SELECT paid, sessions.id FROM jobs JOIN sessions ON sessions.key = jobs.session WHERE jobs.id = ?"
+        return {job: (bool(row[0]), row[1]) for job in ids for row in own.read(sql, (job,))}
+
+    # -- reading
+
+    def job(self, prefix: str) -> JobRecord:
+        """The one job whose id starts with `prefix`; "varq-" may be left out.
+
+        Raises:
+            ValueError: if the prefix has fewer than 4 characters.
+            LookupError: if no job fits, or several do.
+            ConflictError: if two hosts' files contradict each other.
+        """
+        files = self._files()
+        sql = "SELECT id FROM jobs WHERE id >= ? AND id < ?"
+        name = by_prefix("job", prefix, "varq-", lambda a, b: [row[0] for f in files for row in f.read(sql, (a, b))])
+        return home(files, name)[2]
+
+    def jobs(self, session: str, states: Iterable[JobState | str] | None = None) -> Records:
+        """The jobs of a session, in order.
+
+        Args:
+            session: the session's id.
+            states: only those in one of these; None for all.
+
+        Raises:
+            LookupError: if there is no such session.
+            ConflictError: if two hosts' files contradict each other.
+            StoreCorrupt: if one is not what was written.
+        """
+        known = [member.value for member in JobState]
+        wanted = known if states is None else [checks.choice("states", state, known) for state in states]
+        return jobs_of(self._places(session), wanted)
+
+    def last(self, session: str) -> int:
+        """The highest number of a session's jobs, -1 if it has none: the next one's is greater.
+
+        Raises:
+            LookupError: if there is no such session.
+        """
+        sql = "SELECT coalesce(max(number), -1) FROM jobs WHERE session = ?"
+        return int(max(file.read(sql, (key,))[0][0] for file, key in self._places(session)))
+
+    def circuits(self, job: str) -> list[CircuitRow]:
+        """The circuits of a job, in order.
+
+        Raises:
+            LookupError: if there is no such job.
+            StoreCorrupt: if one is not what was written.
+        """
+        file, key, _ = home(self._files(), job)
+        return job_tables.read_circuits(file, key)
+
+    def bits(self, job: str, position: int) -> Bits:
+        """The result of one circuit: zeros and ones of shape (shots, wires), read-only.
+
+        Raises:
+            LookupError: if there is no such circuit, or no result yet.
+            StoreCorrupt: if it is not what was written.
+        """
+        checks.integer("position", position, minimum=0)
+        rows = self.circuits(job)
+        if position >= len(rows):
+            raise LookupError(f"Job {job} has {len(rows)} circuits. There is none at position {position}.")
+        return job_tables.read_bits(self._folder.files(), rows[position])
+
+    def results(self, owner: str, step: int, role: str) -> dict[int, Bits | str]:
+        """What there is for a request: by circuit, its result, or the state of the job that was to bring it.
+
+        Where several jobs serve one circuit, a result counts most, then a job that may still bring one.
+
+        Args:
+            owner: id of the run or batch.
+            step: of the request.
+            role: of the request.
+
+        Raises:
+            StoreCorrupt: if something is not what was written.
+            LookupError: if a result has gone with another host's file.
+        """
+        checks.text("owner", owner)
+        files = self._files()
+        found = serving(files, owner, checks.integer("step", step, minimum=0), checks.text("role", role))
+        return {
+            item: job_tables.read_bits(files, row) if state is JobState.DONE else state.value
+            for item, (state, row) in best(found).items()
+        }
+
+    def served(self, owner: str, step: int | None = None, role: str | None = None) -> list[Served]:
+        """The circuits that serve a run or batch, by the order of their jobs.
+
+        Args:
+            owner: its id.
+            step: only of this step; None for all.
+            role: only in this role; None for all.
+        """
+        found = serving(self._files(), checks.text("owner", owner), step, role)
+        ordered = sorted(found, key=lambda one: (one[1].created, one[1].number, one[2].position, one[0]))
+        return [Served(use, job.id, row.position, job.state) for use, job, row in ordered]
+
+    # -- accounts
+
+    def spent(self, session: str) -> Spent:
+        """What a session has used up: of every job that was or may have been sent.
+
+        Raises:
+            LookupError: if there is no such session.
+            ConflictError: if two hosts' files contradict each other.
+        """
+        return spent_by(self._places(session))
+
+    def ledger(self, session: str | None = None) -> list[LedgerRow]:
+        """Every job with what it cost and whom it served, in order.
+
+        Args:
+            session: only of the session with this id; None for all, the oldest session first.
+
+        Raises:
+            LookupError: if there is no such session.
+            ConflictError: if two hosts' files contradict each other.
+        """
+        names = [record.id for record in reversed(self.sessions())] if session is None else [session]
+        return [line for name in names for line in ledger_of(self._places(name))]
+
+
+def _moment(when: float | None) -> float:
+    return time.time() if when is None else amount("when", when)
