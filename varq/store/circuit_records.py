@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from varq import checks
 from varq.store.credentials import clean
-from varq.store.job_records import JobState, amount, count, identifier, json_text
+from varq.store.job_records import JobState, amount, count, identifier, json_text, plain
 
 __all__ = ["CircuitRow", "Returned", "Served", "Use"]
 
@@ -60,21 +60,22 @@ class CircuitRow:
     bits: str | None = None
 
     def __post_init__(self) -> None:
-        identifier("job", self.job)
         put = object.__setattr__
+        put(self, "job", identifier("job", self.job))
         for name, least in (("position", 0), ("shots", 1), ("seed", 0)):
             put(self, name, count(name, getattr(self, name), least))
-        _sha("digest", self.digest)
+        put(self, "digest", _sha("digest", self.digest))
         if self.bits is not None:
-            _sha("bits", self.bits)
+            put(self, "bits", _sha("bits", self.bits))
         if self.wires is not None:
             put(self, "wires", count("wires", self.wires))
         put(self, "uses", _uses(self.uses))
 
 
-def _sha(name: str, value: Any) -> None:
-    if not (isinstance(value, str) and _DIGEST.fullmatch(value)):
-        raise ValueError(f"{name} must be a SHA-256 in 64 hexadecimal digits. Got {value!r}.")
+def _sha(name: str, value: Any) -> str:
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
+        return str(value)
+    raise ValueError(f"{name} must be a SHA-256 in 64 hexadecimal digits. Got {value!r}.")
 
 
 def _uses(uses: Any) -> tuple[Use, ...]:
@@ -92,9 +93,7 @@ def _use(use: Any) -> Use:
     if not isinstance(use, tuple) or len(use) != 4:
         raise TypeError(f"uses must hold tuples of owner, step, role and item. Got {use!r}.")
     owner, step, role, item = use
-    checks.text("owner", owner)
-    checks.text("role", role)
-    return Use(owner, count("step", step), role, count("item", item))
+    return Use(plain("owner", owner), count("step", step), plain("role", role), count("item", item))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +121,8 @@ class Returned:
     details: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        identifier("job", self.job)
         put = object.__setattr__
+        put(self, "job", identifier("job", self.job))
         put(self, "bits", tuple(checks.instance("bits", self.bits, (tuple, list))))
         for position, array in enumerate(self.bits):
             _check_bits(f"bits[{position}]", array)

@@ -105,8 +105,8 @@ def _take_job(db: sqlite3.Connection, own: Database, file: Database, here: Store
     rows = [same_circuit(known[row.position], row) for row in job_tables.read_circuits(file, there.key)]
     if record == here.record:
         return False
-    job_tables.update_jobs(db, [StoredJob(here.key, record)])
-    job_tables.set_bits(db, here.key, rows)
+    job_tables.update_jobs(db, [(here.key, record)])
+    job_tables.set_bits(db, [(here.key, row) for row in rows])
     return True
 
 

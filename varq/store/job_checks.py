@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from varq.store.circuit_records import CircuitRow, Returned
-from varq.store.job_records import NEXT, JobRecord, JobState
+from varq.store.job_records import NEXT, JobRecord, JobState, known
 from varq.store.job_tables import StoredJob
 from varq.store.job_union import contradiction
 
@@ -83,12 +82,12 @@ def matched(rows: Sequence[CircuitRow], returned: Returned, digests: Sequence[st
             raise ValueError(f"{what} must have {row.shots} shots. Got {shots}. Nothing was written.")
         if row.bits is not None and (row.bits, row.wires) != (sha, wires):
             raise contradiction(what, "result", row.bits[:12], sha[:12])
-        out.append(replace(row, wires=wires, bits=sha))
+        out.append(known(CircuitRow, {**vars(row), "wires": wires, "bits": sha}))
     return out
 
 
-def moved(stored: StoredJob, state: JobState, fields: Mapping[str, Any]) -> StoredJob:
-    """A job in its next state.
+def moved(stored: StoredJob, state: JobState, fields: Mapping[str, Any]) -> tuple[int, JobRecord]:
+    """The key of a job, and the job in its next state.
 
     Raises:
         ValueError: if that state may not follow; names both.
@@ -100,4 +99,4 @@ def moved(stored: StoredJob, state: JobState, fields: Mapping[str, Any]) -> Stor
         raise ValueError(
             f"A job that is {job.state.value!r} {may}. Job {job.id} was to become {state.value!r}. Nothing was written."
         )
-    return StoredJob(stored.key, replace(job, state=state, **fields))
+    return stored.key, known(JobRecord, {**vars(job), "state": state, **fields})

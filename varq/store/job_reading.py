@@ -42,7 +42,7 @@ def home(files: Sequence[Database], job: str) -> tuple[Database, int, JobRecord]
     identifier("job", job)
     found: tuple[Database, int, JobRecord] | None = None
     for file in files:
-        for key, record in job_tables.read_jobs(file, "WHERE jobs.id = ?", (job,)):
+        for key, record, _ in job_tables.read_jobs(file, "WHERE jobs.id = ?", (job,)):
             if found is None or further(found[2], record) is record:
                 found = (file, key, record)
     if found is None:
@@ -57,12 +57,12 @@ def jobs_of(places: Places, states: Sequence[str]) -> list[JobRecord]:
         ConflictError: if two files contradict each other.
     """
     # A job that another file has in a later state must be seen in all of them.
-    where = f"WHERE jobs.session = ? AND state IN ({', '.join('?' * len(states))})"
+    where = f"WHERE jobs.session = ? AND jobs.state IN ({', '.join('?' * len(states))})"
     alone = len(places) == 1
     found: dict[str, JobRecord] = {}
     for file, key in places:
         question = (where, (key, *states)) if alone else ("WHERE jobs.session = ?", (key,))
-        for _, job in job_tables.read_jobs(file, *question):
+        for _, job, _ in job_tables.read_jobs(file, *question):
             found[job.id] = further(found[job.id], job) if job.id in found else job
     listed = [job for job in found.values() if job.state.value in states]
     return sorted(listed, key=lambda job: (job.number, job.created, job.id))

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from varq import checks
 from varq.spec import canonical
@@ -27,11 +27,14 @@ __all__ = [
     "count",
     "identifier",
     "json_text",
+    "known",
     "new_job_id",
     "new_session_id",
+    "plain",
 ]
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")  # what every vendor takes as a tag
+Record = TypeVar("Record")
 _LARGEST = 2**63 - 1  # of SQLite's integers
 
 
@@ -100,7 +103,7 @@ def new_job_id() -> str:
 def identifier(name: str, value: Any) -> str:
     """`value` if it can be the id of a session or job."""
     if isinstance(value, str) and _ID.fullmatch(value):
-        return value
+        return str(value)
     checks.instance(name, value, str)
     raise ValueError(
         f"{name} must have 8 to 64 letters, digits, dots, hyphens or underscores. Got {value!r}. "
@@ -108,8 +111,20 @@ def identifier(name: str, value: Any) -> str:
     )
 
 
+def plain(name: str, value: Any) -> str:
+    """`value` as a text that is not empty, and of no subclass: rows are sealed by how Python writes their parts."""
+    return value if type(value) is str and value else str(checks.text(name, value))
+
+
 def _enum(name: str, value: Any, kind: type[StrEnum]) -> Any:
     return value if type(value) is kind else kind(checks.choice(name, value, [member.value for member in kind]))
+
+
+def known(kind: type[Record], fields: dict[str, Any]) -> Record:
+    """A record of fields that were checked before: when their row was written, or by whoever changed some of them."""
+    record = object.__new__(kind)
+    record.__dict__.update(fields)
+    return record
 
 
 def json_text(name: str, value: Any) -> str:
@@ -165,11 +180,11 @@ class SessionRecord:
     state: SessionState = SessionState.OPEN
 
     def __post_init__(self) -> None:
-        identifier("id", self.id)
         put = object.__setattr__
+        put(self, "id", identifier("id", self.id))
         put(self, "created", amount("created", self.created))
-        checks.text("host", self.host)
-        checks.text("device", self.device)
+        put(self, "host", plain("host", self.host))
+        put(self, "device", plain("device", self.device))
         if self.shots is not None:
             put(self, "shots", count("shots", self.shots, 1))
         put(self, "settings", _settings(self.settings))
@@ -245,10 +260,10 @@ class JobRecord:
     details: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        identifier("id", self.id)
-        identifier("session", self.session)
-        checks.text("device", self.device)
         put = object.__setattr__
+        put(self, "id", identifier("id", self.id))
+        put(self, "session", identifier("session", self.session))
+        put(self, "device", plain("device", self.device))
         for name, least in (("number", 0), ("circuits", 1), ("shots", 0), ("attempts", 0)):
             put(self, name, count(name, getattr(self, name), least))
         for name in ("created", "estimate_seconds", "estimate_cost"):
@@ -262,7 +277,7 @@ class JobRecord:
 
     def _check_texts(self) -> None:
         if self.provider_id is not None:
-            checks.text("provider_id", self.provider_id)
+            object.__setattr__(self, "provider_id", plain("provider_id", self.provider_id))
         if self.error is not None:
             object.__setattr__(self, "error", clean_text(checks.instance("error", self.error, str)))
         checks.instance("details", self.details, dict)

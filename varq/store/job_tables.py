@@ -15,8 +15,8 @@ from varq.spec import array_digest
 from varq.store.circuit_records import CircuitRow, Use
 from varq.store.database import Database
 from varq.store.faults import StoreCorrupt
-from varq.store.job_records import JobRecord, SessionRecord, SessionState, json_text
-from varq.store.records import seal
+from varq.store.job_records import JobRecord, JobState, SessionRecord, SessionState, json_text, known
+from varq.store.records import brief_seal as seal
 from varq.store.tables import read_array
 
 __all__ = [
@@ -44,6 +44,7 @@ JOB = (
 )
 _JOB = JOB.split(", ")
 _MOVING = _JOB[9:]  # what changes in the life of a job
+_CIRCUIT = ("position", "digest", "shots", "seed", "wires", "bits")
 _ASKED = 500  # values in one question; SQLite takes 999 at least
 
 SESSIONS = f"SELECT key, {SESSION}, seal FROM sessions"
@@ -74,10 +75,11 @@ class StoredSession(NamedTuple):
 
 
 class StoredJob(NamedTuple):
-    """A job as one file has it."""
+    """A job as one file has it; the seal tells whether it is still so."""
 
     key: int
     record: JobRecord
+    seal: str
 
 
 def changed(file: str | None, what: str) -> StoreCorrupt:
@@ -151,31 +153,39 @@ def _job_values(job: JobRecord) -> tuple[Any, ...]:
     )
 
 
-def add_jobs(db: sqlite3.Connection, session: int, jobs: Sequence[JobRecord], circuits: Iterable[CircuitRow]) -> None:
+def add_jobs(
+    db: sqlite3.Connection, session: int, jobs: Sequence[JobRecord], circuits: Iterable[CircuitRow]
+) -> list[StoredJob]:
     """Writes jobs of one session, and their circuits, that are not there."""
     first = 1 + (db.execute("SELECT max(key) FROM jobs").fetchone()[0] or 0)
-    keys = {job.id: first + place for place, job in enumerate(jobs)}
-    rows = []
-    for job in jobs:
+    written, rows = [], []
+    for key, job in enumerate(jobs, first):
         values = _job_values(job)
-        rows.append((keys[job.id], session, *values, seal("jobs", job.session, *values)))
+        sealed = seal("jobs", job.session, *values)
+        rows.append((key, session, *values, sealed))
+        written.append(StoredJob(key, job, sealed))
     db.executemany(_ADD_JOB, rows)
+    keys = {job.record.id: job.key for job in written}
     marks, uses = [], []
     for row in circuits:
-        key, place = keys[row.job], row.position
+        key = keys[row.job]
         marks.append((key, *_circuit_values(row), _circuit_seal(row)))
-        uses += [(key, place, *use) for use in row.uses]
+        uses += [(key, row.position, *use) for use in row.uses]
     db.executemany(_ADD_CIRCUIT, marks)
     db.executemany(_ADD_USE, uses)
+    return written
 
 
-def update_jobs(db: sqlite3.Connection, jobs: Iterable[StoredJob]) -> None:
-    """Writes what has changed in jobs that are there."""
-    rows = []
+def update_jobs(db: sqlite3.Connection, jobs: Iterable[tuple[int, JobRecord]]) -> list[StoredJob]:
+    """Writes what has changed in jobs that are there, each with its key."""
+    written, rows = [], []
     for key, job in jobs:
         values = _job_values(job)
-        rows.append((*values[9:], seal("jobs", job.session, *values), key))
+        sealed = seal("jobs", job.session, *values)
+        rows.append((*values[9:], sealed, key))
+        written.append(StoredJob(key, job, sealed))
     db.executemany(_UPDATE_JOB, rows)
+    return written
 
 
 def job_rows(file: Database, condition: str = "", parameters: Sequence[Any] = ()) -> Iterator[StoredJob | str]:
@@ -184,9 +194,11 @@ def job_rows(file: Database, condition: str = "", parameters: Sequence[Any] = ()
         if seal("jobs", session, *values) != sealed:
             yield str(values[0])
             continue
-        fields: dict[str, Any] = dict(zip(_JOB, values, strict=True))
-        fields |= {"paid": bool(fields["paid"]), "details": json.loads(fields["details"])}
-        yield StoredJob(key, JobRecord(session=session, **fields))
+        fields = dict(zip(_JOB, values, strict=True))
+        details = fields["details"]
+        fields |= {"session": session, "paid": bool(fields["paid"]), "state": JobState(fields["state"])}
+        fields["details"] = {} if details == "{}" else json.loads(details)
+        yield StoredJob(key, known(JobRecord, fields), sealed)
 
 
 def read_jobs(file: Database, condition: str = "", parameters: Sequence[Any] = ()) -> list[StoredJob]:
@@ -227,9 +239,8 @@ def circuit_rows(file: Database, condition: str = "", parameters: Sequence[Any] 
         if parts[0] is None or seal("circuits", job, *values, *parts) != sealed:
             yield f"{values[0]} of job {job}"
             continue
-        position, digest, shots, seed, wires, bits = values
         uses = tuple(Use(*parts[i : i + 4]) for i in range(0, len(parts), 4))
-        yield CircuitRow(job, position, digest, shots, seed, uses, wires, bits)
+        yield known(CircuitRow, {"job": job, "uses": uses, **dict(zip(_CIRCUIT, values, strict=True))})
 
 
 def read_circuits(file: Database, key: int) -> list[CircuitRow]:
@@ -241,10 +252,25 @@ def read_circuits(file: Database, key: int) -> list[CircuitRow]:
     return list(_sound(file, "Circuit", circuit_rows(file, "WHERE circuits.job = ?", (key,))))
 
 
-def set_bits(db: sqlite3.Connection, key: int, rows: Iterable[CircuitRow]) -> None:
-    """Writes under which digests the results of a job's circuits are kept."""
+def circuits_by_job(file: Database, keys: Sequence[int]) -> dict[int, list[CircuitRow]]:
+    """`read_circuits` of several jobs, by their keys."""
+    if len(keys) == 1:
+        return {keys[0]: read_circuits(file, keys[0])}
+    found: dict[int, list[CircuitRow]] = {}
+    names: dict[str, int] = {}
+    for start in range(0, len(keys), _ASKED):
+        some = keys[start : start + _ASKED]
+        marks = ", ".join("?" * len(some))
+        names.update(file.read(f"SELECT id, key FROM jobs WHERE key IN ({marks})", tuple(some)))
+        for row in _sound(file, "Circuit", circuit_rows(file, f"WHERE circuits.job IN ({marks})", some)):
+            found.setdefault(names[row.job], []).append(row)
+    return found
+
+
+def set_bits(db: sqlite3.Connection, rows: Iterable[tuple[int, CircuitRow]]) -> None:
+    """Writes under which digests the results of circuits are kept, each with the key of its job."""
     sql = "UPDATE circuits SET (wires, bits, seal) = (?, ?, ?) WHERE job = ? AND position = ?"
-    db.executemany(sql, [(row.wires, row.bits, _circuit_seal(row), key, row.position) for row in rows])
+    db.executemany(sql, [(row.wires, row.bits, _circuit_seal(row), key, row.position) for key, row in rows])
 
 
 def packed(bits: NDArray[np.uint8]) -> tuple[str, NDArray[np.uint8]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,17 +13,21 @@ from numpy.typing import NDArray
 from varq import checks
 from varq.store import job_tables
 from varq.store.circuit_records import CircuitRow, Returned, Served
-from varq.store.database import Database
+from varq.store.credentials import clean_text
 from varq.store.faults import ConflictError
+from varq.store.folder import Folder
+from varq.store.in_flight import InFlight
 from varq.store.job_checks import ENDS, matched, moved, planned
 from varq.store.job_reading import best, home, jobs_of, ledger_of, serving, spent_by
-from varq.store.job_records import JobRecord, JobState, LedgerRow, Spent, amount, count, identifier
+from varq.store.job_records import JobRecord, JobState, LedgerRow, Spent, amount, count, identifier, plain
 from varq.store.job_tables import StoredJob
 from varq.store.job_union import contradiction
+from varq.store.lease import Keeper
 from varq.store.sessions import Sessions, by_prefix
 
 __all__ = ["Jobs"]
 
+Changed: TypeAlias = tuple[int, JobRecord]  # a job with its key
 Records: TypeAlias = list[JobRecord]  # inside the class, `jobs` is a method
 Bits: TypeAlias = NDArray[np.uint8]
 
@@ -48,6 +51,10 @@ class Jobs(Sessions):
         ...     jobs.results("a run", 0, "step")[0].tolist(), jobs.spent("session-1f").shots
         ([[1, 0], [0, 1]], 2)
     """
+
+    def __init__(self, folder: Folder, keeper: Keeper | None, host: str) -> None:
+        super().__init__(folder, keeper, host)
+        self._flying = InFlight()
 
     # -- writing
 
@@ -76,12 +83,13 @@ class Jobs(Sessions):
             if last is not None and number <= last:
                 raise ValueError(f"number must go on from {last} in {session}. Got {number}. Nothing was written.")
             try:
-                job_tables.add_jobs(db, key, new, rows)
+                written = job_tables.add_jobs(db, key, new, rows)
             except sqlite3.IntegrityError as error:
                 raise ConflictError(
                     "A job is written once. One of these is in the store already. Nothing was written. "
                     "Give each job an id of its own, from new_job_id()."
                 ) from error
+        self._flying.add(written, rows)
 
     def sent(self, ids: Mapping[str, str], when: float | None = None) -> None:
         """Records under which ids the vendor has jobs; one that is recorded so already is left as it is.
@@ -96,9 +104,10 @@ class Jobs(Sessions):
             LookupError: if there is no such job.
             OwnedError: if the session was held here and somebody took it over.
         """
-        given = {job: checks.text("ids", name) for job, name in ids.items()}
+        given = {job: plain("ids", name) for job, name in ids.items()}
         now = _moment(when)
-        with self._changing(list(given)) as (db, found):
+
+        def change(db: sqlite3.Connection, found: Sequence[StoredJob]) -> list[Changed]:
             changed = []
             for stored in found:
                 job = stored.record
@@ -108,7 +117,9 @@ class Jobs(Sessions):
                     raise contradiction(f"Job {job.id}", "provider_id", job.provider_id, given[job.id])
                 fields = {"provider_id": given[job.id], "sent": now, "attempts": max(1, job.attempts), "error": None}
                 changed.append(moved(stored, JobState.SENT, fields))
-            job_tables.update_jobs(db, changed)
+            return changed
+
+        self._change(list(given), change)
 
     def finish(self, returned: Iterable[Returned], when: float | None = None) -> None:
         """Records results; those of a job that is "done" with the same results are left as they are.
@@ -126,18 +137,30 @@ class Jobs(Sessions):
         back = [checks.instance("returned", one, Returned) for one in returned]
         packed = [[job_tables.packed(bits) for bits in one.bits] for one in back]
         now = _moment(when)
-        own = self._folder.writer()
-        with self._changing([one.job for one in back]) as (db, found):
-            changed = []
+
+        def change(db: sqlite3.Connection, found: Sequence[StoredJob]) -> list[Changed]:
+            changed, arrays, placed = [], [], []
+            circuits = self._circuits_of(found)
             for stored, one, data in zip(found, back, packed, strict=True):
-                rows = matched(job_tables.read_circuits(own, stored.key), one, [sha for sha, _ in data])
+                rows = matched(circuits[stored.key], one, [sha for sha, _ in data])
                 if stored.record.state is JobState.DONE:
                     continue
                 told = {"queued": one.queued, "seconds": one.seconds, "cost": one.cost, "details": one.details}
                 changed.append(moved(stored, JobState.DONE, {**told, "finished": now, "error": None}))
-                job_tables.add_bits(db, data)
-                job_tables.set_bits(db, stored.key, rows)
-            job_tables.update_jobs(db, changed)
+                arrays += data
+                placed += [(stored.key, row) for row in rows]
+            job_tables.add_bits(db, arrays)
+            job_tables.set_bits(db, placed)
+            return changed
+
+        self._change([one.job for one in back], change)
+
+    def _circuits_of(self, jobs: Sequence[StoredJob]) -> dict[int, Sequence[CircuitRow]]:
+        """The circuits of jobs of this host's file, by the jobs' keys."""
+        known = {job.key: self._flying.circuits(job) for job in jobs}
+        unknown = [key for key, rows in known.items() if rows is None]
+        read = job_tables.circuits_by_job(self._folder.writer(), unknown)
+        return {key: read[key] if rows is None else rows for key, rows in known.items()}
 
     def mark(
         self,
@@ -167,13 +190,14 @@ class Jobs(Sessions):
         """
         ids = [jobs] if isinstance(jobs, str) else list(jobs)
         kind = JobState(checks.choice("state", state, [member.value for member in JobState]))
-        told: dict[str, Any] = {"error": error if error is None else checks.instance("error", error, str)}
+        told: dict[str, Any] = {"error": error if error is None else clean_text(checks.instance("error", error, str))}
         told["attempts"] = attempts if attempts is None else count("attempts", attempts)
         told["seconds"] = seconds if seconds is None else amount("seconds", seconds)
         told["cost"] = cost if cost is None else amount("cost", cost)
         fields = {name: value for name, value in told.items() if value is not None}
         now = _moment(when)
-        with self._changing(ids) as (db, found):
+
+        def change(db: sqlite3.Connection, found: Sequence[StoredJob]) -> list[Changed]:
             changed = []
             for stored in found:
                 present = stored.record.state
@@ -184,33 +208,42 @@ class Jobs(Sessions):
                     )
                 end = {"finished": now} if kind in ENDS and kind is not present else {}
                 changed.append(moved(stored, kind, fields | end))
-            job_tables.update_jobs(db, changed)
+            return changed
 
-    @contextmanager
-    def _changing(self, ids: Sequence[str]) -> Iterator[tuple[sqlite3.Connection, list[StoredJob]]]:
-        """One transaction around a change of jobs, which it gives as they are inside it, in the order of `ids`."""
-        own = self._folder.writer()
+        self._change(ids, change)
+
+    def _change(
+        self, ids: Sequence[str], change: Callable[[sqlite3.Connection, Sequence[StoredJob]], list[Changed]]
+    ) -> None:
+        """One transaction around a change of jobs, which is given them as they are then, in the order of `ids`."""
         for job in ids:
             identifier("job", job)
+        if not ids:
+            return
         if len(set(ids)) < len(ids):
             raise ValueError("A job can change once in a call. One of them is given twice. Nothing was written.")
-        known = self._facts(own, ids)
-        missing = [job for job in ids if job not in known]
-        if missing:
-            for job in missing:
-                self._key(home(self._files(), job)[2].session)
-            known = self._facts(own, ids)
-        with own.write(any(paid for paid, _ in known.values())) as db:
-            for session in {session for _, session in known.values()}:
+        known = {job: found for job in ids if (found := self._flying.get(job)) is not None}
+        facts = [(one.record.paid, one.record.session) for one in known.values()]
+        facts += [self._facts(job) for job in ids if job not in known]
+        own = self._folder.writer()
+        with own.write(any(paid for paid, _ in facts)) as db:
+            for session in {session for _, session in facts}:
                 self._check_owner(db, session)
-            found = job_tables.jobs_by_id(own, ids)
-            yield db, [found[job] for job in ids]
+            sql = "SELECT seal FROM jobs WHERE key = ?"
+            same = {job: one for job, one in known.items() if db.execute(sql, (one.key,)).fetchone() == (one.seal,)}
+            read = job_tables.jobs_by_id(own, [job for job in ids if job not in same])
+            written = job_tables.update_jobs(db, change(db, [same.get(job) or read[job] for job in ids]))
+        self._flying.update(written)
 
-    @staticmethod
-    def _facts(own: Database, ids: Sequence[str]) -> dict[str, tuple[bool, str]]:
-        """What never changes of jobs in this host's file: whether they are paid, and their sessions."""
+    def _facts(self, job: str) -> tuple[bool, str]:
+        """What never changes of a job: whether it is paid, and its session, which this host's file then has."""
         sql = "SELECT paid, sessions.id FROM jobs JOIN sessions ON sessions.key = jobs.session WHERE jobs.id = ?"
-        return {job: (bool(row[0]), row[1]) for job in ids for row in own.read(sql, (job,))}
+        found = self._folder.writer().read(sql, (job,))
+        if not found:
+            record = home(self._files(), job)[2]
+            self._key(record.session)
+            return record.paid, record.session
+        return bool(found[0][0]), found[0][1]
 
     # -- reading
 

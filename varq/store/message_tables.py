@@ -14,7 +14,7 @@ from varq.store.database import Database
 from varq.store.job_records import json_text
 from varq.store.job_tables import changed
 from varq.store.messages import Command, Note
-from varq.store.records import seal
+from varq.store.records import brief_seal as seal
 
 __all__ = [
     "add_command",

@@ -383,10 +383,10 @@ class Store:
     # -- ownership
 
     def lease(self, run_id: str, take_over: bool = False) -> AbstractContextManager[Lease]:
-        """The right to write to a run, held inside `with`: a run has one owner at a time.
+        """The right to write to a run or session, held inside `with`: each has one owner at a time.
 
         Args:
-            run_id: the run's id; it need not exist yet.
+            run_id: the id of the run or session; it need not exist yet.
             take_over: whether to take it from an owner whose last sign of life is stale, or from another run object in
                 this process. (An owner whose process is seen to be gone is replaced without asking.)
 
