@@ -49,6 +49,7 @@ TABLE = MappingProxyType(
         "request:stop": "varq.protocol:Stop",
         "request:result": "varq.protocol:Result",
         "data:integrals": "varq.problems.integrals:Integrals",
+        "data:device": "varq.devices.choice:Device",
         "plot:convergence": "varq.plots.energies:convergence",
         "plot:curve": "varq.plots.energies:curve",
         "plot:parameters": "varq.plots.traces:parameters",

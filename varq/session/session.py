@@ -11,14 +11,24 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
+
+from pennylane.tape import QuantumScript
 
 from varq import checks, names, spec
-from varq.devices.catalog import DEFAULT, known
+from varq.devices.catalog import DEFAULT, called, known
+from varq.devices.choice import Device
 from varq.node.nodes import Nodes
 from varq.protocol import Event, Observer, Plan, Reason, Result, Stop
+from varq.session.batch import Batch
+from varq.session.budget import Budget
+from varq.session.desk import Desk
+from varq.session.drive import Lane, drive
+from varq.session.forecast import Forecast
+from varq.session.retry import Retry
 from varq.session.run import Run
 from varq.store.faults import StoreUnwritable
+from varq.store.job_records import LedgerRow
 from varq.store.records import RunRecord
 from varq.store.store import Store, open_store
 
@@ -31,6 +41,10 @@ EXISTING = ("continue", "return", "error", "repeat")
 
 # Specs with objects that cannot be written down, by run id: such a run resumes in the process that started it.
 _HELD: dict[str, Any] = {}
+
+
+Results: TypeAlias = list[Result]  # inside the class, `list` is a method
+Ledger: TypeAlias = list[LedgerRow]
 
 
 class Unset:
@@ -46,6 +60,9 @@ class Session:
     Args:
         device: a PennyLane device name or object; None for varq's default.
         shots: of each circuit; None for exact expectation values.
+        budget: what all its runs together may use up; None for no limit.
+        on_error: whether an error of one run ends `drain` ("abort"), or the other runs go on ("continue").
+        retry: how calls of a device are tried again after errors that may pass.
         store: folder of the store; None keeps nothing; by default the folder "varq-runs" here, or memory with one
             warning if that cannot be written.
         progress: whether to show a live line for each run (on standard error).
@@ -68,14 +85,26 @@ class Session:
         device: Any = None,
         *,
         shots: int | None = None,
+        budget: Budget | None = None,
+        on_error: str = "abort",
+        retry: Retry | None = None,
         store: str | os.PathLike[str] | Store | Unset | None = UNSET,
         progress: bool = True,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self.device = known(device) if isinstance(device, str) else device
+        if isinstance(device, (str, Device)):
+            known(called(device))
+        self.device = device
         self.shots = None if shots is None else checks.integer("shots", shots, minimum=1, hint="None is exact.")
+        budget = (
+            Budget() if budget is None else checks.instance("budget", budget, Budget, "Give varq.Budget(shots=...).")
+        )
+        retry = Retry() if retry is None else checks.instance("retry", retry, Retry)
+        self._on_error = checks.choice("on_error", on_error, ("abort", "continue"))
         self.store, self._owns_store = _open(store)
         self._observers = list(observers)
+        self._desk = Desk(self.store, self.device, self.shots, budget, retry, self._say)
+        self._started: dict[str, Lane] = {}
         self._progress = names.find("display", "progress")() if progress else None
         if self._progress is not None:
             self._observers.append(self._progress)
@@ -90,12 +119,22 @@ class Session:
         """End the live display and close the store, if this session opened it."""
         if self._progress is not None:
             self._progress.close()
+        self._desk.close()
         if self._owns_store:
             self.store.close()
 
     # -- specs become runs --
 
-    def start(self, task: Any, *, stop: Stop | None = None, existing: str = "continue", take_over: bool = False) -> Run:
+    def start(
+        self,
+        task: Any,
+        *,
+        stop: Stop | None = None,
+        existing: str = "continue",
+        take_over: bool = False,
+        priority: int = 0,
+        deadline: float | None = None,
+    ) -> Run:
         """The run of a spec, ready to be stepped: a new one, or the one that the store knows.
 
         Args:
@@ -104,11 +143,20 @@ class Session:
             existing: what to do if this very spec was run before: "continue" it (a finished one just gives its
                 result), "return" what there is, raise an "error", or "repeat" it as a run of its own.
             take_over: take a run whose owner's heartbeat has gone stale.
+            priority: among the runs that `drain` drives together; the higher goes first.
+            deadline: seconds from now after which none of its circuits is sent any more.
 
         Raises:
             ValueError: if the spec names another device or other shots than the session, or is known and
                 `existing="error"`.
         """
+        run = self._begin(task, stop, existing, take_over)
+        if deadline is not None:
+            deadline = time.time() + checks.real("deadline", deadline, minimum=0)
+        self._started[run.id] = self._desk.lane(run, checks.integer("priority", priority), deadline)
+        return run
+
+    def _begin(self, task: Any, stop: Stop | None, existing: str, take_over: bool) -> Run:
         checks.choice("existing", existing, EXISTING)
         _check_stop(stop)
         resolved = self._resolve(task)
@@ -126,14 +174,111 @@ class Session:
             known = self.store.get(identity[:16])
         if known is not None:
             return self._known(known, resolved, rule, frozen=existing == "return", take_over=take_over)
-        record = self._create(resolved, identity, findable)
-        return self._run(record, resolved, rule, take_over)
+        return self._run(self._create(resolved, identity, findable), resolved, rule, take_over)
+
+    def drain(self) -> Results:
+        """Finish all runs that were started here, together: circuits that wait at the same time share jobs.
+
+        Returns:
+            The results, in the order in which the runs were started.
+
+        Raises:
+            Exception: what a run raised; with `on_error="continue"` the first error, after all others have ended.
+        """
+        lanes = list(self._started.values())
+        drive(lanes, stop_all=self._on_error == "abort", attend=self._desk.attend)
+        self._started = {name: lane for name, lane in self._started.items() if not lane.run.done}  # paused ones
+        for lane in lanes:
+            if lane.error is not None:
+                raise lane.error
+        return [lane.run.result for lane in lanes if lane.run.result is not None]
+
+    def submit(
+        self, circuits: Sequence[QuantumScript], *, priority: int = 0, deadline: float | None = None, seed: int = 0
+    ) -> Batch:
+        """Any circuits, in as few jobs as the device allows; equal ones are sent once.
+
+        Args:
+            circuits: tapes on wires 0, 1, ..., such as `qml.tape.make_qscript(function)(...)` gives.
+            priority: in the session's queue, higher first.
+            deadline: seconds from now after which nothing of it is sent any more.
+            seed: of their random numbers, where the device takes a seed.
+
+        Returns:
+            The batch; its `result()` is what `qml.execute` would give.
+
+        Raises:
+            TypeError: for something else than tapes.
+            ValueError: for a tape without shots in a session without, or one that cannot be sampled.
+            BudgetError: if the session's budget does not allow it.
+
+        Example:
+            >>> import pennylane as qml
+            >>> tape = qml.tape.make_qscript(lambda: (qml.X(0), qml.expval(qml.Z(0))))()
+            >>> with Session("varq.qubit", shots=100, store=None, progress=False) as session:
+            ...     float(session.submit([tape]).result()[0])
+            -1.0
+        """
+        when = None if deadline is None else time.time() + checks.real("deadline", deadline, minimum=0)
+        return self._desk.submit(circuits, checks.integer("priority", priority), when, checks.integer("seed", seed))
+
+    def forecast(self, task: Any, *, stop: Stop | None = None) -> Forecast:
+        """What a spec would use up here: circuits, jobs, shots, seconds, money.  Nothing is sent.
+
+        Args:
+            task: a spec such as `VQE(...)`.
+            stop: the stop rule, in place of the spec's own.
+
+        Raises:
+            ValueError: if the spec names another device or other shots than the session.
+        """
+        _check_stop(stop)
+        resolved = self._resolve(task)
+        plan = _plan(resolved)
+        rule = stop or resolved.stop or plan.stop
+        return self._desk.forecast(resolved, plan, rule.steps)
+
+    def cancel(self, run: Run | str) -> None:
+        """Stop a run after the evaluation in flight; circuits of it that wait in the queue are not sent.
+
+        Args:
+            run: the run, or its id.
+
+        Raises:
+            LookupError: if it was not started here.
+        """
+        lane = self._lane(run)
+        lane.run.stop()
+
+    def pause(self, run: Run | str, paused: bool = True) -> None:
+        """Hold back the circuits of a run, or let it go on with `paused=False`.
+
+        Raises:
+            LookupError: if it was not started here.
+        """
+        self._desk.pause(self._lane(run).run, checks.boolean("paused", paused))
+
+    def _lane(self, run: Run | str) -> Lane:
+        name = run.id if isinstance(run, Run) else checks.text("run", run)
+        for lane in self._started.values():
+            if lane.run.id.startswith(name):
+                return lane
+        raise LookupError(f"A run is named by its id among those started in this session. Got {name!r}.")
+
+    @property
+    def id(self) -> str:
+        """The session's id, under which its jobs are in the store."""
+        return self._desk.id
+
+    def ledger(self) -> Ledger:
+        """Every job: whose it was, when, circuits, shots, seconds, cost, attempts, its vendor's id."""
+        return self.store.jobs.ledger(self.id) if self._desk.written else []
 
     def run(
         self, task: Any, *, stop: Stop | None = None, existing: str = "continue", take_over: bool = False
     ) -> Result:
         """`start(...)` and finish: the result of a spec."""
-        return self.start(task, stop=stop, existing=existing, take_over=take_over).finish()
+        return self._begin(task, stop, existing, take_over).finish()
 
     # -- runs are found again --
 
@@ -204,7 +349,7 @@ class Session:
             spec=spec.dumps(resolved, arrays),
             algorithm=resolved.kind,
             title=resolved.title,
-            device=device if isinstance(device, str) else getattr(device, "name", "the function's own"),
+            device=called(device),
             created=time.time(),
             host=platform.node(),
             versions=names.versions(),
@@ -215,7 +360,8 @@ class Session:
         return record
 
     def _run(self, record: RunRecord, resolved: Any, rule: Stop | None, take_over: bool) -> Run:
-        return Run(record, resolved, partial(_plan, resolved), self.store, rule, self._observers, take_over)
+        plan = partial(_plan, resolved)
+        return Run(record, resolved, plan, self.store, rule, self._desk.step, self._observers, take_over)
 
     def _known(
         self, record: RunRecord, resolved: Any, rule: Stop | None, frozen: bool = False, take_over: bool = False
@@ -253,6 +399,12 @@ class Session:
         self.store.extend(fresh.id, rows)
         self._note(fresh, f"{record.title}: forked {record.id} at step {kept} as {fresh.id}.")
         return self._run(fresh, forked, stop if stop is not None else resolved.stop, take_over=False)
+
+    def _say(self, message: str) -> None:
+        """Something that concerns no single run."""
+        log.warning(message)
+        for observer in self._observers:
+            observer(Event(run_id="", kind="note", step=0, info={"message": message}))
 
     def _note(self, record: RunRecord, message: str) -> None:
         log.info(message)

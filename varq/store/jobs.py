@@ -155,6 +155,31 @@ class Jobs(Sessions):
 
         self._change([one.job for one in back], change)
 
+    def ran(self, returned: Iterable[Returned], when: float | None = None) -> None:
+        """Records that simulated jobs have run, without their bits, which never leave the process that asked for them.
+
+        Args:
+            returned: what came back.
+            when: seconds since 1970; None for now.
+
+        Raises:
+            ValueError: if a job is not "written".
+            LookupError: if there is no such job.
+            OwnedError: if the session was held here and somebody took it over.
+        """
+        back = [checks.instance("returned", one, Returned) for one in returned]
+        now = _moment(when)
+
+        def change(db: sqlite3.Connection, found: Sequence[StoredJob]) -> list[Changed]:
+            changed = []
+            for stored, one in zip(found, back, strict=True):
+                told = {"queued": one.queued, "seconds": one.seconds, "cost": one.cost, "details": one.details}
+                _, sent = moved(stored, JobState.SENT, {"sent": now, "attempts": 1})
+                changed.append(moved(stored._replace(record=sent), JobState.DONE, {**told, "finished": now}))
+            return changed
+
+        self._change([one.job for one in back], change)
+
     def _circuits_of(self, jobs: Sequence[StoredJob]) -> dict[int, Sequence[CircuitRow]]:
         """The circuits of jobs of this host's file, by the jobs' keys."""
         known = {job.key: self._flying.circuits(job) for job in jobs}
