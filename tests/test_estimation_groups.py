@@ -185,7 +185,7 @@ def test_no_shots_are_refused() -> None:
 def test_other_observables_are_refused() -> None:
     with pytest.raises(TypeError, match=r"observable must be of type PauliSum.*from_operator"):
         measurement_groups({"X": 1.0})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="must be Hermitian. Got an imaginary coefficient of size 0.5"):
+    with pytest.raises(ValueError, match=r"must be Hermitian\. Got an imaginary coefficient of size 0\.5"):
         measurement_groups(PauliSum.from_words({"X": 1 + 0.5j}))
     with pytest.raises(ValueError, match=r"grouping must be one of .* Did you mean 'commuting'"):
         measurement_groups(PauliSum.from_words({"X": 1.0}), "comuting")

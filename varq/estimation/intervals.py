@@ -75,7 +75,9 @@ def combined(weights: Any, means: Any, variances: Any) -> tuple[NDArray[np.float
         (-0.75, 0.05)
     """
     factors = checks.array("weights", weights)
-    middle = checks.array("means", means, (factors.shape[-1] if factors.ndim else None,))
+    if not factors.ndim:
+        raise ValueError("weights must have at least one axis, that of the estimates. Got a single number.")
+    middle = checks.array("means", means, (factors.shape[-1],))
     spread = checks.array("variances", variances, middle.shape)
     if (spread < 0).any():
         raise ValueError(f"variances must not be negative. Got {float(spread.min()):.3g}.")

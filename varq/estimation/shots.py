@@ -30,6 +30,10 @@ def shared(
     taken from the maximally mixed state: sqrt(sum of c^2) over the group's coefficients c. Shares below `least` are
     raised to it and the rest is shared again; fractions are rounded by largest remainders.
 
+    Near a basis state, such as Hartree-Fock, words of Z spread far less than in the mixed state. Qubit-wise groups of
+    molecules gain all the same, as most of them are small. Of commuting groups there are few: there "equal" can be the
+    better guess, and `deviations` from an earlier estimate, sqrt(variance * shots) of each group, are better than both.
+
     Args:
         total: shots of one evaluation.
         groups: of the observable.
