@@ -23,7 +23,7 @@ class Task:
 
     Args:
         device: a PennyLane device name or object; None for the session's.
-        shots: of each circuit; None for exact values (or the session's shots).
+        shots: of each circuit, on average over measurement groups; None for exact values (or the session's shots).
         precision: "double" or "single".
         seed: of all random numbers of the run.
         repeat: tells runs of one and the same spec apart: they ask the same questions and draw their samples anew.

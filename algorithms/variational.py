@@ -10,6 +10,8 @@ from varq import checks, spec
 from varq.algorithms.requirements import called, check_frequencies
 from varq.algorithms.task import Task, minimization, put, settled, starting_point
 from varq.ansatze.choose import as_ansatz
+from varq.estimation.groups import GROUPINGS
+from varq.estimation.shots import RULES
 from varq.node.nodes import Nodes
 from varq.optimizers.resolution import as_optimizer
 from varq.problems.operator import Operator
@@ -29,6 +31,10 @@ class VQE(Task):
             Hamiltonian-variational for lattices, else hardware-efficient).
         optimizer: an optimizer or its name; None for L-BFGS-B, or SPSA when there are shots.
         initial: starting parameters of the ansatz' shape (radians); None for the ansatz' own.
+        grouping: with shots, which Pauli words one circuit measures: those that agree wire by wire ("qubit-wise"), or
+            all that commute ("commuting": fewer circuits, with two-qubit gates before the measurement).
+        allocation: with shots, how they are shared out over the groups: by their "variance" in the maximally mixed
+            state, or "equal".
         track: further observables to follow at each step, by name.  They are no part of the run's identity.
 
     Raises:
@@ -46,6 +52,8 @@ class VQE(Task):
     ansatz: Any = None
     optimizer: Any = None
     initial: Any = None
+    grouping: str = "qubit-wise"
+    allocation: str = "variance"
     track: Mapping[str, Any] = field(default_factory=dict, metadata=spec.UNHASHED)
 
     kind: ClassVar[str] = "algorithm:vqe"
@@ -57,6 +65,8 @@ class VQE(Task):
                 f"problem must have a Hamiltonian. Got {self.problem!r}. Use a Molecule, a lattice, MaxCut, or "
                 "Operator(op) for any PennyLane observable."
             )
+        checks.choice("grouping", self.grouping, GROUPINGS)
+        checks.choice("allocation", self.allocation, RULES)
         put(self, track=tracked_problems(self.track, self.problem.wires))
         if self.ansatz is not None:
             put(self, ansatz=as_ansatz(self.ansatz, self.problem))
@@ -85,7 +95,8 @@ class VQE(Task):
         """This spec, resolved, made runnable on a device."""
         problem, ansatz = self.problem, self.ansatz
         tracked = {name: entry.hamiltonian for name, entry in self.track.items()}
-        cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked)
+        ways = {"grouping": self.grouping, "allocation": self.allocation}
+        cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked, **ways)
         energies = dict(getattr(problem, "energies", None) or {})
 
         def details(x: Array, final: Reply | None) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ class Nodes:
 
     Args:
         device: a PennyLane device name or device object; None for varq's default.
-        shots: of each circuit; None for exact expectation values.
+        shots: of each circuit, on average over measurement groups; None for exact expectation values.
         precision: "double" or "single".
 
     Raises:
@@ -60,6 +60,8 @@ class Nodes:
         wires: int,
         shape: tuple[int, ...],
         tracked: Mapping[str, Any] | None = None,
+        grouping: str = "qubit-wise",
+        allocation: str = "variance",
     ) -> Cost:
         """The expectation value of `observable` in the state that `circuit` prepares, as a function of its parameters.
 
@@ -69,6 +71,8 @@ class Nodes:
             wires: how many wires.
             shape: of the parameters.
             tracked: further observables, evaluated at each point asked for, by name.
+            grouping: with shots, which Pauli words are measured together: "qubit-wise" or "commuting".
+            allocation: how shots are shared out over groups: by "variance" or "equal".
         """
         device = DEFAULT if self.device is None else self.device
         opened = open_device(device, wires, self.precision)
@@ -93,7 +97,8 @@ class Nodes:
             )
         sums = {k: _pauli(o, wires) for k, o in further.items()}
         pauli = _pauli(observable, wires)
-        sampled = SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision)
+        ways = {"grouping": grouping, "allocation": allocation}
+        sampled = SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision, **ways)
         return Cost(None, sampled, open_service(device, self.precision), shape)
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from varq import checks
 from varq.devices.catalog import OpenDevice
 from varq.devices.service import Bits, Circuit
-from varq.estimation import Group, measurement_groups
+from varq.estimation.groups import Group, measurement_groups
+from varq.estimation.shots import LEAST_SHOTS, shared
 from varq.keys import Key
 from varq.node.shift import shift_rules
 from varq.node.traced import Traced
@@ -22,8 +23,14 @@ from varq.protocol import Array, Many, Prepared, Reply, Request, Sample, Value, 
 
 __all__ = ["SampledCost"]
 
-_TURNS = {"X": (qml.Hadamard,), "Y": (lambda wires: qml.adjoint(qml.S(wires)), qml.Hadamard), "Z": ()}
-_FEWEST = 2  # shots of a circuit: one tells no error bar
+_GATES = {
+    "H": qml.Hadamard,
+    "S": qml.S,
+    "Sdg": lambda wires: qml.adjoint(qml.S(wires)),
+    "CNOT": qml.CNOT,
+    "CZ": qml.CZ,
+    "SWAP": qml.SWAP,
+}
 
 _Read = Callable[[Iterator[Bits]], Any]
 
@@ -35,22 +42,33 @@ class _Observed:
     constant: float
     groups: list[Group]
     traced: Traced
+    rule: str
+
+    def shots(self, each: float) -> tuple[int, ...]:
+        """Of each group, when they have so many on average."""
+        count = len(self.groups)
+        return shared(max(LEAST_SHOTS * count, round(each * count)), self.groups, self.rule)
 
 
 class SampledCost:
     """Expectation values of a circuit estimated from measured bits.
 
-    Each measurement group is a circuit of its own, run with `shots` shots; each circuit draws from a generator that is
-    seeded from the request's key and the circuit's place in the request, so the company it travels in changes nothing.
+    Each measurement group is a circuit of its own, with its share of the shots; each circuit draws from a generator
+    that is seeded from the request's key and the circuit's place in the request: its company changes nothing.
 
     Args:
         circuit: queues the circuit for parameters of `shape`.
         observable: the cost's Pauli sum.
         shape: of the parameters.
         opened: the device.
-        shots: of each circuit.
+        shots: of each circuit on average, over the measurement groups of an observable.
         tracked: further Pauli sums by name.
         precision: "double" or "single".
+        grouping: which words are measured together: "qubit-wise" or "commuting".
+        allocation: how shots are shared out over groups: by "variance" or "equal".
+
+    Raises:
+        ValueError: for an unknown grouping or allocation.
     """
 
     def __init__(
@@ -62,18 +80,20 @@ class SampledCost:
         shots: int,
         tracked: Mapping[str, PauliSum],
         precision: str = "double",
+        grouping: str = "qubit-wise",
+        allocation: str = "variance",
     ) -> None:
         self._wires = observable.wires
         self._shape = shape
         self._shots = shots
 
         def traced(groups: list[Group]) -> Traced:
-            circuits = [(_turns(g.basis), [qml.sample(wires=range(observable.wires))]) for g in groups]
+            circuits = [(_turned(g), [qml.sample(wires=range(observable.wires))]) for g in groups]
             return Traced(circuit, shape, circuits, opened, shots=shots, precision=precision)
 
         def observed(entry: PauliSum) -> _Observed:
-            constant, groups = measurement_groups(entry)
-            return _Observed(constant, groups, traced(groups))
+            constant, groups = measurement_groups(entry, grouping)
+            return _Observed(constant, groups, traced(groups), allocation)
 
         self._cost = observed(observable)
         self._tracked = {name: observed(entry) for name, entry in tracked.items()}
@@ -111,10 +131,10 @@ class SampledCost:
             raise _unanswered(request)
         x = checks.array("parameters", request.x, self._shape)
         if isinstance(request, Sample):
-            shots = round(request.shots * precision)
-            circuits.append(self._circuit(self._bits, 0, self._bits.gates(x)[0], shots, key))
+            count = round(request.shots * precision)
+            circuits.append(self._circuit(self._bits, 0, self._bits.gates(x)[0], count, key))
             return lambda bits: Reply(outcomes=next(bits), executions=1)
-        shots = max(_FEWEST, round(self._shots * precision))
+        shots = self._shots * precision
         gates = self._cost.traced.gates(x)
         slope: _Read | None = None
         if isinstance(request, Value):
@@ -140,10 +160,10 @@ class SampledCost:
         return point
 
     def _read_value(
-        self, observed: _Observed, gates: Any, shots: int, key: Key, circuits: list[Circuit]
+        self, observed: _Observed, gates: Any, shots: float, key: Key, circuits: list[Circuit]
     ) -> Callable[[Iterator[Bits]], tuple[float, float]]:
-        for g in range(len(observed.groups)):
-            circuits.append(self._circuit(observed.traced, g, gates[g], shots, key.fold(g)))
+        for g, share in enumerate(observed.shots(shots)):
+            circuits.append(self._circuit(observed.traced, g, gates[g], share, key.fold(g)))
 
         def read(bits: Iterator[Bits]) -> tuple[float, float]:
             parts = [group.estimate(next(bits)) for group in observed.groups]
@@ -151,21 +171,21 @@ class SampledCost:
 
         return read
 
-    def _read_tracked(self, x: Array, shots: int, key: Key, circuits: list[Circuit]) -> dict[str, _Read]:
+    def _read_tracked(self, x: Array, shots: float, key: Key, circuits: list[Circuit]) -> dict[str, _Read]:
         return {
             name: self._read_value(entry, entry.traced.gates(x), shots, key.fold(name), circuits)
             for name, entry in self._tracked.items()
         }
 
-    def _read_gradient(self, x: Array, gates: Any, shots: int, key: Key, circuits: list[Circuit]) -> _Read:
+    def _read_gradient(self, x: Array, gates: Any, shots: float, key: Key, circuits: list[Circuit]) -> _Read:
         """By shift rules: each gate's slope is a sum of values of its own circuits."""
         traced, places = self._cost.traced, []
-        for g in range(len(self._cost.groups)):
+        for g, share in enumerate(self._cost.shots(shots)):
             for k, rule in enumerate(shift_rules(traced.bind(g, 0, gates[g][0]))):
                 for s, (factor, shift) in enumerate(rule):
                     moved = gates[g][0].copy()
                     moved[k] += shift
-                    circuits.append(self._circuit(traced, g, [moved], shots, key.fold("shift", g, k, s)))
+                    circuits.append(self._circuit(traced, g, [moved], share, key.fold("shift", g, k, s)))
                     places.append((g, k, factor))
 
         def read(bits: Iterator[Bits]) -> tuple[Array, Array]:
@@ -202,5 +222,6 @@ def _unanswered(request: Any) -> Exception:
     return TypeError(f"A variational cost answers values, gradients, metrics and samples. Got {request!r}.")
 
 
-def _turns(basis: str) -> list[Any]:
-    return [gate(wire) for wire, letter in enumerate(basis) for gate in _TURNS[letter]]
+def _turned(group: Group) -> list[Any]:
+    """The rotations before the measurement."""
+    return [_GATES[name](wires=list(wires)) for name, wires in group.gates]
