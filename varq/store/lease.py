@@ -1,4 +1,4 @@
-"""One owner a run or session: who may write to it, how that is seen from other processes and machines, and how it passes on."""
+"""One owner a run or session: who may write to it, how other processes and machines see that, and how it passes on."""
 
 from __future__ import annotations
 
