@@ -231,7 +231,7 @@ def test_settings_with_credentials_are_refused(settings: str) -> None:
     assert "zzz" not in str(caught.value)
 
 
-@pytest.mark.parametrize("settings", ['{"keyboard":1,"monkey":2,"mode":"job"}', '{"url":"https://host:8080/a@b"}'])
+@pytest.mark.parametrize("settings", ['{"keyboard":1,"mode":"job","monkey":2}', '{"url":"https://host:8080/a@b"}'])
 def test_settings_without_credentials_are_kept(settings: str) -> None:
     assert session(settings=settings).settings == settings
 

@@ -101,12 +101,6 @@ def test_the_owner_of_a_session(tmp_path: Path) -> None:
                 OwnedError, match=r"A session has one owner at a time. Session session-00000000 is owned"
             ):
                 store.lease(session_id()).__enter__()
-            with store.lease(session_id(), take_over=True):
-                for call in (
-                    lambda: store.jobs.set_state(session_id(), "closed"),
-                    lambda: store.jobs.note(session_id(), "state"),
-                ):
-                    call()
         assert store.jobs.owner(session_id()) is None
 
 
