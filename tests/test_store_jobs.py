@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from job_samples import OWNER, SHOTS, WIRES, bits, job, job_id, returned, rows, session, session_id
 
+from varq.store import in_flight
 from varq.store.circuit_records import Served, Use
 from varq.store.faults import ConflictError, OwnedError
 from varq.store.in_flight import InFlight
@@ -521,3 +523,50 @@ def test_times_are_taken_from_the_clock(jobs: Jobs) -> None:
     assert done.sent is not None
     assert done.finished is not None
     assert before <= done.sent <= done.finished <= time.time()
+
+
+def test_many_threads_share_one_session(tmp_path: Path) -> None:
+    """Each thread's own jobs go their way while others write, refuse and read; nobody sees half a change."""
+    failed: list[BaseException] = []
+    with open_store(tmp_path, host="ada") as store:
+        jobs = store.jobs
+        for of in range(4):
+            jobs.open(session(of))
+
+        def work(of: int) -> None:
+            try:
+                for number in range(40):
+                    record = job(number, circuits=2, of=of, id=f"varq-{of:04d}-{number:04d}")
+                    jobs.write([record], rows(record, owner=f"run {of}"))
+                    jobs.sent({record.id: "p"})
+                    with pytest.raises(ValueError, match="'sent' may become"):
+                        jobs.mark(record.id, "unsent")
+                    jobs.finish([returned(record)])
+                    jobs.note(record.session, "done", number)
+                    for one in jobs.jobs(session_id(of ^ 1)) if of ^ 1 < of else ():
+                        found = jobs.results(f"run {of ^ 1}", one.number, "step")
+                        assert len({isinstance(result, str) for result in found.values()}) == 1
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=work, args=(of,)) for of in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+        for of in range(4):
+            assert [one.state for one in jobs.jobs(session_id(of))] == ["done"] * 40
+            assert [note.body for note in jobs.notes(session_id(of))] == list(range(40))
+        assert store.verify() == []
+
+
+def test_what_is_remembered_of_jobs_in_flight_is_bounded(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_flight, "_MOST", 4)
+    made = [job(number, circuits=2) for number in range(5)]
+    jobs.write(made, [row for one in made for row in rows(one)])
+    assert [jobs._flying.get(one.id) is not None for one in made] == [True, True, False, False, False]
+    jobs.sent({one.id: "p" for one in made})
+    jobs.finish([returned(one) for one in made])
+    assert jobs._flying._circuits == 0
+    assert [one.state for one in jobs.jobs(session_id())] == ["done"] * 5
