@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 
 from varq.store.circuit_records import CircuitRow
@@ -19,17 +20,19 @@ class InFlight:
     def __init__(self) -> None:
         self._jobs: dict[str, tuple[StoredJob, tuple[CircuitRow, ...]]] = {}
         self._circuits = 0
+        self._lock = threading.Lock()
 
     def add(self, jobs: Iterable[StoredJob], circuits: Iterable[CircuitRow]) -> None:
         """Remembers jobs that were written just now."""
         rows: dict[str, list[CircuitRow]] = {}
         for row in circuits:
             rows.setdefault(row.job, []).append(row)
-        for job in jobs:
-            of = tuple(sorted(rows[job.record.id], key=lambda row: row.position))
-            if self._circuits + len(of) <= _MOST:
-                self._jobs[job.record.id] = (job, of)
-                self._circuits += len(of)
+        with self._lock:
+            for job in jobs:
+                of = tuple(sorted(rows[job.record.id], key=lambda row: row.position))
+                if self._circuits + len(of) <= _MOST:
+                    self._jobs[job.record.id] = (job, of)
+                    self._circuits += len(of)
 
     def get(self, job: str) -> StoredJob | None:
         """A job as it was when this process last wrote it."""
@@ -43,9 +46,11 @@ class InFlight:
 
     def update(self, jobs: Iterable[StoredJob]) -> None:
         """Remembers how jobs stand now, and forgets those that have ended."""
-        for job in jobs:
-            name = job.record.id
-            if name in self._jobs:
+        with self._lock:
+            for job in jobs:
+                name = job.record.id
+                if name not in self._jobs:
+                    continue
                 rows = self._jobs[name][1]
                 if job.record.state in ENDS:
                     self._circuits -= len(rows)

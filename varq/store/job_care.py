@@ -127,7 +127,7 @@ def copy_bits(db: sqlite3.Connection, files: Sequence[Database], session: str) -
 # -- looking for damage
 
 _CHANGED = "is not what was written: its seal does not fit"
-_KINDS: tuple[tuple[str, Callable[[Database], Iterable[Any]]], ...] = (
+_KINDS: tuple[tuple[str, Callable[..., Iterable[Any]]], ...] = (
     ("session", job_tables.session_rows),
     ("job", job_tables.job_rows),
     ("circuit", job_tables.circuit_rows),
@@ -155,7 +155,7 @@ def verify(file: Database) -> list[Finding]:
     findings = [
         Finding(file.name, None, f"{what} {row}", f"it {_CHANGED}")
         for what, rows in _KINDS
-        for row in rows(file)
+        for row in rows(file, read=Database.each)
         if isinstance(row, str)
     ]
     for table, condition, what in _ORPHANS:
@@ -199,11 +199,11 @@ def _contradictions(files: Sequence[Database]) -> list[Finding]:
     findings = []
     for file in files:
         found = []
-        for session in job_tables.session_rows(file):
+        for session in job_tables.session_rows(file, read=Database.each):
             if not isinstance(session, str):
                 name = session.record.id
                 found.append((f"session {name}", _said(later, sessions.setdefault(name, session), session)))
-        for job in job_tables.job_rows(file):
+        for job in job_tables.job_rows(file, read=Database.each):
             if not isinstance(job, str):
                 name = job.record.id
                 found.append((f"job {name}", _said(further, jobs.setdefault(name, job.record), job.record)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from varq.store.records import brief_seal as seal
 from varq.store.tables import read_array
 
 __all__ = [
+    "Read",
     "StoredJob",
     "StoredSession",
     "add_bits",
@@ -42,6 +43,9 @@ JOB = (
     "id, number, device, circuits, shots, created, paid, estimate_seconds, estimate_cost, "
     "state, attempts, provider_id, sent, finished, queued, seconds, cost, error, details"
 )
+Read: TypeAlias = Callable[[Database, str, tuple[Any, ...]], Iterable[tuple[Any, ...]]]
+"""`Database.read`, which sees the file at one moment; or `Database.each`, which needs little memory."""
+
 _JOB = JOB.split(", ")
 _MOVING = _JOB[9:]  # what changes in the life of a job
 _CIRCUIT = ("position", "digest", "shots", "seed", "wires", "bits")
@@ -114,9 +118,11 @@ def update_session(db: sqlite3.Connection, record: SessionRecord, revision: int)
     db.execute(sql, (record.state.value, revision, seal("sessions", *values), record.id))
 
 
-def session_rows(file: Database, condition: str = "", parameters: Sequence[Any] = ()) -> Iterator[StoredSession | str]:
+def session_rows(
+    file: Database, condition: str = "", parameters: Sequence[Any] = (), read: Read = Database.read
+) -> Iterator[StoredSession | str]:
     """The sessions of one file that meet a condition; the id of one whose seal does not fit."""
-    for key, *values, sealed in file.each(f"{SESSIONS} {condition}", tuple(parameters)):
+    for key, *values, sealed in read(file, f"{SESSIONS} {condition}", tuple(parameters)):
         if seal("sessions", *values) != sealed:
             yield str(values[0])
             continue
@@ -188,9 +194,11 @@ def update_jobs(db: sqlite3.Connection, jobs: Iterable[tuple[int, JobRecord]]) -
     return written
 
 
-def job_rows(file: Database, condition: str = "", parameters: Sequence[Any] = ()) -> Iterator[StoredJob | str]:
+def job_rows(
+    file: Database, condition: str = "", parameters: Sequence[Any] = (), read: Read = Database.read
+) -> Iterator[StoredJob | str]:
     """The jobs of one file that meet a condition; the id of one whose seal does not fit."""
-    for key, session, *values, sealed in file.each(f"{JOBS} {condition}", tuple(parameters)):
+    for key, session, *values, sealed in read(file, f"{JOBS} {condition}", tuple(parameters)):
         if seal("jobs", session, *values) != sealed:
             yield str(values[0])
             continue
@@ -231,9 +239,11 @@ def _circuit_seal(row: CircuitRow) -> str:
     return seal("circuits", row.job, *_circuit_values(row), *(part for use in row.uses for part in use))
 
 
-def circuit_rows(file: Database, condition: str = "", parameters: Sequence[Any] = ()) -> Iterator[CircuitRow | str]:
+def circuit_rows(
+    file: Database, condition: str = "", parameters: Sequence[Any] = (), read: Read = Database.read
+) -> Iterator[CircuitRow | str]:
     """The circuits of one file that meet a condition, in order; where one stands whose seal does not fit."""
-    found = file.each(f"{CIRCUITS} {condition} {_IN_PLACE}", tuple(parameters))
+    found = read(file, f"{CIRCUITS} {condition} {_IN_PLACE}", tuple(parameters))
     for (_, job, *values, sealed), group in groupby(found, key=lambda row: row[:9]):
         parts = [part for row in group for part in row[9:]]
         if parts[0] is None or seal("circuits", job, *values, *parts) != sealed:

@@ -250,9 +250,12 @@ class Jobs(Sessions):
         known = {job: found for job in ids if (found := self._flying.get(job)) is not None}
         facts = [(one.record.paid, one.record.session) for one in known.values()]
         facts += [self._facts(job) for job in ids if job not in known]
+        sessions = {session for _, session in facts}
+        for session in sessions:
+            self._key(session)
         own = self._folder.writer()
         with own.write(any(paid for paid, _ in facts)) as db:
-            for session in {session for _, session in facts}:
+            for session in sessions:
                 self._check_owner(db, session)
             sql = "SELECT seal FROM jobs WHERE key = ?"
             same = {job: one for job, one in known.items() if db.execute(sql, (one.key,)).fetchone() == (one.seal,)}
@@ -261,14 +264,14 @@ class Jobs(Sessions):
         self._flying.update(written)
 
     def _facts(self, job: str) -> tuple[bool, str]:
-        """What never changes of a job: whether it is paid, and its session, which this host's file then has."""
+        """What never changes of a job: whether it is paid, and its session."""
         sql = "SELECT paid, sessions.id FROM jobs JOIN sessions ON sessions.key = jobs.session WHERE jobs.id = ?"
         found = self._folder.writer().read(sql, (job,))
-        if not found:
-            record = home(self._files(), job)[2]
-            self._key(record.session)
-            return record.paid, record.session
-        return bool(found[0][0]), found[0][1]
+        if found:
+            return bool(found[0][0]), found[0][1]
+        record = home(self._files(), job)[2]
+        self.look_again(record.session)
+        return record.paid, record.session
 
     # -- reading
 

@@ -12,7 +12,7 @@ from typing import Any
 from varq.store.credentials import clean
 from varq.store.database import Database
 from varq.store.job_records import json_text
-from varq.store.job_tables import changed
+from varq.store.job_tables import Read, changed
 from varq.store.messages import Command, Note
 from varq.store.records import brief_seal as seal
 
@@ -47,9 +47,11 @@ def add_notes(db: sqlite3.Connection, key: int, notes: Iterable[Note], known: bo
     return db.executemany(sql, rows).rowcount
 
 
-def note_rows(file: Database, condition: str = "", parameters: Sequence[Any] = ()) -> Iterator[Note | str]:
+def note_rows(
+    file: Database, condition: str = "", parameters: Sequence[Any] = (), read: Read = Database.read
+) -> Iterator[Note | str]:
     """The notes of one file that meet a condition; where one stands whose seal does not fit."""
-    for session, *values, sealed in file.each(f"{NOTES} {condition}", tuple(parameters)):
+    for session, *values, sealed in read(file, f"{NOTES} {condition}", tuple(parameters)):
         if seal("notes", session, *values) != sealed:
             yield f"{values[0]} of session {session}"
             continue
@@ -91,9 +93,11 @@ def take_command(db: sqlite3.Connection, command: Command) -> bool:
     return db.execute(sql, (seal("commands", *values), command.id)).rowcount > 0
 
 
-def command_rows(file: Database, condition: str = "", parameters: Sequence[Any] = ()) -> Iterator[Command | str]:
+def command_rows(
+    file: Database, condition: str = "", parameters: Sequence[Any] = (), read: Read = Database.read
+) -> Iterator[Command | str]:
     """The commands of one file that meet a condition, in order; the id of one whose seal does not fit."""
-    for *values, number, sealed in file.each(f"{COMMANDS} {condition} ORDER BY number", tuple(parameters)):
+    for *values, number, sealed in read(file, f"{COMMANDS} {condition} ORDER BY number", tuple(parameters)):
         if seal("commands", *values) != sealed:
             yield str(values[0])
             continue

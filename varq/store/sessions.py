@@ -180,23 +180,28 @@ class Sessions:
         return found
 
     def _key(self, session: str) -> int:
-        """The key of a session in this host's file, into which another host's session is copied first.
+        """The key of a session in this host's file, which first takes over what other hosts recorded of it.
 
         Raises:
             LookupError: if no file has it.
+            ConflictError: if two files contradict each other.
         """
-        own = self._folder.writer()
         if session not in self._keys:
-            places = self._places(session)
-            if places[0][0] is not own:
+            own = self._folder.writer()
+            others = [file for file, _ in self._places(session) if file is not own]
+            if others:
                 with own.write() as db:
-                    for file, _ in places:
+                    for file in others:
                         taken = job_care.take(db, own, file, session)
                         if taken.conflicts:
                             raise ConflictError(taken.conflicts[0])
-                    job_care.copy_bits(db, [file for file, _ in places], session)
+                    job_care.copy_bits(db, others, session)
             self._keys[session] = own.read("SELECT key FROM sessions WHERE id = ?", (session,))[0][0]
         return self._keys[session]
+
+    def look_again(self, session: str) -> None:
+        """Before the next change of a session, take over what other hosts have recorded of it since."""
+        self._keys.pop(session, None)
 
     def _check_owner(self, db: sqlite3.Connection, session: str) -> None:
         """Raises OwnedError if a session that was held here has passed to somebody else."""

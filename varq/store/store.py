@@ -396,6 +396,7 @@ class Store:
         self._folder.writer()
         assert self._keeper is not None
         self._foreign.pop(run_id, None)
+        self._jobs.look_again(run_id)
         return Lease(self._keeper, checks.text("run_id", run_id), checks.boolean("take_over", take_over))
 
     # -- care
