@@ -37,7 +37,7 @@ def supported(op: Operator) -> bool:
     name = name_of(op)
     if name in IGNORED or name in NAMES or _known(op) is not None or _words(op) is not None:
         return True
-    if isinstance(op, Adjoint):
+    if isinstance(op, Adjoint) and is_native(op.base):  # others PennyLane would decompose by their names
         return _undone(op) is not None
     if isinstance(op, Pow) and op.has_decomposition:
         return False  # its matrix is none that JAX can trace
