@@ -550,11 +550,27 @@ def test_impossible_postselection_is_no_number() -> None:
         m = qml.measure(0, postselect=1)
         return qml.expval(m), qml.probs(wires=[0]), qml.sample(wires=[0])
 
-    for mode in ("hw-like", "fill-shots"):
-        mean, chances, samples = run(circuit, shots=10, key=0, postselect_mode=mode)
-        assert np.isnan(mean)
-        assert np.isnan(chances).all()
-        assert samples.shape == (0, 1)
+    mean, chances, samples = run(circuit, shots=10, key=0, postselect_mode="hw-like")
+    assert np.isnan(mean)
+    assert np.isnan(chances).all()
+    assert samples.shape == (0, 1)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_shots_that_cannot_be_filled_are_an_error(first: bool) -> None:
+    """Where the first outcome is forced, and where shots are drawn again."""
+
+    def circuit() -> Any:
+        if not first:
+            qml.Hadamard(1)
+            qml.measure(1)
+        m = qml.measure(0, postselect=1)
+        return qml.expval(m)
+
+    with pytest.raises(DeviceError, match=r"up to 1000 times until postselection accepts it\. Got 0 of 10 shots"):
+        run(circuit, shots=10, key=0, postselect_mode="fill-shots")
+    traced = jax.jit(lambda key: run(circuit, shots=10, key=key, postselect_mode="fill-shots"))
+    assert np.isnan(traced(jax.random.key(0)))
 
 
 @pytest.mark.parametrize("readout", [0.1, {0: (0.1, 0.2)}, {0: [[0.9, 0.2], [0.1, 0.8]]}])

@@ -131,6 +131,28 @@ def test_shadow_estimates() -> None:
     assert np.shape(jax.jit(node(lambda: qml.shadow_expval(qml.Z(0), seed=3), 100))(0.8)) == ()
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_shadows_are_a_function_of_the_key(compiled: bool) -> None:
+    def shadow(key: Any) -> Any:
+        return node(lambda: qml.classical_shadow(wires=[0, 2]), 3000, seed=key)(0.8)
+
+    run = jax.jit(shadow) if compiled else shadow
+    first, again, other = (np.asarray(run(jax.random.key(k))) for k in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    for bits, recipes in (first, other):
+        assert fits(np.bincount(3 * recipes[:, 0] + recipes[:, 1], minlength=9), np.full(9, 1 / 9))
+        along_x = bits[recipes[:, 1] == 0, 1]
+        assert np.mean(along_x) == pytest.approx((1 - np.sin(1.6)) / 2, abs=SIGMAS * 0.5 / np.sqrt(along_x.size))
+    chance = np.sqrt(2 / 9 / first[1].size)  # the bases of two keys agree by chance alone, in one of three
+    assert np.mean(first[1] == other[1]) == pytest.approx(1 / 3, abs=SIGMAS * chance)
+
+
+def test_compiled_shadows_draw_their_bases_anew_in_every_call() -> None:
+    run = jax.jit(node(lambda: qml.classical_shadow(wires=[0, 2]), 3000))
+    bases = [np.asarray(run(0.8))[1] for _ in range(2)]
+    assert np.mean(bases[0] == bases[1]) == pytest.approx(1 / 3, abs=SIGMAS * np.sqrt(2 / 9 / bases[0].size))
+
+
 def test_integer_seeds_move_on_and_repeat() -> None:
     def series() -> list[float]:
         circuit = node(lambda: qml.expval(qml.Z(0)), 50, seed=5)

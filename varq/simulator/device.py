@@ -48,7 +48,9 @@ class VarqQubit(Device):  # type: ignore[misc]
         wires: a number of wires, their labels, or None for those of each circuit.
         shots: a default number of shots; prefer `qml.set_shots`.
         seed: of finite shots: an integer, None (the system's entropy), "global" (NumPy's global generator), or a JAX
-            key, which makes results a pure function of it.  A key may be traced.
+            key, which makes results a pure function of it.  A key may be traced.  The bases of classical shadows are
+            drawn with it too where it is a key or JAX traces the circuit; elsewhere by the seed of each shadow, as
+            PennyLane does.  (A shadow's own seed cannot serve there: where none is given, PennyLane fills one in.)
         precision: "double" or "single".  Double is computed whatever JAX's x64 flag says.
         stored_bytes: how many bytes of intermediate states a gradient may keep; beyond, they are computed anew.
         readout_error: the probability that a mid-circuit measurement reports the wrong outcome, or a mapping from wires
@@ -302,9 +304,10 @@ def _run_shots(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, wo
             "Deferred postselection with shots drops none of them on varq.qubit. Set postselect_mode='fill-shots', "
             "or leave mcm_method out: then the shots that fail are dropped."
         )
-    recipes = [draw_recipes(m, total) for m in circuit.measurements if isinstance(m, SHADOWS)]
+    by_key = isinstance(words, jax.Array)  # given as a key, or drawn anew by each run of a compiled program
+    recipes = [None if by_key else draw_recipes(m, total) for m in circuit.measurements if isinstance(m, SHADOWS)]
     arguments = (parts.numbers, (words, np.uint32(place)), recipes)
-    if _is_jax(config, parts):
+    if _is_jax(config, parts) or isinstance(words, jax.core.Tracer):
         found = parts.program.sampled(*arguments)
     else:
         found = interfaces.outside(parts.program.sampled, *arguments)

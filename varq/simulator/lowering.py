@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
+from autograd.tracer import isbox
 from pennylane import ApproxTimeEvolution, MultiControlledX
 from pennylane.exceptions import DeviceError
 from pennylane.operation import Operator
@@ -19,6 +20,7 @@ from pennylane.tape import QuantumScript
 
 from varq.simulator.circuit import IGNORED, MATRIX, Circuit, Gate, Initial, Numbers
 from varq.simulator.gates import NAMES
+from varq.simulator.naming import is_native, name_of
 
 __all__ = ["MOST_WIRES", "Lowered", "gather", "is_unitary", "lower", "supported"]
 
@@ -32,9 +34,10 @@ Lowered = tuple[Circuit, Numbers]
 
 def supported(op: Operator) -> bool:
     """Whether `lower` takes an operation as it is."""
-    if op.name in IGNORED or op.name in NAMES or _known(op) is not None or _words(op) is not None:
+    name = name_of(op)
+    if name in IGNORED or name in NAMES or _known(op) is not None or _words(op) is not None:
         return True
-    if isinstance(op, Adjoint):
+    if isinstance(op, Adjoint) and is_native(op.base):  # others PennyLane would decompose by their names
         return _undone(op) is not None
     if isinstance(op, Pow) and op.has_decomposition:
         return False  # its matrix is none that JAX can trace
@@ -42,11 +45,12 @@ def supported(op: Operator) -> bool:
 
 
 _TURNED = {
-    "Adjoint(S)": ("PhaseShift", -pi / 2),
-    "Adjoint(T)": ("PhaseShift", -pi / 4),
-    "Adjoint(ISWAP)": ("IsingXY", -pi),
-    "Adjoint(SISWAP)": ("IsingXY", -pi / 2),
+    "S": ("PhaseShift", -pi / 2),
+    "T": ("PhaseShift", -pi / 4),
+    "ISWAP": ("IsingXY", -pi),
+    "SISWAP": ("IsingXY", -pi / 2),
 }
+"""What the adjoints of gates without a parameter are."""
 
 
 def _known(op: Operator) -> list[tuple[str, tuple[Any, ...], Any]] | None:
@@ -55,13 +59,13 @@ def _known(op: Operator) -> list[tuple[str, tuple[Any, ...], Any]] | None:
     Number-conserving gates stay number-conserving, which a matrix would hide.
     """
     w = tuple(op.wires)
-    if op.name in _TURNED:
-        name, turn = _TURNED[op.name]
+    if isinstance(op, Adjoint) and name_of(op.base) in _TURNED:
+        name, turn = _TURNED[name_of(op.base)]
         return [(name, w, turn)]
     if len(op.data) != 1:
         return None
     x = op.data[0]
-    match op.name:
+    match name_of(op):
         case "U1":
             return [("PhaseShift", w, x)]
         case "CPhaseShift00":  # on both empty: 1 - n - m + n m
@@ -82,10 +86,10 @@ def _known(op: Operator) -> list[tuple[str, tuple[Any, ...], Any]] | None:
 
 def _undone(op: Adjoint) -> Operator | None:
     """The adjoint of a known gate as a known gate."""
-    if op.base.name not in NAMES or not op.base.has_adjoint:
+    if name_of(op.base) not in NAMES or not op.base.has_adjoint:
         return None
     found = op.base.adjoint()
-    return found if found.name in NAMES else None
+    return found if name_of(found) in NAMES else None
 
 
 def _words(op: Operator) -> list[tuple[Any, Any]] | None:
@@ -137,9 +141,9 @@ class _Lowering:
         return len(self.arrays) - 1
 
     def add(self, op: Operator) -> None:
-        if op.name in IGNORED:
+        if name_of(op) in IGNORED:
             return
-        if op.name in NAMES:
+        if name_of(op) in NAMES:
             self.named(op)
         elif (known := _known(op)) is not None:
             for name, wires, value in known:
@@ -154,14 +158,15 @@ class _Lowering:
 
     def named(self, op: Operator) -> None:
         static: Any = None
-        if op.name == "PauliRot":
+        name = name_of(op)
+        if name == "PauliRot":
             static = op.hyperparameters["pauli_word"]
         elif isinstance(op, MultiControlledX):
             static = tuple(int(v) for v in op.hyperparameters["control_values"])
         for p in op.parameters:
             _real(p, op)
-        wires = () if op.name == "GlobalPhase" else self.positions(op)
-        self.gates.append(Gate(op.name, wires, tuple(self.angle(p) for p in op.parameters), None, static))
+        wires = () if name == "GlobalPhase" else self.positions(op)
+        self.gates.append(Gate(name, wires, tuple(self.angle(p) for p in op.parameters), None, static))
 
     def word(self, word: Any, angle: Any) -> None:
         index = (self.angle(angle),)
@@ -185,21 +190,33 @@ class _Lowering:
 
 
 def is_unitary(op: Operator) -> bool:
-    """Whether an operation is known to be unitary: by its definition, or by its matrix if that is known."""
+    """Whether an operation is known to be unitary: by its definition, or by its matrix if that is a plain number's.
+
+    A matrix that is differentiated may be unitary where it stands, and not beside it, as a second derivative sees.
+    """
     if _by_definition(op):
         return True
+    if any(_followed(x) for x in op.data):
+        return False
     value = op.matrix()
-    if qml.math.is_abstract(value):
+    if _followed(value):
         return False
     plain = np.asarray(qml.math.unwrap(value))  # with a batch in front, perhaps
     product = plain.conj().swapaxes(-1, -2) @ plain
     return bool(np.abs(product - np.eye(plain.shape[-1])).max() < _TOLERANCE)
 
 
-_BY_MATRIX = (qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.Projector, Exp)
+def _followed(value: Any) -> bool:
+    """Whether JAX or autograd follows a value, to compile or to differentiate."""
+    return isinstance(value, jax.core.Tracer) or isbox(value)
+
+
+_BY_MATRIX = (qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.Projector, qml.QSVT, qml.FromBloq, Exp)
 
 
 def _by_definition(op: Operator) -> bool:
+    if not is_native(op):
+        return name_of(op) in NAMES
     if isinstance(op, Prod):
         return all(_by_definition(factor) for factor in op.operands)
     if isinstance(op, Evolution):
@@ -232,7 +249,7 @@ def _initial(op: Operator | None, collect: _Lowering, wires: int) -> Initial:
     bits = [0] * wires
     if op is None:
         return Initial(tuple(bits))
-    if isinstance(op, qml.BasisState) and not qml.math.is_abstract(op.data[0]):
+    if isinstance(op, qml.BasisState) and is_native(op) and not qml.math.is_abstract(op.data[0]):
         for position, bit in zip(collect.positions(op), np.asarray(op.data[0]).astype(int).ravel(), strict=True):
             bits[position] = int(bit)
         return Initial(tuple(bits))

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from pennylane.exceptions import DeviceError
 from pennylane.measurements import Shots
 from pennylane.ops.mid_measure import MidMeasure
 from pennylane.tape import QuantumScript
@@ -18,7 +19,7 @@ from varq.simulator.measured.exact import check_exact
 from varq.simulator.measured.program import Program
 from varq.simulator.measured.reading import read
 from varq.simulator.measured.statistics import Plan
-from varq.simulator.measured.trajectories import draw, held_amplitudes
+from varq.simulator.measured.trajectories import ATTEMPTS, draw, held_amplitudes
 from varq.simulator.precision import double, inside
 
 __all__ = ["MOST_BRANCHES", "Readout", "execute_measured", "flip_chances"]
@@ -53,8 +54,9 @@ def execute_measured(
         shots: None for exact results, a number, or PennyLane's `Shots` (also a shot vector).
         key: a JAX random key, or an integer seed; needed with shots.
         postselect_mode: what becomes of shots that fail postselection: "hw-like" (the default) drops them,
-            "fill-shots" draws them again, "pad-invalid-samples" keeps them in samples as `statistics.INVALID`.  Traced
-            calls cannot drop samples and keep them likewise.
+            "fill-shots" draws them again, up to `trajectories.ATTEMPTS` times, "pad-invalid-samples" keeps them in
+            samples as `statistics.INVALID`.  Traced calls cannot drop samples and keep them likewise; nor can they
+            raise: what no attempt filled stays invalid there, and statistics leave it out.
         readout_error: the probability that the outcome of `qml.measure` is recorded (and so fed forward) wrongly, for
             all wires; or a mapping from a wire's label to such a number, to a pair (0 recorded as 1, 1 recorded as 0),
             or to a 2x2 matrix whose entry [i, j] is the probability to record i where j was found.  The state is not
@@ -67,7 +69,8 @@ def execute_measured(
 
     Raises:
         ValueError: for options that do not fit, for more branches than `max_branches`.
-        DeviceError: for operations and measurements that measured circuits do not support.
+        DeviceError: for operations and measurements that measured circuits do not support, and for shots to be filled
+            that postselection rejects in every attempt.
     """
     if postselect_mode not in _MODES:
         raise ValueError(f"`postselect_mode` must be one of {_MODES}. Got {postselect_mode!r}.")
@@ -89,11 +92,24 @@ def execute_measured(
 
         def results_of(traced: Any, key: Any) -> list[Any]:
             drawn = draw(program, layout, known, traced, key, **how)
+            if how["fill"] and not sure:
+                _check_filled(drawn.valid)
             found: list[Any] = plan.read(drawn, slots, bins, pad, sure)
             return found
 
         results = inside(results_of, traced, _random(key))
         return tuple(results) if shots.has_partitioned_shots else results[0]
+
+
+def _check_filled(valid: Any) -> None:
+    """Raise where shots stayed invalid; a traced call cannot know."""
+    if isinstance(valid, jax.core.Tracer) or np.all(valid):
+        return
+    raise DeviceError(
+        f"postselect_mode='fill-shots' draws a shot up to {ATTEMPTS} times until postselection accepts it. Got "
+        f"{np.sum(valid)} of {np.size(valid)} shots. Postselect outcomes that are likelier, or take "
+        "postselect_mode='hw-like', which leaves out what is rejected."
+    )
 
 
 def _random(key: Any) -> Any:

@@ -30,6 +30,7 @@ from varq.simulator.measured.program import (
     Step,
     Table,
 )
+from varq.simulator.naming import name_of
 
 __all__ = [
     "Columns",
@@ -294,7 +295,7 @@ def _apply(form: Apply, at: Sequence[Any], matrix: Any, numbers: Numbers, column
 def _each_applied(form: Apply, kinds: Sequence[Kind], leaves: Sequence[Any], state: Any) -> Any:
     """The state after a gate whose parameters differ between columns."""
     with QueuingManager.stop_recording():
-        name = jax.tree_util.tree_unflatten(form.structure, [0.0] * len(leaves)).name if len(leaves) == 1 else ""
+        name = name_of(jax.tree_util.tree_unflatten(form.structure, [0.0])) if len(leaves) == 1 else ""
     if name in _PHASES:
         return amplitudes.apply_phases(state, _PHASES[name], leaves[0], form.wires)
     return amplitudes.apply_each(state, _matrices(form, kinds, leaves), form.wires)

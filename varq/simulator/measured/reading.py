@@ -36,6 +36,7 @@ from varq.simulator.measured.program import (
     Step,
 )
 from varq.simulator.measured.values import Values
+from varq.simulator.naming import name_of
 from varq.simulator.outcomes import outcome
 
 __all__ = ["MOST_WIRES", "read"]
@@ -118,9 +119,9 @@ class _Reader:
             yield from self.steps(op.base, both)
         elif isinstance(op, MidMeasure):
             yield self.measure(op, condition)
-        elif op.name in IGNORED:
+        elif name_of(op) in IGNORED:
             return
-        elif op.name == "GlobalPhase" and not op.wires:
+        elif name_of(op) == "GlobalPhase" and not op.wires:
             yield from self.steps(qml.GlobalPhase(op.data[0], wires=self.labels[:1]), condition)
         elif _direct(op):
             yield from self.gate(op, condition)
@@ -201,7 +202,7 @@ class _Reader:
 
 def _opened(op: Operator) -> tuple[list[Any], Any]:
     """The leaves of an operator, and its structure."""
-    if op.name in _PLAIN and all(np.ndim(x) == 0 for x in op.data):
+    if name_of(op) in _PLAIN and all(np.ndim(x) == 0 for x in op.data):
         kind: Any = type(op)
         return list(op.data), _plain_structure(kind, len(op.data), len(op.wires))
     leaves, structure = jax.tree_util.tree_flatten(op)
@@ -228,7 +229,7 @@ def _batched(op: Operator) -> str:
 def _direct(op: Operator) -> bool:
     if isinstance(op, StatePrepBase):
         return False
-    narrow = len(op.wires) <= MOST_WIRES or op.name in ("MultiRZ", "DiagonalQubitUnitary")
+    narrow = len(op.wires) <= MOST_WIRES or name_of(op) in ("MultiRZ", "DiagonalQubitUnitary")
     return bool(op.has_matrix) and (narrow or not op.has_decomposition)
 
 
