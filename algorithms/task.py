@@ -12,7 +12,20 @@ import numpy as np
 from varq import checks, spec
 from varq.devices.choice import Device
 from varq.keys import Key
-from varq.protocol import Array, Many, Method, Outcome, Plan, Prepared, Progress, Reply, Request, Stop, Value
+from varq.protocol import (
+    Array,
+    Evaluating,
+    Many,
+    Method,
+    Outcome,
+    Plan,
+    Prepared,
+    Progress,
+    Reply,
+    Request,
+    Stop,
+    Value,
+)
 
 __all__ = ["Task", "minimization"]
 
@@ -92,6 +105,7 @@ def minimization(
     start: Array,
     evaluate: Callable[[Request, Key], Reply],
     prepare: Callable[[Request, Key, float], Prepared] | None = None,
+    verify: Callable[[Evaluating, Key], Any] | None = None,
     sampled: bool,
     reference: Callable[[], float | None],
     stop: Stop,
@@ -112,6 +126,7 @@ def minimization(
         start: the starting parameters.
         evaluate: answers requests.
         prepare: makes circuits of requests; None where no circuits are run.
+        verify: checks the cost at a random point.
         sampled: whether values carry shot noise.
         reference: the exact answer, or None.
         stop: the stop rule of a run that names none.
@@ -146,4 +161,4 @@ def minimization(
             return Outcome()
         return Outcome(progress.best_value, progress.best_stderr, progress.best_x, details(progress.best_x, None))
 
-    return Plan(method, start, evaluate, conclude, final, reference, stop, title, unit, prepare)
+    return Plan(method, start, evaluate, conclude, final, reference, stop, title, unit, prepare, verify)

@@ -10,15 +10,20 @@ from varq import checks, spec
 from varq.algorithms.requirements import called, check_frequencies
 from varq.algorithms.task import Task, minimization, put, settled, starting_point
 from varq.ansatze.choose import as_ansatz
+from varq.devices.catalog import abilities
 from varq.estimation.groups import GROUPINGS
 from varq.estimation.shots import RULES
+from varq.keys import Key
 from varq.node.nodes import Nodes
+from varq.node.verification import Report, verify
 from varq.optimizers.resolution import as_optimizer
 from varq.problems.operator import Operator
-from varq.protocol import Array, Plan, Reply
+from varq.protocol import Array, Evaluating, Plan, Reply
 from varq.session.trace import COLUMNS
 
 __all__ = ["VQE"]
+
+SINGLE, DOUBLE = 1e-3, 1e-6  # of a gradient beside differences of values, in either precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +112,32 @@ class VQE(Task):
             start=self.initial,
             evaluate=cost.evaluate,
             prepare=cost.prepare,
+            verify=lambda asking, key: self._verify(cost if self.shots is None else asking, key),
             sampled=self.shots is not None,
             reference=problem.reference,
             stop=self.optimizer.stop,
             title=self.title,
             unit=getattr(problem, "unit", ""),
             details=details,
+        )
+
+    def _verify(self, cost: Evaluating, key: Key) -> Report:
+        """The gradient by two methods, a Hermitian Hamiltonian, and the electrons that a chemical ansatz keeps."""
+        problem, ansatz = self.problem, self.ansatz
+        conserved = {}
+        if hasattr(ansatz, "electrons") and hasattr(problem, "number"):
+            up, down = ansatz.electrons
+            conserved = {"electrons": (problem.number, up + down), "spin along z": (problem.spin_z, (up - down) / 2)}
+        device = abilities(spec.unwrap(self.device))
+        leakage = 1.0 if device.noise else 0.0  # a noisy machine keeps nothing; what leaks is part of its error
+        return verify(
+            cost,
+            ansatz.shape,
+            key,
+            observable=problem.hamiltonian,
+            conserved=conserved,
+            tolerance=SINGLE if self.precision == "single" else DOUBLE,
+            leakage=leakage,
         )
 
 

@@ -17,6 +17,7 @@ from varq.keys import Key
 
 __all__ = [
     "Array",
+    "Evaluating",
     "Event",
     "Experiment",
     "Finished",
@@ -241,6 +242,13 @@ class Prepared:
     decode: Callable[[Sequence[NDArray[np.uint8]]], Reply]
 
 
+class Evaluating(Protocol):
+    """What answers requests."""
+
+    def evaluate(self, request: Request, key: Key) -> Reply:
+        """The reply to a request, with its device key."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A spec made runnable on an open device: what the session's loop drives.
@@ -257,6 +265,8 @@ class Plan:
         unit: of the value.
         prepare: the circuits of a request, where circuits answer it: given the request, its device key, and by how much
             its shots are multiplied.  None where `evaluate` does not run circuits that a job could carry.
+        verify: checks the cost at a random point, given what answers requests and a key; raises if a check fails.  None
+            where there is nothing to check.
     """
 
     method: Method
@@ -269,6 +279,7 @@ class Plan:
     title: str
     unit: str = ""
     prepare: Callable[[Request, Key, float], Prepared] | None = None
+    verify: Callable[[Evaluating, Key], Any] | None = None
 
 
 @dataclass(frozen=True)

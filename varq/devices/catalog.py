@@ -15,7 +15,7 @@ from varq.devices.local import LocalService
 from varq.devices.service import Service
 from varq.devices.untouched import Untouched
 
-__all__ = ["DEFAULT", "KNOWN", "Abilities", "OpenDevice", "called", "known", "open_device", "open_service"]
+__all__ = ["DEFAULT", "KNOWN", "Abilities", "OpenDevice", "abilities", "called", "known", "open_device", "open_service"]
 
 DEFAULT = "varq.qubit"
 

@@ -174,5 +174,17 @@ class Service(Protocol):
 
 
 def run_now(service: Service, circuits: Sequence[Circuit]) -> tuple[Bits, ...]:
-    """The bits of circuits on a service that runs a job while it is sent, within this process."""
-    return service.result(service.submit(circuits, "")).bits if circuits else ()
+    """The bits of circuits on a service that runs a job while it is sent, within this process.
+
+    Raises:
+        ValueError: for a service whose jobs cost something: only a session's journal keeps them from running twice.
+    """
+    if service.paid:
+        raise ValueError(
+            f"Circuits reach {service.name} through a session, which writes each job down before it is sent. "
+            "Use varq.run(spec), or Session(device).submit(tapes)."
+        )
+    if not circuits:
+        return ()
+    service.compile(circuits)
+    return service.result(service.submit(circuits, "")).bits

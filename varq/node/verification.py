@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pennylane as qml
@@ -15,7 +15,7 @@ from varq.estimation.groups import Group
 from varq.estimation.steps import difference_step, sound_step
 from varq.keys import Key, as_key
 from varq.problems.pauli import PauliSum
-from varq.protocol import Array, Many, Reply, Request, Sample, Value, ValueAndGrad
+from varq.protocol import Array, Evaluating, Many, Reply, Sample, Value, ValueAndGrad
 
 __all__ = ["Finding", "Report", "VerificationError", "verify"]
 
@@ -26,13 +26,6 @@ LEFT_OVER = 0.25  # of the second-order error, the most that fourth order leaves
 DENSE_WIRES = 10  # matrices up to a million entries
 SYMMETRIC = 1e-10  # words of a commutator or imaginary parts below this, relative to the largest, are rounding
 SHOWN = 3  # entries of the gradient that a message names
-
-
-class Evaluating(Protocol):
-    """What answers requests: a `Cost`."""
-
-    def evaluate(self, request: Request, key: Key) -> Reply:
-        """The reply to a request."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from varq import spec
 from varq.devices.catalog import DEFAULT, called, open_service
 from varq.devices.choice import Device
 from varq.keys import Key
-from varq.protocol import Plan
+from varq.protocol import Plan, Reply, Request
 from varq.session.batch import Batch, circuits_of
 from varq.session.budget import NOTHING, Account, Budget, BudgetError, Use
 from varq.session.dispatch import Dispatcher
@@ -120,6 +120,15 @@ class Desk:
             raise BudgetError(f"A batch must fit into the session's budget: {ticket}. Nothing was sent.")
         return Batch(name, ticket, read, dispatcher)
 
+    def verify(self, run: Run) -> None:
+        """Check a run's cost at a random point before it begins.
+
+        Raises:
+            VerificationError: if a check failed; says which, and what to do.
+        """
+        if run.plan.verify is not None:
+            run.plan.verify(_Asking(self, run), Key.from_seed(run.spec.seed).fold("verify"))
+
     def pause(self, run: Run, paused: bool) -> None:
         """Hold back the circuits of a run, or let them go."""
         dispatcher = self.dispatcher_of(run)
@@ -145,3 +154,26 @@ class Desk:
             dispatcher.close()
         if self.written:
             self.store.jobs.set_state(self.id, "closed")
+
+
+class _Asking:
+    """Answers requests about a run's cost outside of its steps, by jobs where it needs them."""
+
+    def __init__(self, desk: Desk, run: Run) -> None:
+        self._plan = run.plan
+        self._run = run
+        self._dispatcher = desk.dispatcher_of(run)
+        self._count = 0
+
+    def evaluate(self, request: Request, key: Key) -> Reply:
+        """The reply to a request."""
+        if self._plan.prepare is None or self._dispatcher is None:
+            return self._plan.evaluate(request, key)
+        prepared = self._plan.prepare(request, key, 1.0)
+        ticket = self._dispatcher.add((self._run.id, self._count, "verify"), prepared.circuits)
+        self._count += 1
+        if isinstance(ticket, str):
+            raise BudgetError(f"A check must fit into the session's budget: {ticket}. Leave verify out.")
+        while not ticket.finished:
+            self._dispatcher.turn()
+        return prepared.decode(ticket.outcome())

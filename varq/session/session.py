@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -19,12 +18,13 @@ from varq import checks, names, spec
 from varq.devices.catalog import DEFAULT, called, known
 from varq.devices.choice import Device
 from varq.node.nodes import Nodes
-from varq.protocol import Event, Observer, Plan, Reason, Result, Stop
+from varq.protocol import Event, Observer, Plan, Result, Stop
 from varq.session.batch import Batch
 from varq.session.budget import Budget
 from varq.session.desk import Desk
 from varq.session.drive import Lane, drive
 from varq.session.forecast import Forecast
+from varq.session.known import finished, state, warn_untracked, warn_versions
 from varq.session.retry import Retry
 from varq.session.run import Run
 from varq.store.faults import StoreUnwritable
@@ -134,6 +134,7 @@ class Session:
         take_over: bool = False,
         priority: int = 0,
         deadline: float | None = None,
+        verify: bool = False,
     ) -> Run:
         """The run of a spec, ready to be stepped: a new one, or the one that the store knows.
 
@@ -145,12 +146,17 @@ class Session:
             take_over: take a run whose owner's heartbeat has gone stale.
             priority: among the runs that `drain` drives together; the higher goes first.
             deadline: seconds from now after which none of its circuits is sent any more.
+            verify: check first, at a random point: the gradient by two methods, that the observable is Hermitian, and
+                what the ansatz promises to conserve.
 
         Raises:
+            VerificationError: if a check failed; says which, and what to do.
             ValueError: if the spec names another device or other shots than the session, or is known and
                 `existing="error"`.
         """
         run = self._begin(task, stop, existing, take_over)
+        if checks.boolean("verify", verify) and not run.settled:
+            self._desk.verify(run)
         if deadline is not None:
             deadline = time.time() + checks.real("deadline", deadline, minimum=0)
         self._started[run.id] = self._desk.lane(run, checks.integer("priority", priority), deadline)
@@ -165,7 +171,7 @@ class Session:
         known = self.store.get(identity[:16]) if findable else None
         if known is not None and existing == "error":
             raise ValueError(
-                f"This spec was run before, as {known.id} ({_state(known)}). "
+                f"This spec was run before, as {known.id} ({state(known)}). "
                 "Use existing='continue', 'return' or 'repeat', or change the spec (for instance its seed)."
             )
         while known is not None and existing == "repeat":
@@ -368,19 +374,19 @@ class Session:
     ) -> Run:
         """A run that the store has: its result if it is finished under this rule, else ready to go on."""
         run = self._run(record, resolved, rule, take_over)
-        _warn_untracked(record, resolved)
+        warn_untracked(record, resolved)
         if record.result is None:
             if frozen:
                 run.recall()
             return run
         result = spec.loads(record.result, self.store.array)
-        if not frozen and not _finished(result, lambda: rule or run.plan.stop):
+        if not frozen and not finished(result, lambda: rule or run.plan.stop):
             if result.reason.final:
                 run.outdo(result)
             return run
         run.settle(result)
-        _warn_versions(record)
-        self._note(record, f"{record.title}: run {record.id} is done already ({_state(record)}); nothing was computed.")
+        warn_versions(record)
+        self._note(record, f"{record.title}: run {record.id} is done already ({state(record)}); nothing was computed.")
         return run
 
     def _fork(self, record: RunRecord, resolved: Any, stop: Stop | None) -> Run:
@@ -449,52 +455,3 @@ def _agreed(name: str, asked: Any, session: Any) -> Any:
             f"Leave it out of the spec, or open a session with {name}={asked!r}."
         )
     return asked
-
-
-def _finished(result: Result, rule: Callable[[], Stop]) -> bool:
-    """Whether a recorded result stands under this stop rule, or the rule lets the run go on."""
-    ended = result.rule
-    if ended is None or not result.reason.final:
-        return result.reason.final
-    asked = rule()
-    if asked.steps is not None and result.steps >= asked.steps:
-        return True
-    if asked.seconds is not None and result.seconds >= asked.seconds:
-        return True
-    if result.reason in (Reason.STEPS, Reason.SECONDS):
-        return False
-    return (asked.tolerance, asked.patience) == (ended.tolerance, ended.patience)
-
-
-def _warn_untracked(record: RunRecord, resolved: Any) -> None:
-    recorded = json.loads(record.spec).get("track", {})
-    missing = sorted(set(getattr(resolved, "track", {})) - set(recorded))
-    if missing and record.steps:
-        warnings.warn(
-            f"Run {record.id} is recorded without {', '.join(missing)}: what was done before is not tracked. "
-            "Use existing='repeat' to follow it from the start.",
-            stacklevel=4,
-        )
-
-
-def _state(record: RunRecord) -> str:
-    value = "" if record.value is None else f", value {record.value:.10g}"
-    return f"{record.reason or 'unfinished'} after {record.steps} steps{value}"
-
-
-def _warn_versions(record: RunRecord) -> None:
-    now = names.versions()
-    changed = [
-        f"{package} {record.versions[package]} (now {now.get(package, 'absent')})"
-        for package in ("varq", "pennylane", "jax")
-        if package in record.versions and _minor(record.versions[package]) != _minor(now.get(package, ""))
-    ]
-    if changed:
-        warnings.warn(
-            f"Run {record.id} was computed with {', '.join(changed)}. Use existing='repeat' to compute it anew.",
-            stacklevel=4,
-        )
-
-
-def _minor(version: str) -> list[str]:
-    return version.split(".")[:2]
