@@ -14,7 +14,7 @@ from varq.devices.braket_circuits import GATES, SMALL, Programs, Task, job_tasks
 from varq.devices.braket_faults import translated
 from varq.devices.braket_local import LocalMachine
 from varq.devices.faults import PermanentError
-from varq.devices.service import Circuit, JobResult, JobStatus, Limits, Mode
+from varq.devices.service import Circuit, JobResult, JobStatus, Limits, Mode, Service
 
 __all__ = ["BraketService", "Machine", "aws_arn", "open_braket"]
 
@@ -161,6 +161,9 @@ class BraketService:
                     )
             if circuit.shots < 1:
                 raise PermanentError(f"{self.name}: a circuit must have at least 1 shot. Got {circuit.shots}.")
+
+
+_AS_SERVICE: Callable[..., Service] = BraketService  # mypy compares the two
 
 
 def open_braket(name: str, wires: int, **options: Any) -> BraketService:

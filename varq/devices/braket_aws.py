@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from varq.devices.braket_circuits import Task, numbered, ranges
@@ -166,6 +165,9 @@ class AwsMachine:
     def find(self, tag: str) -> str | None:
         """The job whose tasks carry the tag; None if there is none.
 
+        A task may be listed some seconds after it was created.  So None right after an answer was lost means: send the
+        job again under the same tag, which the client token makes safe.
+
         Raises:
             UncertainError: if some of its tasks are there and some are not.
         """
@@ -190,8 +192,9 @@ class AwsMachine:
             return [task for page in pages for task in page["quantumTasks"]]
 
     def _metadata(self, arn: str) -> dict[str, Any]:
+        """What AWS says of a task: asked of the client itself, as the SDK's session would wait, repeat and log."""
         with self._calling(arn=arn):
-            return dict(self._session.get_quantum_task(arn))
+            return dict(self._session.braket_client.get_quantum_task(quantumTaskArn=arn))
 
     def status(self, job: str) -> JobStatus:
         """Of all tasks together."""
@@ -226,9 +229,9 @@ class AwsMachine:
             metadata = self._metadata(arn)
             order, wires = self._order(arn, metadata)
             with self._calling(arn=arn):
-                fetch = partial(self._fetched, metadata["outputS3Bucket"])
+                place = (metadata["outputS3Bucket"], metadata["outputS3Directory"])
                 shots = int(metadata["shots"]) // len(order)
-                result = read_task(fetch, metadata["outputS3Directory"], [wires] * len(order), shots)
+                result = read_task(self._fetched, *place, [wires] * len(order), shots)
             bits.update(zip(order, result.bits, strict=True))
             seconds.append(result.seconds)
             times = {key: metadata[key].isoformat() for key in ("createdAt", "endedAt") if key in metadata}

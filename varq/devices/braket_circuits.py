@@ -349,7 +349,7 @@ def bits_in_wire_order(measurements: Any, measured: Sequence[int] | None, wires:
     if bits.shape != (shots, len(columns)) or not set(range(wires)) <= set(columns) or not np.isin(bits, (0, 1)).all():
         raise PermanentError(
             f"Braket must return {shots} rows of bits of the wires 0 to {wires - 1}. Got an array of shape "
-            f"{bits.shape} for the qubits {columns}. The result is not used: look at it on AWS, or run the circuit again."
+            f"{bits.shape} for the qubits {columns}. Look at the result on AWS, or run the circuit again."
         )
     return np.ascontiguousarray(bits[:, [columns.index(wire) for wire in range(wires)]], dtype=np.uint8)
 

@@ -160,14 +160,13 @@ def without_secrets(text: str) -> str:
 def translated(device: str, sending: bool = False, fresh: bool = False) -> Iterator[None]:
     """Raises what `explained` makes of an exception of the block.
 
-    The vendor's exception is not chained to it: it may hold credentials, and tracebacks are printed and kept.
+    The vendor's exception is not shown beside it: it may hold credentials, and tracebacks are printed and kept.
     """
-    failed: Exception | None = None
     try:
         yield
     except Exception as error:
-        failed = error
-    if isinstance(failed, DeviceError) and device not in str(failed):
-        failed = type(failed)(f"{device}: {failed}")
-    if failed is not None:
-        raise explained(failed, sending, device, fresh)
+        if isinstance(error, DeviceError) and device in str(error):
+            raise
+        if isinstance(error, DeviceError):
+            raise type(error)(f"{device}: {error}") from None
+        raise explained(error, sending, device, fresh) from None

@@ -24,44 +24,48 @@ class TaskResult:
     seconds: float | None
 
 
-def read_task(fetch: Callable[[str], Any], folder: str, wires: Sequence[int], shots: int) -> TaskResult:
+def read_task(
+    fetch: Callable[[str, str], Any], bucket: str, folder: str, wires: Sequence[int], shots: int
+) -> TaskResult:
     """The result of a task.
 
     The SDK reads the parts of a program set's result with the credentials of the environment, whatever session it was
     given (amazon-braket-sdk 1.127, tasks/program_set_quantum_task_result.py); hence the parts are fetched here.
 
     Args:
-        fetch: gives what an S3 key of the task's bucket holds, as the SDK's schema object.
-        folder: of the task in the bucket.
+        fetch: gives what a key of an S3 bucket holds, as the SDK's schema object.
+        bucket: of the task.
+        folder: of the task in its bucket.
         wires: how many each circuit measured.
         shots: of each circuit.
 
     Raises:
         PermanentError: if a circuit failed, or results are missing.
     """
-    result = fetch(f"{folder}/{RESULTS}")
+    result = fetch(bucket, f"{folder}/{RESULTS}")
     if hasattr(result, "programResults"):
         runs, seconds = _executables(fetch, result), None
     else:
         simulated = getattr(result.additionalMetadata, "simulatorMetadata", None)
         runs, seconds = [result], None if simulated is None else simulated.executionDuration / 1000
-    failed = [run for run in runs if hasattr(run, "failureMetadata")]
-    if failed:
-        reason = without_secrets(failed[0].failureMetadata.failureReason)
+    lost = [run for run in runs if not hasattr(run, "measuredQubits")]
+    if lost:
+        why = getattr(getattr(lost[0], "failureMetadata", None), "failureReason", "it was cancelled")
         raise PermanentError(
-            f"{len(failed)} of {len(runs)} circuits failed on the device, the first because: {reason}."
+            f"{len(lost)} of {len(runs)} circuits have no result, the first because: {without_secrets(why)}. "
+            "Run them again once that is settled."
         )
     if len(runs) != len(wires):
         raise PermanentError(f"The result of a task of {len(wires)} circuits must have as many parts. Got {len(runs)}.")
     return TaskResult(tuple(_bits(run, n, shots) for run, n in zip(runs, wires, strict=True)), seconds)
 
 
-def _executables(fetch: Callable[[str], Any], result: Any) -> list[Any]:
+def _executables(fetch: Callable[[str, str], Any], result: Any) -> list[Any]:
     """The parts of a program set's result, in the order in which they were sent."""
-    _, prefix = result.s3Location or (None, None)
+    bucket, prefix = result.s3Location or ("", "")
 
     def resolved(part: Any) -> Any:
-        return fetch(f"{prefix}/{part}") if isinstance(part, str) else part
+        return fetch(bucket, f"{prefix}/{part}") if isinstance(part, str) else part
 
     runs: list[Any] = []
     for program in map(resolved, result.programResults):
