@@ -55,6 +55,9 @@ INSIDE_FUNCTIONS = {
     ("varq.precision", "jax.experimental"): "only jax before 0.8 needs it, and later ones warn on it",
     ("varq.simulator.precision", "jax.experimental"): "the same; the simulator stands without the rest of varq",
     ("*", "pyscf"): "the `chem` extra",
+    ("*", "braket"): "the `braket` extra",
+    ("*", "boto3"): "the `braket` extra",
+    ("*", "botocore"): "the `braket` extra",
     ("*", "ipywidgets"): "the `notebook` extra",
     ("*", "IPython"): "the `notebook` extra",
 }
