@@ -55,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("flagless")
         if item.get_closest_marker("chem") and importlib.util.find_spec("pyscf") is None:
             item.add_marker(pytest.mark.skip(reason="the chem extra"))
+        if item.get_closest_marker("ibm") and importlib.util.find_spec("qiskit_ibm_runtime") is None:
+            item.add_marker(pytest.mark.skip(reason="the ibm extra"))
         for mark in item.iter_markers("peer"):
             (name,) = mark.args
             if importlib.util.find_spec(name) is None:

@@ -55,6 +55,9 @@ INSIDE_FUNCTIONS = {
     ("varq.precision", "jax.experimental"): "only jax before 0.8 needs it, and later ones warn on it",
     ("varq.simulator.precision", "jax.experimental"): "the same; the simulator stands without the rest of varq",
     ("*", "pyscf"): "the `chem` extra",
+    ("*", "qiskit"): "the `aer` extra",
+    ("*", "qiskit_aer"): "the `aer` extra",
+    ("*", "qiskit_ibm_runtime"): "the `ibm` extra",
     ("*", "ipywidgets"): "the `notebook` extra",
     ("*", "IPython"): "the `notebook` extra",
 }
