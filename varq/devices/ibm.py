@@ -184,10 +184,11 @@ class IBMService:
         return {"timestamps": dict(measures.get("timestamps") or {})} if self.paid else {}
 
     def _decoded(self, job: str, found: Any, parts: Any) -> tuple[Bits, ...]:
-        sent = [_sent(part.metadata.get("circuit_metadata")) for part in parts]
-        if not all(sent):  # the circuits that were sent have it in any case
-            sent = [_sent(_circuit_of(pub).metadata) for pub in found.inputs["pubs"]]
-        if not all(sent) or len(sent) != len(parts):
+        marks = [_sent(part.metadata.get("circuit_metadata")) for part in parts]
+        if None in marks:  # the circuits that were sent have it in any case
+            marks = [_sent(_circuit_of(pub).metadata) for pub in found.inputs["pubs"]]
+        sent = [mark for mark in marks if mark is not None]
+        if len(sent) != len(parts):
             raise PermanentError(f"Job {job} does not say which circuit is which: varq did not send it.")
         shots = {place: count for places, count in sent for place in places}
         return in_order({places: part.data[REGISTER] for (places, _), part in zip(sent, parts, strict=True)}, shots)
@@ -215,10 +216,10 @@ def _pub(block: Block) -> Any:
     return pub.coerce((circuit, block.values, block.shots))
 
 
-def _sent(metadata: Any) -> tuple[tuple[int, ...], int] | tuple[()]:
-    """The places and the shots of a block's circuits; nothing where the metadata does not say it."""
+def _sent(metadata: Any) -> tuple[tuple[int, ...], int] | None:
+    """The places and the shots of a block's circuits; None where the metadata does not say it."""
     said = (metadata or {}).get(_SENT)
-    return (tuple(int(p) for p in said[0]), int(said[1])) if said else ()
+    return (tuple(int(p) for p in said[0]), int(said[1])) if said else None
 
 
 def _circuit_of(pub: Any) -> Any:
@@ -272,6 +273,8 @@ def open_ibm(
     client: Any = None,
 ) -> IBMService:
     """An IBM machine by name.
+
+    Real machines: not run on hardware so far.  The tests drive IBM's own client against a server of their own.
 
     Args:
         name: "ibm.fake_<name>" for a snapshot in this process, "ibm.<name>" for the real machine.

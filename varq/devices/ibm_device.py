@@ -1,4 +1,4 @@
-"""IBM's machines for any QNode, `qml.device("varq.ibm", wires=4, backend="fake_torino")`: one job for a batch of tapes."""
+"""IBM's machines for any QNode, `qml.device("varq.ibm", wires=4, backend="fake_torino")`: a batch is one job."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from pennylane.transforms.core import CompilePipeline, transform
 from pennylane.wires import Wires
 
 from varq import checks
+from varq.devices.faults import ExpiredError
 from varq.devices.ibm import open_ibm
 from varq.devices.qiskit_circuits import refuse_middle, signature, taken
 from varq.devices.service import Bits, Circuit
@@ -59,7 +60,7 @@ def _sampled_at_the_end(tape: QuantumScript) -> Any:
 class IBMDevice(Device):  # type: ignore[misc]
     """An IBM machine, or a snapshot of one with its noise; whatever `execute` is given is one job.
 
-    PennyLane hands a device the circuits of a parameter-shift gradient all at once: a value and its gradient are one job.
+    PennyLane hands a device all circuits of a parameter-shift gradient at once: a value and its gradient are one job.
 
     Args:
         wires: a number of wires, or their labels.
@@ -132,12 +133,21 @@ class IBMDevice(Device):  # type: ignore[misc]
         """Samples of each tape, from one job."""
         asked = [self._circuit(tape) for tape in circuits]
         self.service.compile(asked)
-        if not self.jobs and (line := self.service.open()):
-            warnings.warn(line, stacklevel=2)
-        job = self.service.submit(asked, f"pennylane-{uuid.uuid4()}")
+        if not self.jobs:
+            self._open()
+        tag = f"pennylane-{uuid.uuid4()}"
+        try:
+            job = self.service.submit(asked, tag)
+        except ExpiredError:
+            self._open()
+            job = self.service.submit(asked, tag)
         self.jobs.append(job)
         found = self.service.result(job)
         return tuple(_parted(tape, bits) for tape, bits in zip(circuits, found.bits, strict=True))
+
+    def _open(self) -> None:
+        if line := self.service.open():
+            warnings.warn(line, stacklevel=2)
 
     def _circuit(self, tape: QuantumScript) -> Circuit:
         """A tape on integer wires in which every number may change; those of one structure are compiled once."""

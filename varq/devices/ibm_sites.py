@@ -79,7 +79,7 @@ def sampler_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
         ValueError: for unknown ones, and for those that varq sets itself.
     """
     given = dict(options or {})
-    taken = [name for name in ("default_shots", "simulator") if name in given]
+    taken: list[str] = [name for name in ("default_shots", "simulator") if name in given]
     if "job_tags" in dict(given.get("environment", {})):
         taken.append("environment.job_tags")
     if dict(given.get("execution", {})).get("meas_type", "classified") != "classified":
@@ -170,7 +170,7 @@ class Local:
 
 
 class Account:
-    """Jobs for a real machine through an account at IBM.
+    """Jobs for a real machine through an account at IBM.  Not run on hardware: tested with IBM's client alone.
 
     Args:
         client: a `QiskitRuntimeService`.

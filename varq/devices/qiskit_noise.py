@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from varq import checks
 from varq.devices import qiskit_packages
 
-__all__ = ["Noise", "derived_seed", "fake_backend", "fake_names", "rehearsal"]
+__all__ = ["Noise", "derived_seed", "fake_backend", "fake_names", "places_of", "rehearsal"]
 
 Place: TypeAlias = tuple[str, tuple[int, ...]]
 """An instruction's name and its qubits."""
@@ -133,7 +133,9 @@ def _kind() -> type:
     """The class of rehearsals: it extends one of Qiskit's, which is imported only when it is needed."""
     qiskit, simulator = qiskit_packages.qiskit(), qiskit_packages.aer()
 
-    class Rehearsal(qiskit.providers.BackendV2):  # type: ignore[misc]
+    base: Any = qiskit.providers.BackendV2
+
+    class Rehearsal(base):  # type: ignore[misc]
         """A machine for one job of IBM's local mode."""
 
         def __init__(self, machine: Any, noise: Noise) -> None:
