@@ -157,7 +157,7 @@ def test_what_cannot_be_translated_is_refused(ops, measured, match):
 
 @pytest.mark.parametrize("measured", [[], [qml.expval(qml.Z(0))], [qml.sample(qml.Z(0))], [qml.sample()]])
 def test_a_circuit_ends_in_one_sample_of_its_wires(measured):
-    with pytest.raises(PermanentError, match="ends in one qml.sample"):
+    with pytest.raises(PermanentError, match=r"ends in one qml\.sample"):
         signature(qml.tape.QuantumScript([qml.X(0)], measured))
 
 
@@ -180,7 +180,7 @@ class Few:
 
 def test_results_that_do_not_fit_are_refused():
     np.testing.assert_array_equal(in_order({(0,): Few()}, {0: 3})[0], [[1, 0]] * 3)
-    with pytest.raises(PermanentError, match="sent with 4 shots. Got 3 back"):
+    with pytest.raises(PermanentError, match=r"sent with 4 shots\. Got 3 back"):
         in_order({(0,): Few()}, {0: 4})
     with pytest.raises(PermanentError, match="twice or out of range"):
         in_order({(1,): Few()}, {1: 3})
