@@ -34,6 +34,9 @@ FLAGLESS = re.compile(
 Every other test runs a second time with JAX's x64 flag on, unless its file or itself is marked `flagless`."""
 
 
+EXTRAS = {"chem": "pyscf", "ibm": "qiskit_ibm_runtime", "braket": "braket"}
+"""Extras by the mark of the tests that need them, with a package that tells whether each is here."""
+
 _PEER = "absent peer "
 
 PEERS = {
@@ -53,10 +56,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if ROOT / "tests" not in item.path.parents or FLAGLESS.match(item.path.name):
             item.add_marker("flagless")
-        if item.get_closest_marker("chem") and importlib.util.find_spec("pyscf") is None:
-            item.add_marker(pytest.mark.skip(reason="the chem extra"))
-        if item.get_closest_marker("braket") and importlib.util.find_spec("braket") is None:
-            item.add_marker(pytest.mark.skip(reason="the braket extra"))
+        for extra, package in EXTRAS.items():
+            if item.get_closest_marker(extra) and importlib.util.find_spec(package) is None:
+                item.add_marker(pytest.mark.skip(reason=f"the {extra} extra"))
         for mark in item.iter_markers("peer"):
             (name,) = mark.args
             if importlib.util.find_spec(name) is None:

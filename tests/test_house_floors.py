@@ -58,6 +58,9 @@ INSIDE_FUNCTIONS = {
     ("*", "braket"): "the `braket` extra",
     ("*", "boto3"): "the `braket` extra",
     ("*", "botocore"): "the `braket` extra",
+    ("*", "qiskit"): "the `aer` extra",
+    ("*", "qiskit_aer"): "the `aer` extra",
+    ("*", "qiskit_ibm_runtime"): "the `ibm` extra",
     ("*", "ipywidgets"): "the `notebook` extra",
     ("*", "IPython"): "the `notebook` extra",
 }

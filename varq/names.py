@@ -48,6 +48,9 @@ TABLE = MappingProxyType(
         "request:reply": "varq.protocol:Reply",
         "request:stop": "varq.protocol:Stop",
         "request:result": "varq.protocol:Result",
+        "device:braket": "varq.devices.braket:open_braket",
+        "device:ibm": "varq.devices.ibm:open_ibm",
+        "device:qiskit-aer": "varq.devices.aer:open_aer",
         "data:integrals": "varq.problems.integrals:Integrals",
         "data:device": "varq.devices.choice:Device",
         "plot:convergence": "varq.plots.energies:convergence",
@@ -65,7 +68,7 @@ TABLE = MappingProxyType(
 )
 """Every name of this package that data may carry, as `kind:name` -> `module:attribute`."""
 
-KINDS = tuple(sorted({key.split(":")[0] for key in TABLE} | {"device"}))
+KINDS = tuple(sorted({key.split(":")[0] for key in TABLE}))
 
 
 def _plugins(kind: str) -> dict[str, Any]:

@@ -163,10 +163,12 @@ class BraketService:
                 raise PermanentError(f"{self.name}: a circuit must have at least 1 shot. Got {circuit.shots}.")
 
 
+EMULATED_WIRES = 8  # of the emulator, unless another number is asked for: its density matrix grows by 4 a wire
+
 _AS_SERVICE: Callable[..., Service] = BraketService  # mypy compares the two
 
 
-def open_braket(name: str, wires: int, **options: Any) -> BraketService:
+def open_braket(name: str, wires: int | None = None, **options: Any) -> BraketService:
     """Open a device of Amazon Braket.
 
     Args:
@@ -179,7 +181,7 @@ def open_braket(name: str, wires: int, **options: Any) -> BraketService:
             * "braket.<ARN>" or "braket.<region>/<device>", such as "braket.us-east-1/sv1": a device on AWS, with `s3=`
               (bucket, prefix), `profile=` of the AWS configuration, or `aws_session=`, an `AwsSession` of your own,
               whose client had best make one attempt at a request, as varq's does.  Not run on hardware.
-        wires: that circuits have at most.
+        wires: that circuits have at most; None for what the device has, and 8 for the emulator.
         options: of the device, as above.
 
     Raises:
@@ -188,7 +190,8 @@ def open_braket(name: str, wires: int, **options: Any) -> BraketService:
         TypeError: for an option that the device does not have.
         DeviceError: if AWS cannot be reached or refuses.
     """
-    wires = checks.integer("wires", wires, minimum=1)
+    if wires is not None:
+        checks.integer("wires", wires, minimum=1)
     opener, allowed = _OPENERS.get(checks.text("name", name), (_on_aws, ("s3", "profile", "aws_session")))
     if opener is _on_aws and not name.startswith("braket."):
         checks.choice("device", name, _OPENERS)
@@ -197,18 +200,18 @@ def open_braket(name: str, wires: int, **options: Any) -> BraketService:
             listed = ", ".join(allowed) or "none"
             raise TypeError(f"{name} has no option {option!r}. Its options are: {listed}.")
     service: BraketService = opener(name, wires, **options)
-    if service.limits.wires is not None and wires > service.limits.wires:
+    if wires is not None and service.limits.wires is not None and wires > service.limits.wires:
         raise ValueError(f"wires must be at most {service.limits.wires} on {name}. Got {wires}.")
     return service
 
 
-def _local(name: str, wires: int) -> BraketService:
+def _local(name: str, wires: int | None) -> BraketService:
     sdk = braket_sdk.load()
     machine = LocalMachine(name, sdk, braket_sdk.seeded_simulator("braket_sv"))
     return BraketService(name, machine, Programs(sdk, frozenset(GATES.values())))
 
 
-def _noisy(name: str, wires: int, noise: Any = None) -> BraketService:
+def _noisy(name: str, wires: int | None, noise: Any = None) -> BraketService:
     sdk = braket_sdk.load()
     if noise is None:
         raise ValueError(f"{name} needs noise, such as noise={{'two_qubit': 0.01}}. Use 'braket.local' without noise.")
@@ -217,10 +220,11 @@ def _noisy(name: str, wires: int, noise: Any = None) -> BraketService:
     return BraketService(name, machine, Programs(sdk, SMALL, finish=model.apply))
 
 
-def _emulated(name: str, wires: int, properties: Any = None, fidelities: Any = None) -> BraketService:
+def _emulated(name: str, wires: int | None, properties: Any = None, fidelities: Any = None) -> BraketService:
     sdk = braket_sdk.load()
     simulator = braket_sdk.seeded_simulator("braket_dm")
     machine = LocalMachine(name, sdk, simulator)
+    wires = EMULATED_WIRES if wires is None else wires
     if machine.limits.wires is not None and wires > machine.limits.wires:
         raise ValueError(f"wires must be at most {machine.limits.wires} on {name}. Got {wires}.")
     emulator, native = braket_sdk.emulator(wires, simulator, properties, fidelities)
@@ -235,7 +239,7 @@ def _emulated(name: str, wires: int, properties: Any = None, fidelities: Any = N
 
 
 def _on_aws(
-    name: str, wires: int, s3: Any = None, profile: str | None = None, aws_session: Any = None
+    name: str, wires: int | None, s3: Any = None, profile: str | None = None, aws_session: Any = None
 ) -> BraketService:
     sdk = braket_sdk.load()
     arn, region = aws_arn(name, braket_sdk.known_arns())
