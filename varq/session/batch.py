@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
+from pennylane.devices.preprocess import measurements_from_samples, validate_device_wires
 from pennylane.tape import QuantumScript
 
 from varq import checks
@@ -75,7 +76,7 @@ def circuits_of(tapes: Sequence[QuantumScript], shots: int | None, key: Key) -> 
     """
     ready = [_with_shots(k, tape, shots) for k, tape in enumerate(tapes)]
     split, join = qml.transforms.split_non_commuting(ready, grouping_strategy="qwc")
-    turned, back = qml.devices.preprocess.measurements_from_samples(split)
+    turned, back = measurements_from_samples(split)
     circuits = []
     for tape in turned:
         wires = 1 + max(tape.wires, default=0)
@@ -105,8 +106,10 @@ def _with_shots(place: int, tape: Any, shots: int | None) -> QuantumScript:
     checks.instance(f"circuits[{place}]", tape, QuantumScript, "Make tapes with qml.tape.make_qscript(function)(...).")
     if any(not isinstance(w, int) for w in tape.wires):
         raise ValueError(f"circuits[{place}] must be on wires 0, 1, ... Got {list(tape.wires)}. Number them from 0.")
-    if tape.shots:
-        return tape
-    if shots is None:
+    if not tape.shots and shots is None:
         raise ValueError(f"circuits[{place}] needs shots. Got none. Give Session(shots=...) or tapes with shots.")
-    return QuantumScript(tape.operations, tape.measurements, shots, trainable_params=tape.trainable_params)
+    own = tape.shots if tape.shots else shots
+    shot = QuantumScript(tape.operations, tape.measurements, own, trainable_params=tape.trainable_params)
+    # A measurement that names no wires is one of them all.
+    (named,), _ = validate_device_wires(shot, wires=qml.wires.Wires(range(1 + max(tape.wires, default=0))))
+    return named

@@ -6,7 +6,7 @@ import dataclasses
 import platform
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pennylane.tape import QuantumScript
@@ -14,6 +14,7 @@ from pennylane.tape import QuantumScript
 from varq import spec
 from varq.devices.catalog import DEFAULT, called, open_service
 from varq.devices.choice import Device
+from varq.devices.prices import Price, price
 from varq.keys import Key
 from varq.protocol import Plan, Reply, Request
 from varq.session.batch import Batch, circuits_of
@@ -39,6 +40,7 @@ class Desk:
         budget: of all jobs.
         retry: how calls of devices are tried again.
         say: is told what a person should know.
+        prices: of devices, before those that varq knows.
         session: the id of a session that goes on; None for a new one.
     """
 
@@ -50,6 +52,7 @@ class Desk:
         budget: Budget,
         retry: Retry,
         say: Callable[[str], None],
+        prices: Mapping[str, Price] | None = None,
         session: str | None = None,
     ) -> None:
         self.id = session or new_session_id()
@@ -59,6 +62,7 @@ class Desk:
         self._shots = shots
         self._retry = retry
         self._say = say
+        self._prices = prices
         self.written = session is not None
         self._dispatchers: dict[Any, Dispatcher] = {}
         self.account = Account(budget, self._spent() if self.written else NOTHING)
@@ -89,8 +93,20 @@ class Desk:
         if key not in self._dispatchers:
             self._write()
             service = open_service(device, precision)
+            known = price(service.name, self._prices)
+            if known is None and service.paid and self.budget.cost is not None:
+                raise ValueError(
+                    f"A budget of money needs the device's price. None is known for {service.name}. "
+                    "Give Session(prices={...}), or a budget of shots or seconds."
+                )
             self._dispatchers[key] = Dispatcher(
-                service, self.store.jobs, self.id, self.account, retry=self._retry, say=self._say
+                service,
+                self.store.jobs,
+                self.id,
+                self.account,
+                known,
+                self._retry,
+                self._say,
             )
         return self._dispatchers[key]
 
@@ -143,7 +159,7 @@ class Desk:
         if plan.prepare is None:
             return forecast(plan, name, key, steps, lambda circuits: NOTHING, lambda circuits: 0)
         dispatcher = self.dispatcher(device, resolved.precision)
-        return forecast(plan, name, key, steps, dispatcher.estimate, dispatcher.jobs)
+        return forecast(plan, name, key, steps, dispatcher.estimate, dispatcher.jobs, dispatcher.price)
 
     def attend(self) -> None:
         """Do what other processes asked of the session since the last look."""

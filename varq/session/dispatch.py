@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from varq.devices.faults import DeviceError, PermanentError
+from varq.devices.prices import Price
 from varq.devices.service import Bits, Circuit, Service
 from varq.session.budget import NOTHING, Account, Use
 from varq.session.queue import Queue, Slot, Work
@@ -91,7 +91,7 @@ class Dispatcher:
         log: Jobs,
         session: str,
         account: Account,
-        price: Any = None,
+        price: Price | None = None,
         retry: Retry = _RETRY,
         say: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.time,
@@ -103,7 +103,7 @@ class Dispatcher:
         self._log = log
         self._session = session
         self._account = account
-        self._price = price
+        self.price = price
         self._clock = clock
         self._number = log.last(session) + 1
         self._pace = 0.0  # seconds a shot, by the last job
@@ -117,7 +117,7 @@ class Dispatcher:
         shots = sum(c.shots for c in circuits)
         seconds = self._pace * shots
         jobs = self.jobs(len(circuits))
-        cost = 0.0 if self._price is None else self._price.cost(jobs, len(circuits), shots, seconds)
+        cost = 0.0 if self.price is None else self.price.cost(jobs, len(circuits), shots, seconds)
         return Use(len(circuits), shots, seconds, cost)
 
     def jobs(self, circuits: int) -> int:

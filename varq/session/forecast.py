@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from varq.devices.prices import Price
 from varq.devices.service import Circuit
 from varq.keys import Key
 from varq.protocol import Array, Finished, Many, Metric, Plan, Reply, Request, Sample, Value, ValueAndGrad
@@ -67,6 +68,7 @@ def forecast(
     steps: int | None,
     use_of: Callable[[Sequence[Circuit]], Use],
     jobs_of: Callable[[int], int],
+    price: Price | None = None,
 ) -> Forecast:
     """What a plan will use up.
 
@@ -79,6 +81,7 @@ def forecast(
         steps: that a rule allows; None where none does.
         use_of: what circuits use up in jobs of their own.
         jobs_of: how many jobs so many circuits need.
+        price: of the device; None where it is not known.
     """
     wanted = _UNLIMITED if steps is None else steps
     first = _requests(plan, key, min(wanted, _LOOKED_AT))
@@ -98,7 +101,8 @@ def forecast(
         jobs=jobs,
         shots=int(total.shots),
         seconds=total.seconds or None,
-        cost=total.cost or None,
+        cost=None if price is None else total.cost,
+        currency="" if price is None else price.currency,
     )
 
 

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from pennylane.tape import QuantumScript
@@ -17,6 +18,7 @@ from pennylane.tape import QuantumScript
 from varq import checks, names, spec
 from varq.devices.catalog import DEFAULT, called, known
 from varq.devices.choice import Device
+from varq.devices.prices import load_prices
 from varq.node.nodes import Nodes
 from varq.protocol import Event, Observer, Plan, Result, Stop
 from varq.session.batch import Batch
@@ -63,6 +65,8 @@ class Session:
         budget: what all its runs together may use up; None for no limit.
         on_error: whether an error of one run ends `drain` ("abort"), or the other runs go on ("continue").
         retry: how calls of a device are tried again after errors that may pass.
+        prices: a TOML file, or the same as a mapping, with prices of devices: for those that varq does not know, or
+            knows by an old list.
         store: folder of the store; None keeps nothing; by default the folder "varq-runs" here, or memory with one
             warning if that cannot be written.
         progress: whether to show a live line for each run (on standard error).
@@ -88,6 +92,7 @@ class Session:
         budget: Budget | None = None,
         on_error: str = "abort",
         retry: Retry | None = None,
+        prices: str | Path | Mapping[str, Any] | None = None,
         store: str | os.PathLike[str] | Store | Unset | None = UNSET,
         progress: bool = True,
         observers: Sequence[Observer] = (),
@@ -103,7 +108,8 @@ class Session:
         self._on_error = checks.choice("on_error", on_error, ("abort", "continue"))
         self.store, self._owns_store = _open(store)
         self._observers = list(observers)
-        self._desk = Desk(self.store, self.device, self.shots, budget, retry, self._say)
+        own = None if prices is None else load_prices(prices)
+        self._desk = Desk(self.store, self.device, self.shots, budget, retry, self._say, own)
         self._started: dict[str, Lane] = {}
         self._progress = names.find("display", "progress")() if progress else None
         if self._progress is not None:
