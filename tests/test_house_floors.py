@@ -45,6 +45,7 @@ SIDEWAYS = {
     "varq.protocol": {"varq.checks", "varq.keys", "varq.names", "varq.spec"},
     "varq.problems": {"varq.checks", "varq.data", "varq.keys", "varq.names", "varq.protocol", "varq.spec"},
     "varq.node": {"varq.estimation"},
+    "varq.optimizers": {"varq.estimation"},
     "varq.display": {"varq.plots"},
     "varq.study": {"varq.display"},
     "varq.__main__": {"varq.cli"},
