@@ -52,7 +52,9 @@ class VarqQubit(Device):  # type: ignore[misc]
             drawn with it too where it is a key or JAX traces the circuit; elsewhere by the seed of each shadow, as
             PennyLane does.  (A shadow's own seed cannot serve there: where none is given, PennyLane fills one in.)
         precision: "double" or "single".  Double is computed whatever JAX's x64 flag says.
-        stored_bytes: how many bytes of intermediate states a gradient may keep; beyond, they are computed anew.
+        stored_bytes: how many bytes of intermediate states a gradient may keep; beyond, they are computed anew, which
+            takes the states of about twice the square root of the steps.  Each element of a batch (of parameters, or
+            of `jax.vmap`) keeps its own.
         readout_error: the probability that a mid-circuit measurement reports the wrong outcome, or a mapping from wires
             to such, as `varq.simulator.measured.execution.execute_measured` takes it; None for none.
         max_branches: how many branches of outcomes are summed where shots are None.

@@ -17,8 +17,14 @@ from varq.simulator.dense.observable import FullObservable
 from varq.simulator.dense.segments import Local
 from varq.simulator.dense.steps import BlockStep, TurnStep
 from varq.simulator.dense.stream import Stream
+from varq.simulator.scans import Room
 
 __all__ = ["DenseEngine"]
+
+
+def _steps(part: Part) -> int:
+    """How many states a part goes through."""
+    return int(part.runner.count if isinstance(part.runner, Stream) else part.runner.repeats)
 
 
 class DenseEngine:
@@ -26,7 +32,7 @@ class DenseEngine:
 
     Args:
         circuit: the circuit.
-        stored: bytes that stored states may take.
+        stored: bytes that stored states may take, those of all parts together.
         loops: whether to look for repeated layers.
         dtype: "float64" or "float32": what `facts` are counted for.
     """
@@ -57,10 +63,10 @@ class DenseEngine:
         return "layers", what
 
     def _facts(self, dtype: str) -> dict[str, Any]:
-        steps = reads = operations = kept = 0.0
-        for part in self.parts:
+        steps = reads = operations = 0.0
+        keeps = self._keeps(dtype)
+        for part, stored in zip(self.parts, map(bool, keeps), strict=True):
             runner = part.runner
-            stored = self._keeps(part, dtype)
             if isinstance(runner, Stream):
                 each = (6 if stored else 8, (3 if stored else 4) * 8 * 2 ** len(max(runner.sets, key=len, default=())))
                 works = [each] * runner.count
@@ -69,7 +75,6 @@ class DenseEngine:
             steps += len(works)
             reads += sum(w[0] for w in works)
             operations += sum(w[1] for w in works)
-            kept += stored * (runner.count if isinstance(runner, Stream) else runner.repeats)
         size = 2**self.wires
         held = self._bytes(dtype)
         return {
@@ -78,7 +83,7 @@ class DenseEngine:
             "steps": int(steps),
             "arithmetic": "complex",
             "state_bytes": held,
-            "stored_bytes": int(kept) * held,
+            "stored_bytes": sum(keeps) * held,
             "bytes_per_gradient": reads * held,
             "operations_per_gradient": operations * size,
         }
@@ -105,23 +110,25 @@ class DenseEngine:
         """Of one state."""
         return int(2 * 2**self.wires * np.dtype(dtype).itemsize)
 
-    def _room(self, dtype: Any) -> int:
-        """How many states may be stored."""
-        return self.stored // self._bytes(dtype)
+    def _keeps(self, dtype: Any) -> list[int]:
+        """How many states each part stores for `backward`: one for each step, or none."""
+        room = Room(self.stored)
+        return [room.take(_steps(p) * getattr(p.runner, "storing", True), self._bytes(dtype)) for p in self.parts]
 
-    def _keeps(self, part: Part, dtype: Any) -> bool:
-        runner = part.runner
-        states = runner.count if isinstance(runner, Stream) else runner.repeats * runner.storing
-        return bool(0 < states <= self._room(dtype))
+    def _rooms(self, dtype: Any) -> list[int]:
+        """How many states of each part JAX may keep where it differentiates by itself."""
+        room = Room(self.stored)
+        return [room.take_for(_steps(p), self._bytes(dtype)) for p in self.parts]
 
     def forward(self, tables: Any, numbers: Numbers, keep: bool = False) -> tuple[Any, Any]:
         """See `Engine`."""
         state = self._start(numbers)
         dtype = state.real.dtype
         kept = []
-        for part, table, inputs in zip(self.parts, tables, self._inputs(tables, numbers), strict=True):
-            stored = keep and self._keeps(part, dtype)
-            state, states = part.runner.forward(table, inputs, state, stored, self._room(dtype))
+        shares = zip(self._keeps(dtype), self._rooms(dtype), strict=True)
+        given = zip(self.parts, tables, self._inputs(tables, numbers), shares, strict=True)
+        for part, table, inputs, (stored, room) in given:
+            state, states = part.runner.forward(table, inputs, state, keep and stored > 0, room)
             kept.append(states)
         return state, tuple(kept)
 
