@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-__all__ = ["IGNORED", "MATRIX", "Circuit", "Gate", "Grid", "Initial", "Numbers"]
+__all__ = ["IGNORED", "MATRIX", "Circuit", "Constants", "Gate", "Initial", "Numbers"]
 
 MATRIX = "Matrix"
 """The name of a gate that is given by its matrix alone, of shape (2, 2**k, 2**k): real part, imaginary part."""
@@ -26,8 +27,8 @@ class Numbers(NamedTuple):
     """The run-time inputs of a circuit.
 
     Args:
-        angles: every scalar parameter, each object once, shape (circuit.inputs,); while a circuit runs with its products
-            after them, shape (circuit.angles,).
+        angles: every scalar parameter, each object once, shape (circuit.inputs,); while a circuit runs, with its
+            products after them, shape (circuit.angles,).
         arrays: matrices and an initial state as stacked real and imaginary parts, shapes `circuit.arrays`.
     """
 
@@ -68,12 +69,13 @@ class Initial:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Weights that are known to be multiples of the least of them that is not zero.
+class Constants:
+    """Weights of words by which nobody wants derivatives, as they were plain numbers in the tape: slopes by them are 0.
 
     Args:
         weights: which angles they are.
-        levels: a bound on the sum of their sizes, in units of that least one.
+        levels: a bound on the sum of their sizes in units of the least of them that is not zero, if all are multiples
+            of that in every call of the circuit; else 0.
     """
 
     weights: tuple[int, ...]
@@ -93,7 +95,7 @@ class Circuit:
         unitary: whether every matrix among the arrays is known to be unitary.  Where one is not, the circuit cannot
             be run backwards.
         products: angles that are products of two others, (one, the other, factor): of a word's weight and a time.
-        grids: what is known of weights.
+        constants: weights that are known to be constant.
     """
 
     wires: int
@@ -103,12 +105,13 @@ class Circuit:
     arrays: tuple[tuple[int, ...], ...] = ()
     unitary: bool = True
     products: tuple[tuple[int, int, float], ...] = ()
-    grids: tuple[Grid, ...] = ()
+    constants: tuple[Constants, ...] = ()
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         # Hashing thousands of gates costs a millisecond, and every call looks its program up.
-        whole = (self.wires, self.gates, self.initial, self.angles, self.arrays, self.unitary, self.products, self.grids)
+        known = (self.products, self.constants)
+        whole = (self.wires, self.gates, self.initial, self.angles, self.arrays, self.unitary, known)
         object.__setattr__(self, "_hash", hash(whole))
 
     def __hash__(self) -> int:
@@ -125,5 +128,9 @@ class Circuit:
             return numbers
         one, other, factor = (np.array(column) for column in zip(*self.products, strict=True))
         angles = jnp.asarray(numbers.angles)
+        if self.constants:
+            fixed = np.zeros(self.inputs, bool)
+            fixed[[w for some in self.constants for w in some.weights]] = True
+            angles = jnp.where(fixed, lax.stop_gradient(angles), angles)
         made = angles[one] * angles[other] * jnp.asarray(factor, angles.dtype)
         return Numbers(jnp.concatenate([angles, made]), numbers.arrays)

@@ -29,12 +29,12 @@ class WordEvolution(Operator):  # type: ignore[misc]
         weights: shape (words,).
         time: a number.
         words: hashable.
-        levels: a bound on the sum of the weights' sizes in units of the smallest one, if all weights, those of the empty
-            word apart, are known to be multiples of that; else 0.
+        levels: None if the weights are traced; else they are constants, and this is what `levels` gives for them, that
+            of the empty word apart.
         wires: of the operation, idle ones among them.
     """
 
-    def __init__(self, weights: Any, time: Any, words: tuple[PauliWord, ...], levels: int, wires: Any) -> None:
+    def __init__(self, weights: Any, time: Any, words: tuple[PauliWord, ...], levels: int | None, wires: Any) -> None:
         super().__init__(weights, time, wires=wires)
         self._hyperparameters = {"words": words, "levels": levels}
 
@@ -45,9 +45,10 @@ class WordEvolution(Operator):  # type: ignore[misc]
         return found
 
     @property
-    def levels(self) -> int:
-        """The bound on the sum of weights, or 0."""
-        return int(self.hyperparameters["levels"])
+    def levels(self) -> int | None:
+        """What is known of the weights."""
+        found: int | None = self.hyperparameters["levels"]
+        return found
 
     def map_wires(self, wire_map: Mapping[Any, Any]) -> WordEvolution:
         """The same evolution on other wires."""
@@ -120,11 +121,11 @@ def together(operations: Iterable[Operator]) -> list[Operator]:
     return [evolved(op, known) or op for op in operations]
 
 
-def levels(weights: Iterable[Any]) -> int:
+def levels(weights: Iterable[Any]) -> int | None:
     """A bound, a power of 2, on the sum of |weights| / (the least of them); 0 if some are no multiples of that.
 
     Args:
-        weights: numbers; 0 comes back also where one is traced, as its value is not known.
+        weights: numbers; None comes back where one is traced, as its value is not known and may be followed.
 
     Example:
         >>> levels([0.5, -1.5, 0.5]), levels([0.5, 0.3])
@@ -132,7 +133,7 @@ def levels(weights: Iterable[Any]) -> int:
     """
     given = list(weights)
     if any(isinstance(w, jax.core.Tracer) for w in given):
-        return 0
+        return None
     sizes = np.abs(np.array([float(np.real(w)) for w in given]))
     sizes = sizes[sizes > 0]
     if not len(sizes) or not np.all(np.isfinite(sizes)) or sizes.sum() > MOST_LEVELS * sizes.min():

@@ -18,7 +18,7 @@ from pennylane.ops import Adjoint, Controlled, Evolution, Exp, Pow, Prod
 from pennylane.ops.op_math import SymbolicOp
 from pennylane.tape import QuantumScript
 
-from varq.simulator.circuit import IGNORED, MATRIX, Circuit, Gate, Grid, Initial, Numbers
+from varq.simulator.circuit import IGNORED, MATRIX, Circuit, Constants, Gate, Initial, Numbers
 from varq.simulator.evolutions import WordEvolution, gather, is_complex, together, words_of
 from varq.simulator.gates import NAMES
 
@@ -111,7 +111,7 @@ class _Lowering:
         self.angles: list[Any] = []
         self.count = 0
         self.products: dict[tuple[int, int, float], int] = {}
-        self.grids: dict[Grid, None] = {}
+        self.constants: dict[Constants, None] = {}
         self.arrays: list[Any] = []
         self.unitary = True
         self._known: dict[Hashable, int] = {}
@@ -179,9 +179,9 @@ class _Lowering:
         for k, word in enumerate(op.words):
             # exp(-i w t P) turns by 2 w t, and by a global phase of w t if the word is empty.
             self.word(word, self.product(start + k, at, 2.0 if len(word) else 1.0))
-        if op.levels:
+        if op.levels is not None:
             every = tuple(start + k for k, word in enumerate(op.words) if len(word))
-            self.grids[Grid(every, op.levels)] = None
+            self.constants[Constants(every, op.levels)] = None
 
     def word(self, word: Any, angle: int) -> None:
         index = (angle,)
@@ -289,6 +289,6 @@ def lower(tape: QuantumScript, wires: Sequence[Any], trusted: bool = False) -> L
         arrays=tuple(tuple(a.shape) for a in collect.arrays),
         unitary=collect.unitary,
         products=tuple(collect.products),
-        grids=tuple(collect.grids),
+        constants=tuple(collect.constants),
     )
     return circuit, numbers

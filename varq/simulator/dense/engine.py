@@ -92,7 +92,9 @@ class DenseEngine:
             angles = numbers.angles[part.segment.angles]
             arrays = [jnp.stack([numbers.arrays[i] for i in column]) for column in part.segment.arrays.T]
             out.append(part.runner.inputs(table, Local(angles, arrays, numbers.angles)))
-        return tuple(out)
+        # XLA would carry what is constant in them through whole states while it compiles.
+        prepared: tuple[Any, ...] = lax.optimization_barrier(tuple(out))  # type: ignore[no-untyped-call]
+        return prepared
 
     def _start(self, numbers: Numbers) -> Any:
         initial = self.circuit.initial

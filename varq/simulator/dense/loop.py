@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from varq.simulator.dense.segments import Local
 from varq.simulator.dense.diagonal import DiagonalStep
+from varq.simulator.dense.segments import Local
 from varq.simulator.dense.step import Step
 from varq.simulator.dense.steps import TurnStep
 from varq.simulator.scans import carried
@@ -39,9 +39,9 @@ class Loop:
         """What each step needs at each repeat, leading axis repeats; and what it needs in all of them alike."""
         return tuple(s.inputs(local) for s in self.steps), tuple(s.shared(local) for s in self.steps)
 
-    def _ready(self, tables: Any, shared: Any, dtype: Any) -> tuple[Any, ...]:
+    def _ready(self, tables: Any, shared: Any) -> tuple[Any, ...]:
         """The steps prepared for all repeats."""
-        return tuple(s.prepare(t, given, dtype) for s, t, given in zip(self.steps, tables, shared, strict=True))
+        return tuple(s.prepare(t, given) for s, t, given in zip(self.steps, tables, shared, strict=True))
 
     def _run(self, tables: Any, inputs: Any, state: Any, steps: slice = slice(None)) -> list[Any]:
         """The states after each of some steps."""
@@ -58,7 +58,7 @@ class Loop:
         """
 
         inputs, shared = inputs
-        tables = self._ready(tables, shared, state.real.dtype)
+        tables = self._ready(tables, shared)
 
         def once(state: Any, given: Any) -> Any:
             return self._run(tables, given, state)[-1]
@@ -71,7 +71,7 @@ class Loop:
         """Slopes with respect to `inputs`, and bra and ket as they are before the first repeat."""
 
         inputs, shared = inputs
-        tables = self._ready(tables, shared, ket.real.dtype)
+        tables = self._ready(tables, shared)
 
         def once(carry: Any, at: Any) -> tuple[Any, Any]:
             bra, ket, sums = carry

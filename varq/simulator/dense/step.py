@@ -40,7 +40,7 @@ class Step(Protocol):
         """The numbers that all repeats have in common; none, unless a step says otherwise."""
         return ()
 
-    def prepare(self, tables: Any, shared: Any, dtype: Any) -> Any:
+    def prepare(self, tables: Any, shared: Any) -> Any:
         """What is made of tables and shared numbers before the first repeat."""
         return tables
 
