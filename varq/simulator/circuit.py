@@ -10,7 +10,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["IGNORED", "MATRIX", "Circuit", "Gate", "Initial", "Numbers"]
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+__all__ = ["IGNORED", "MATRIX", "Circuit", "Constants", "Gate", "Initial", "Numbers"]
 
 MATRIX = "Matrix"
 """The name of a gate that is given by its matrix alone, of shape (2, 2**k, 2**k): real part, imaginary part."""
@@ -23,7 +27,8 @@ class Numbers(NamedTuple):
     """The run-time inputs of a circuit.
 
     Args:
-        angles: every scalar parameter of every gate, shape (circuit.angles,).
+        angles: every scalar parameter, each object once, shape (circuit.inputs,); while a circuit runs, with its
+            products after them, shape (circuit.angles,).
         arrays: matrices and an initial state as stacked real and imaginary parts, shapes `circuit.arrays`.
     """
 
@@ -64,6 +69,20 @@ class Initial:
 
 
 @dataclass(frozen=True)
+class Constants:
+    """Weights of words by which nobody wants derivatives, as they were plain numbers in the tape: slopes by them are 0.
+
+    Args:
+        weights: which angles they are.
+        levels: a bound on the sum of their sizes in units of the least of them that is not zero, if all are multiples
+            of that in every call of the circuit; else 0.
+    """
+
+    weights: tuple[int, ...]
+    levels: int
+
+
+@dataclass(frozen=True)
 class Circuit:
     """Gates on a register of `wires` positions.
 
@@ -71,10 +90,12 @@ class Circuit:
         wires: how many positions.
         gates: in the order in which they act.
         initial: the state before the first gate.
-        angles: how many scalar parameters.
+        angles: how many angles gates may name: scalar parameters, then products.
         arrays: the shapes of the arrays.
         unitary: whether every matrix among the arrays is known to be unitary.  Where one is not, the circuit cannot
             be run backwards.
+        products: angles that are products of two others, (one, the other, factor): of a word's weight and a time.
+        constants: weights that are known to be constant.
     """
 
     wires: int
@@ -83,12 +104,33 @@ class Circuit:
     angles: int
     arrays: tuple[tuple[int, ...], ...] = ()
     unitary: bool = True
+    products: tuple[tuple[int, int, float], ...] = ()
+    constants: tuple[Constants, ...] = ()
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         # Hashing thousands of gates costs a millisecond, and every call looks its program up.
-        whole = (self.wires, self.gates, self.initial, self.angles, self.arrays, self.unitary)
+        known = (self.products, self.constants)
+        whole = (self.wires, self.gates, self.initial, self.angles, self.arrays, self.unitary, known)
         object.__setattr__(self, "_hash", hash(whole))
 
     def __hash__(self) -> int:
         return self._hash
+
+    @property
+    def inputs(self) -> int:
+        """How many scalar parameters there are."""
+        return self.angles - len(self.products)
+
+    def completed(self, numbers: Numbers) -> Numbers:
+        """The numbers with the products of angles after the angles, as JAX arrays."""
+        if not self.products:
+            return numbers
+        one, other, factor = (np.array(column) for column in zip(*self.products, strict=True))
+        angles = jnp.asarray(numbers.angles)
+        if self.constants:
+            fixed = np.zeros(self.inputs, bool)
+            fixed[[w for some in self.constants for w in some.weights]] = True
+            angles = jnp.where(fixed, lax.stop_gradient(angles), angles)
+        made = angles[one] * angles[other] * jnp.asarray(factor, angles.dtype)
+        return Numbers(jnp.concatenate([angles, made]), numbers.arrays)

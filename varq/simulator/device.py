@@ -272,7 +272,7 @@ class VarqQubit(Device):  # type: ignore[misc]
                 f"{self.name} differentiates circuits with mid-circuit measurements through JAX and autograd only. Use "
                 f"one of these interfaces, or qml.defer_measurements."
             )
-        parts = take_apart(circuit, self.options((config or ExecutionConfig()).device_options))
+        parts = take_apart(circuit, self.options((config or ExecutionConfig()).device_options), joined=False)
         places = tuple(parts.places[k] for k in circuit.trainable_params)
         if None in places:
             raise DeviceError(

@@ -53,7 +53,7 @@ class _Program:
     """One circuit and its observables on one engine, as compiled functions of the numbers."""
 
     def __init__(self, circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> None:
-        self.options = options
+        self.options, self.circuit = options, circuit
         self.engine, self.observables = chosen(circuit, sums, options)
         self.tables = (self.engine.tables, tuple(o.tables for o in self.observables))
         self.exact = jax.tree.map(_packed, self.tables)
@@ -69,21 +69,26 @@ class _Program:
     def _values(self, tables: Any, numbers: Numbers, coefficients: Any) -> Any:
         tables = _unpacked(tables)
         numbers, coefficients = _unfolded((numbers, coefficients))
-        ket, _ = self.engine.forward(tables[0], numbers)
+        ket, _ = self.engine.forward(tables[0], self.circuit.completed(numbers))
         return self._bras(tables, coefficients, ket)[1]
 
     @_precisely
     def _state(self, tables: Any, numbers: Numbers) -> Any:
-        return self.engine.state(_unpacked(tables)[0], numbers)
+        return self.engine.state(_unpacked(tables)[0], self.circuit.completed(numbers))
 
     @_precisely
     def _values_and_slopes(self, tables: Any, numbers: Numbers, coefficients: Any) -> tuple[Any, Any, Any]:
         """Values of shape (observables,), their slopes by the numbers (leading axis observables), and the state."""
         tables = _unpacked(tables)
         numbers, coefficients = _unfolded((numbers, coefficients))
-        ket, kept = self.engine.forward(tables[0], numbers, keep=True)
+        whole, pull = jax.vjp(self.circuit.completed, numbers)
+        ket, kept = self.engine.forward(tables[0], whole, keep=True)
         bras, values = self._bras(tables, coefficients, ket)
-        back = partial(self.engine.backward, tables[0], numbers, ket, kept)
+
+        def back(bra: Any) -> Numbers:
+            slopes: Numbers = pull(self.engine.backward(tables[0], whole, ket, kept, bra))[0]
+            return slopes
+
         if len(bras) == 1:
             slopes = jax.tree.map(lambda s: s[None], back(bras[0]))
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from math import pi
 from typing import Any
 
@@ -11,18 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 from autograd.tracer import isbox
-from pennylane import ApproxTimeEvolution, MultiControlledX
+from pennylane import MultiControlledX
 from pennylane.exceptions import DeviceError
 from pennylane.operation import Operator
 from pennylane.ops import Adjoint, Controlled, Evolution, Exp, Pow, Prod
 from pennylane.ops.op_math import SymbolicOp
 from pennylane.tape import QuantumScript
 
-from varq.simulator.circuit import IGNORED, MATRIX, Circuit, Gate, Initial, Numbers
+from varq.simulator.circuit import IGNORED, MATRIX, Circuit, Constants, Gate, Initial, Numbers
+from varq.simulator.evolutions import WordEvolution, gather, is_complex, together, words_of
 from varq.simulator.gates import NAMES
 from varq.simulator.naming import is_native, name_of
 
-__all__ = ["MOST_WIRES", "Lowered", "gather", "is_unitary", "lower", "supported"]
+__all__ = ["MOST_WIRES", "Lowered", "gather", "identity", "is_unitary", "lower", "supported"]
 
 MOST_WIRES = 4
 """Gates that are known by their matrix alone are taken whole up to this many wires; wider ones are decomposed."""
@@ -35,7 +37,7 @@ Lowered = tuple[Circuit, Numbers]
 def supported(op: Operator) -> bool:
     """Whether `lower` takes an operation as it is."""
     name = name_of(op)
-    if name in IGNORED or name in NAMES or _known(op) is not None or _words(op) is not None:
+    if name in IGNORED or name in NAMES or _known(op) is not None or words_of(op) is not None:
         return True
     if isinstance(op, Adjoint) and is_native(op.base):  # others PennyLane would decompose by their names
         return _undone(op) is not None
@@ -92,53 +94,62 @@ def _undone(op: Adjoint) -> Operator | None:
     return found if name_of(found) in NAMES else None
 
 
-def _words(op: Operator) -> list[tuple[Any, Any]] | None:
-    """(Pauli word, angle) of an evolution under commuting Pauli words, exact; None for other operations."""
-    if isinstance(op, ApproxTimeEvolution):
-        generator, time = op.hyperparameters["hamiltonian"], op.parameters[-1]
-    elif isinstance(op, Evolution):
-        generator, time = op.base, op.data[0] if op.data else op.param
-    else:
-        return None
-    sentence = generator.pauli_rep
-    if sentence is None or any(_is_complex(c) for c in (*sentence.values(), time)):
-        return None
-    if isinstance(op, ApproxTimeEvolution) and qml.math.ndim(time):
-        return None  # a batch that PennyLane sees in its decomposition alone
-    words = list(sentence)
-    if not all(a.commutes_with(b) for k, a in enumerate(words) for b in words[:k]):
-        return None
-    return [(word, 2 * sentence[word] * time) for word in words]
+def identity(value: Any) -> Hashable:
+    """What two parameters share that are one and the same object; None for what may be so by accident.
 
-
-def _is_complex(value: Any) -> bool:
-    """Whether a number has an imaginary part, or may have one: what is traced shows its type alone."""
-    if qml.math.is_abstract(value):
-        return bool(np.issubdtype(value.dtype, np.complexfloating))
-    return bool(np.any(np.abs(np.imag(qml.math.unwrap(value))) > 0))
+    Python makes one object of equal literals: whether it did must not decide what is compiled.
+    """
+    return None if type(value) in (bool, int, float, complex) else id(value)
 
 
 class _Lowering:
-    """Collects gates and their numbers."""
+    """Collects gates and their numbers.
+
+    While it does, a product is named -1, -2, ...: it gets its place once all other angles are known.
+    """
 
     def __init__(self, wires: Sequence[Any], trusted: bool) -> None:
         self.place = {label: position for position, label in enumerate(wires)}
         self.trusted = trusted
         self.gates: list[Gate] = []
         self.angles: list[Any] = []
+        self.count = 0
+        self.products: dict[tuple[int, int, float], int] = {}
+        self.constants: dict[Constants, None] = {}
         self.arrays: list[Any] = []
         self.unitary = True
+        self._known: dict[Hashable, int] = {}
 
     def positions(self, op: Operator) -> tuple[int, ...]:
         return tuple(self.place[w] for w in op.wires)
 
-    def angle(self, value: Any) -> int:
-        self.angles.append(value)
-        return len(self.angles) - 1
+    def angle(self, value: Any, size: int = 1) -> int:
+        """Where a scalar stands among the angles, or the first entry of a vector; one object has one place."""
+        key = identity(value)
+        if key is not None and key in self._known:
+            return self._known[key]
+        at = self.count
+        self.angles.append(value)  # which keeps it alive, so that its identity stays its own
+        self.count += size
+        if key is not None:
+            self._known[key] = at
+        return at
+
+    def product(self, weight: int, time: int, factor: float) -> int:
+        return -1 - self.products.setdefault((weight, time, factor), len(self.products))
 
     def array(self, value: Any) -> int:
         self.arrays.append(_parts(value))
         return len(self.arrays) - 1
+
+    def finished(self) -> tuple[Gate, ...]:
+        """The gates, with products after all other angles."""
+        return tuple(
+            replace(g, angles=tuple(a if a >= 0 else self.count - 1 - a for a in g.angles))
+            if any(a < 0 for a in g.angles)
+            else g
+            for g in self.gates
+        )
 
     def add(self, op: Operator) -> None:
         if name_of(op) in IGNORED:
@@ -150,9 +161,8 @@ class _Lowering:
                 self.gates.append(Gate(name, tuple(self.place[w] for w in wires), (self.angle(value),)))
         elif isinstance(op, Adjoint) and (plain := _undone(op)) is not None:
             self.named(plain)
-        elif (words := _words(op)) is not None:
-            for word, angle in words:
-                self.word(word, angle)
+        elif isinstance(op, WordEvolution):
+            self.evolution(op)
         else:
             self.matrix(op)
 
@@ -168,12 +178,21 @@ class _Lowering:
         wires = () if name == "GlobalPhase" else self.positions(op)
         self.gates.append(Gate(name, wires, tuple(self.angle(p) for p in op.parameters), None, static))
 
-    def word(self, word: Any, angle: Any) -> None:
-        index = (self.angle(angle),)
+    def evolution(self, op: WordEvolution) -> None:
+        weights, time = op.data
+        start, at = self.angle(weights, len(op.words)), self.angle(time)
+        for k, word in enumerate(op.words):
+            # exp(-i w t P) turns by 2 w t, and by a global phase of w t if the word is empty.
+            self.word(word, self.product(start + k, at, 2.0 if len(word) else 1.0))
+        if op.levels is not None:
+            every = tuple(start + k for k, word in enumerate(op.words) if len(word))
+            self.constants[Constants(every, op.levels)] = None
+
+    def word(self, word: Any, angle: int) -> None:
+        index = (angle,)
         wires = tuple(self.place[w] for w in word)
         letters = "".join(word.values())
         if not wires:
-            self.angles[-1] = angle / 2  # exp(-i angle/2) is GlobalPhase(angle/2)
             self.gates.append(Gate("GlobalPhase", (), index))
         elif len(letters) == 1:
             self.gates.append(Gate(f"R{letters}", wires, index))
@@ -221,15 +240,15 @@ def _by_definition(op: Operator) -> bool:
         return all(_by_definition(factor) for factor in op.operands)
     if isinstance(op, Evolution):
         sentence = op.base.pauli_rep
-        hermitian = sentence is not None and not any(_is_complex(c) for c in sentence.values())
-        return hermitian and not _is_complex(op.param)
-    if isinstance(op, (Adjoint, Controlled)) or (isinstance(op, Pow) and not _is_complex(op.z)):
+        hermitian = sentence is not None and not any(is_complex(c) for c in sentence.values())
+        return hermitian and not is_complex(op.param)
+    if isinstance(op, (Adjoint, Controlled)) or (isinstance(op, Pow) and not is_complex(op.z)):
         return _by_definition(op.base)
     return isinstance(op, qml.operation.Operation) and not isinstance(op, (*_BY_MATRIX, SymbolicOp))
 
 
 def _real(value: Any, op: Operator) -> None:
-    if _is_complex(value):
+    if is_complex(value):
         raise DeviceError(
             f"The parameters of {op.name} must be real. Got a complex number. Take its real part, or give the gate by "
             "its matrix with qml.QubitUnitary."
@@ -270,41 +289,23 @@ def lower(tape: QuantumScript, wires: Sequence[Any], trusted: bool = False) -> L
         trusted: whether matrices are known to be unitary, so that none needs to be looked at.
 
     Returns:
-        The circuit, and its numbers: angles of shape (circuit.angles,) as one JAX or NumPy array, arrays in order.
+        The circuit, and its numbers: angles of shape (circuit.inputs,) as one JAX or NumPy array, arrays in order.
     """
     collect = _Lowering(wires, trusted)
     operations = list(tape.operations)
     prepared = operations.pop(0) if operations and isinstance(operations[0], qml.operation.StatePrepBase) else None
     initial = _initial(prepared, collect, len(wires))
-    for op in operations:
+    for op in together(operations):
         collect.add(op)
     numbers = Numbers(gather(collect.angles), tuple(collect.arrays))
     circuit = Circuit(
         wires=len(wires),
-        gates=tuple(collect.gates),
+        gates=collect.finished(),
         initial=initial,
-        angles=len(collect.angles),
+        angles=collect.count + len(collect.products),
         arrays=tuple(tuple(a.shape) for a in collect.arrays),
         unitary=collect.unitary,
+        products=tuple(collect.products),
+        constants=tuple(collect.constants),
     )
     return circuit, numbers
-
-
-_TOGETHER = 32  # scalars that one operation puts into a vector
-
-
-def gather(values: Sequence[Any]) -> Any:
-    """Scalars as one vector: of NumPy if all are plain numbers, else of JAX."""
-    if not any(isinstance(v, jax.Array) for v in values):
-        return np.array([float(np.real(v)) for v in values], dtype=np.float64)
-    dtype = jnp.result_type(*values)
-    every = [jnp.asarray(v, dtype) for v in values]
-    parts = [_vector(*every[at : at + _TOGETHER]) for at in range(0, len(every), _TOGETHER)]
-    return jnp.concatenate(parts) if len(parts) > 1 else parts[0]
-
-
-@jax.jit
-def _vector(*scalars: Any) -> Any:
-    """A sum of padded scalars, which XLA compiles as one kernel; of the operands of a stack it makes one for each."""
-    last, zero = len(scalars) - 1, jnp.zeros((), jnp.result_type(*scalars))
-    return sum(jax.lax.pad(jnp.reshape(v, 1), zero, ((k, last - k, 0),)) for k, v in enumerate(scalars))

@@ -10,7 +10,7 @@ from pennylane.operation import Operator
 from pennylane.pauli import PauliSentence, PauliWord
 from pennylane.wires import Wires
 
-from varq.simulator.lowering import gather
+from varq.simulator.evolutions import gather
 
 __all__ = ["PauliSum", "WordSum", "pauli_sum", "word_sum"]
 

@@ -7,8 +7,10 @@ one program, compiled once; integers that decide what a gate is (a basis state's
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,8 +28,9 @@ from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements
 from varq.simulator.derivatives import DERIVATIVES
+from varq.simulator.evolutions import together
 from varq.simulator.kept import Kept
-from varq.simulator.lowering import is_unitary
+from varq.simulator.lowering import identity, is_unitary
 from varq.simulator.observables import WordSum
 from varq.simulator.paths import Options
 from varq.simulator.precision import is_double
@@ -245,24 +248,27 @@ def _dimensions(op: Any) -> tuple[int, ...]:
     return tuple(op.ndim_params)
 
 
-def take_apart(tape: QuantumScript, options: Options) -> Taken:
+def take_apart(tape: QuantumScript, options: Options, joined: bool = True) -> Taken:
     """The program of a tape and its numbers.
 
     Args:
         tape: preprocessed; parameters of any interface.
         options: how to run.
+        joined: whether parameters that are one object become one number, and evolutions one operation of a vector of
+            weights and a time: not where derivatives by each parameter alone are wanted.
     """
     parameters = tape.get_parameters(trainable_only=False)
     measured = measurements.traceable(tape)
-    leaves, structure = jax.tree_util.tree_flatten((tape.operations, measured))
+    operations = together(tape.operations) if joined else list(tape.operations)
+    leaves, structure = jax.tree_util.tree_flatten((operations, measured))
     sums = {id(m.obs.data[0]) for m in measured if isinstance(m.obs, WordSum)}
     # An operation may hold numbers that PennyLane does not list, such as the coefficients in an evolution's exponent.
     listed = sum(len(op.data) for op in tape.operations) if sums else len(parameters)
     at = _positions(parameters[:listed], leaves)
     at += [None] * (len(parameters) - len(at))
     axes = _axes(tape, at, len(leaves))
-    gates = len(jax.tree_util.tree_leaves(tape.operations))
-    powers = {id(op.z) for op in _nested(tape.operations) if isinstance(op, Pow)}
+    gates = len(jax.tree_util.tree_leaves(operations))
+    powers = {id(op.z) for op in _nested(operations) if isinstance(op, Pow)}
 
     def decides(k: int) -> bool:
         if axes is not None and axes[k] == 0:
@@ -271,23 +277,51 @@ def take_apart(tape: QuantumScript, options: Options) -> Taken:
 
     fixed = {k: v for k, v in enumerate(leaves) if decides(k)}
     given = [k for k in range(len(leaves)) if k not in fixed]
+    takes, first = _joined(leaves, given, axes, gates if joined else 0)
     trusted = all(is_unitary(op) for op in tape.operations if not isinstance(op, StatePrepBase) and op.has_matrix)
-    order = {k: place for place, k in enumerate(given)}
-    program = _kept_program(structure, fixed, tape.shots, axes and tuple(axes[k] for k in given), options, trusted)
+    rebuild = _Rebuild(structure, fixed, takes, tape.shots)
+    program = _kept_program(rebuild, axes and tuple(axes[k] for k in first), options, trusted)
+    order = dict(zip(given, takes, strict=True))
     places = tuple(None if k is None else order.get(k) for k in at)
-    return Taken(program, [_plain(leaves[k]) for k in given], places)
+    return Taken(program, [_plain(leaves[k]) for k in first], places)
+
+
+def _joined(
+    leaves: Sequence[Any], given: Sequence[int], axes: Sequence[int | None] | None, gates: int
+) -> tuple[tuple[int, ...], list[int]]:
+    """Which number each given leaf takes, and for each number the leaf that it is.
+
+    Args:
+        leaves: all.
+        given: which of them are numbers.
+        axes: the batch axis of each leaf.
+        gates: so many leaves, the first, belong to gates: of these, what is one object is one number.
+    """
+    known: dict[Any, int] = {}
+    takes: list[int] = []
+    first: list[int] = []
+    for k in given:
+        key = identity(leaves[k]) if k < gates else None
+        number = len(first) if key is None else known.setdefault((key, axes and axes[k]), len(first))
+        if number == len(first):
+            first.append(k)
+        takes.append(number)
+    return tuple(takes), first
 
 
 def _positions(parameters: Sequence[Any], leaves: Sequence[Any]) -> list[int | None]:
     """Where each parameter stands among the leaves; None if the operation made it up for the list."""
     if len(parameters) == len(leaves) and all(a is b for a, b in zip(parameters, leaves, strict=True)):
         return list(range(len(leaves)))
+    every: dict[int, list[int]] = {}
+    for k, leaf in enumerate(leaves):
+        every.setdefault(id(leaf), []).append(k)
     found: list[int | None] = []
     start = 0
     for value in parameters:  # both are in the order of the operations
-        place = next((k for k in range(start, len(leaves)) if leaves[k] is value), None)
-        if place is None:
-            place = next((k for k in range(len(leaves)) if leaves[k] is value), None)
+        places = every.get(id(value), [])
+        ahead = bisect_left(places, start)
+        place = None if not places else places[ahead] if ahead < len(places) else places[0]
         found.append(place)
         start = start if place is None else place + 1
     return found
@@ -301,21 +335,48 @@ def _nested(operations: Sequence[Any]) -> Iterator[Any]:
             op = getattr(op, "base", None)
 
 
-def _kept_program(
-    structure: Any, fixed: dict[int, Any], shots: Shots, axes: Any, options: Options, trusted: bool
-) -> Program:
+@dataclass(frozen=True)
+class _Rebuild:
+    """A tape without its numbers.
+
+    Args:
+        structure: of its operations and measurements.
+        fixed: which leaves are structure, and what they are.
+        takes: for each other leaf, which number it is.
+        shots: of the tape.
+    """
+
+    structure: Any
+    fixed: dict[int, Any]
+    takes: tuple[int, ...]
+    shots: Shots
+
+    def key(self) -> Hashable:
+        """Equal for equal tapes."""
+        return self.structure, tuple((k, _plain_bytes(f)) for k, f in self.fixed.items()), self.takes, self.shots
+
+    def kept(self) -> _Rebuild:
+        """The same with copies that the caller cannot change."""
+        return replace(self, fixed={k: _own(f) for k, f in self.fixed.items()})
+
+    def __call__(self, numbers: Sequence[Any]) -> QuantumScript:
+        """The tape with these numbers."""
+        takes = iter(self.takes)
+        total = len(self.fixed) + len(self.takes)
+        whole = [self.fixed[k] if k in self.fixed else numbers[next(takes)] for k in range(total)]
+        with qml.QueuingManager.stop_recording():
+            operations, measured = jax.tree_util.tree_unflatten(self.structure, whole)
+            return QuantumScript(operations, measured, shots=self.shots)
+
+
+def _kept_program(rebuild: _Rebuild, axes: Any, options: Options, trusted: bool) -> Program:
     """The program of this structure, new or kept; one for this once, uncompiled, if something in it has no hash."""
-    key = (structure, tuple((k, _plain_bytes(f)) for k, f in fixed.items()), shots, axes, options, trusted)
+    key = (rebuild.key(), axes, options, trusted)
     try:
         hash(key)
     except TypeError:
-        return Program(partial(_rebuild, structure, fixed, shots), axes, options, trusted, compiled=False)
-
-    def make() -> Program:
-        own = {k: _own(f) for k, f in fixed.items()}
-        return Program(partial(_rebuild, structure, own, shots), axes, options, trusted)
-
-    return _programs.get(key, make)
+        return Program(rebuild, axes, options, trusted, compiled=False)
+    return _programs.get(key, lambda: Program(rebuild.kept(), axes, options, trusted))
 
 
 def _own(value: Any) -> Any:
@@ -323,11 +384,3 @@ def _own(value: Any) -> Any:
     if isinstance(value, (bool, int, float, complex, str)):
         return value
     return value.copy() if hasattr(value, "tocoo") else np.array(value, subok=False)
-
-
-def _rebuild(structure: Any, fixed: dict[int, Any], shots: Shots, numbers: Sequence[Any]) -> QuantumScript:
-    rest = iter(numbers)
-    whole = [fixed[k] if k in fixed else next(rest) for k in range(len(fixed) + len(numbers))]
-    with qml.QueuingManager.stop_recording():
-        operations, measured = jax.tree_util.tree_unflatten(structure, whole)
-        return QuantumScript(operations, measured, shots=shots)

@@ -56,7 +56,7 @@ def build(circuit: Circuit, loops: bool) -> tuple[list[Part], tuple[Any, float]]
     weights, offset = np.zeros(circuit.angles), 0.0
     for one in found:
         segment = one.segment if isinstance(one, _Plan) else one
-        made, phases = _looped(one, circuit.wires) if isinstance(one, _Plan) else _plain(one, circuit.wires, large)
+        made, phases = _looped(one, circuit) if isinstance(one, _Plan) else _plain(one, circuit, large)
         parts += made
         for turn in phases:
             if turn.angle is not None:
@@ -103,17 +103,17 @@ def _planned(segment: Segment) -> _Plan:
     return _Plan(segment, lead, steps, tail, phases)
 
 
-def _plain(segment: Segment, wires: int, large: bool) -> tuple[list[Part], list[Turn]]:
+def _plain(segment: Segment, circuit: Circuit, large: bool) -> tuple[list[Part], list[Turn]]:
     """The parts of a segment that comes once, and its global phases."""
     if large:
         plan = _planned(segment)
         if len(plan.steps) <= _FEW:
-            return _looped(plan, wires)
+            return _looped(plan, circuit)
     found, phases = _primitives(segment, "whole")
-    return [Part(segment, Stream(found, wires))], phases
+    return [Part(segment, Stream(found, circuit.wires))], phases
 
 
-def _looped(plan: _Plan, wires: int) -> tuple[list[Part], list[Turn]]:
+def _looped(plan: _Plan, circuit: Circuit) -> tuple[list[Part], list[Turn]]:
     """The parts of a planned segment, and its global phases."""
     segment = plan.segment
     # Turns before and after the loop take the numbers of its first repeat.
@@ -122,6 +122,6 @@ def _looped(plan: _Plan, wires: int) -> tuple[list[Part], list[Turn]]:
     parts = []
     for steps, one in runs:
         if steps:
-            made = [runnable(p, wires, one.angles.shape[1]) for p in steps]
+            made = [runnable(p, one, circuit) for p in steps]
             parts.append(Part(one, Loop(made, one.repeats)))
     return parts, plan.phases

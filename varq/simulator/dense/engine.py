@@ -13,9 +13,10 @@ from jax import lax
 from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.dense import layout
 from varq.simulator.dense.build import Part, build
+from varq.simulator.dense.diagonal import DiagonalStep
 from varq.simulator.dense.observable import FullObservable
 from varq.simulator.dense.segments import Local
-from varq.simulator.dense.steps import BlockStep, TurnStep
+from varq.simulator.dense.steps import BlockStep
 from varq.simulator.dense.stream import Stream
 from varq.simulator.scans import Room
 
@@ -55,11 +56,11 @@ class DenseEngine:
         widest = max(loops, key=lambda p: p.segment.repeats * len(p.segment.gates))
         what = f"{widest.segment.repeats} repeats of {len(widest.segment.gates)} gates cover {covered} of {total} gates"
         steps = widest.runner.steps
-        turns = [s for s in steps if isinstance(s, TurnStep)]
+        costs = [s for s in steps if isinstance(s, DiagonalStep)]
         mixers = [s for s in steps if isinstance(s, BlockStep)]
         product = all(len(b.wires) == 1 for s in mixers for g in s.groups for b in g.blocks)
-        if len(steps) == 2 and turns and mixers and product and any(len(w) > 1 for w in turns[0].sets):
-            return "alternating", f"{what}: a diagonal cost and a product mixer"
+        if len(steps) == 2 and costs and mixers and product:
+            return "alternating", f"{what}: a precomputed diagonal cost ({costs[0].described}) and a product mixer"
         return "layers", what
 
     def _facts(self, dtype: str) -> dict[str, Any]:
@@ -95,8 +96,10 @@ class DenseEngine:
         for part, table in zip(self.parts, tables, strict=True):
             angles = numbers.angles[part.segment.angles]
             arrays = [jnp.stack([numbers.arrays[i] for i in column]) for column in part.segment.arrays.T]
-            out.append(part.runner.inputs(table, Local(angles, arrays)))
-        return tuple(out)
+            out.append(part.runner.inputs(table, Local(angles, arrays, numbers.angles)))
+        # XLA would carry what is constant in them through whole states while it compiles.
+        prepared: tuple[Any, ...] = lax.optimization_barrier(tuple(out))  # type: ignore[no-untyped-call]
+        return prepared
 
     def _start(self, numbers: Numbers) -> Any:
         initial = self.circuit.initial

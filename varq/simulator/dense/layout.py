@@ -7,6 +7,7 @@ complex ones are slower (measured, 2 to 3 times on a CPU).  They stand apart, fo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import factorial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -143,21 +144,21 @@ def overlap(bra: State, ket: State, wires: Sequence[int], total: int, real: bool
     return jnp.stack([same, summed(bi, kr) - summed(br, ki)])
 
 
-_SINE = (6, 20, 42, 72, 110, 156, 210, 272, 342, 420)
-_COSINE = (2, 12, 30, 56, 90, 132, 182, 240, 306, 380)
+_TERMS = 11  # of the series of sine and cosine at no more than half pi: less than 1e-16 is left out
 
 
 def trigonometry(angle: Any) -> tuple[Any, Any]:
     """Cosine and sine, each to rounding, without the calls that keep XLA from vectorizing on a CPU.
 
-    Taylor series of the half angle after reduction to [-pi, pi]: 20 terms leave less than 1e-16.
+    Taylor series of the half angle after reduction to [-pi, pi].
     """
-    turns = jnp.round(angle / (2 * np.pi))
+    turns = jnp.round(angle * (0.5 / np.pi))
     h = (angle - 2 * np.pi * turns) * 0.5
     square = h * h
-    sine, cosine = jnp.ones_like(h), jnp.ones_like(h)
-    for s, c in zip(reversed(_SINE), reversed(_COSINE), strict=True):
-        sine, cosine = 1 - square / s * sine, 1 - square / c * cosine
+    sine = cosine = jnp.zeros_like(h)
+    for k in reversed(range(_TERMS)):
+        sine = sine * square + (-1) ** k / factorial(2 * k + 1)
+        cosine = cosine * square + (-1) ** k / factorial(2 * k)
     sine = h * sine
     return 1 - 2 * sine * sine, 2 * sine * cosine
 

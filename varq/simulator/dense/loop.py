@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax import lax
 
+from varq.simulator.dense.diagonal import DiagonalStep
 from varq.simulator.dense.segments import Local
-from varq.simulator.dense.steps import Step, TurnStep
+from varq.simulator.dense.step import Step
+from varq.simulator.dense.steps import TurnStep
 from varq.simulator.scans import carried
 
 __all__ = ["Loop"]
@@ -32,8 +36,12 @@ class Loop:
         self.storing = len(heavy) in (1, 2) and repeats > 1
 
     def inputs(self, tables: Any, local: Local) -> Any:
-        """What each step needs at each repeat, leading axis repeats."""
-        return tuple(s.inputs(local) for s in self.steps)
+        """What each step needs at each repeat, leading axis repeats; and what it needs in all of them alike."""
+        return tuple(s.inputs(local) for s in self.steps), tuple(s.shared(local) for s in self.steps)
+
+    def _ready(self, tables: Any, shared: Any) -> tuple[Any, ...]:
+        """The steps prepared for all repeats."""
+        return tuple(s.prepare(t, given) for s, t, given in zip(self.steps, tables, shared, strict=True))
 
     def _run(self, tables: Any, inputs: Any, state: Any, steps: slice = slice(None)) -> list[Any]:
         """The states after each of some steps."""
@@ -49,6 +57,9 @@ class Loop:
         Where they are not, `room` is how many of them JAX may keep if it differentiates this by itself.
         """
 
+        inputs, shared = inputs
+        tables = self._ready(tables, shared)
+
         def once(state: Any, given: Any) -> Any:
             return self._run(tables, given, state)[-1]
 
@@ -59,26 +70,36 @@ class Loop:
     def backward(self, tables: Any, inputs: Any, bra: Any, ket: Any, kept: Any) -> tuple[Any, Any, Any]:
         """Slopes with respect to `inputs`, and bra and ket as they are before the first repeat."""
 
+        inputs, shared = inputs
+        tables = self._ready(tables, shared)
+
         def once(carry: Any, at: Any) -> tuple[Any, Any]:
+            bra, ket, sums = carry
             given, before = at
-            bra, ket, slopes = self._back(tables, given, carry[0], carry[1], before)
-            return (bra, ket), slopes
+            bra, ket, slopes, more = self._back(tables, given, bra, ket, before)
+            return (bra, ket, jax.tree.map(jnp.add, sums, more)), slopes
 
-        (bra, ket), slopes = lax.scan(once, (bra, ket), (inputs, kept), length=self.repeats, reverse=True)
-        return slopes, bra, ket
+        first = jax.tree.map(lambda x: x[0], inputs)
+        none = tuple(s.gathered(t, given, bra, ket) for s, t, given in zip(self.steps, tables, first, strict=True))
+        none = jax.tree.map(jnp.zeros_like, none)
+        (bra, ket, sums), slopes = lax.scan(once, (bra, ket, none), (inputs, kept), length=self.repeats, reverse=True)
+        found = tuple(s.collected(t, total) for s, t, total in zip(self.steps, tables, sums, strict=True))
+        return (slopes, found), bra, ket
 
-    def _back(self, tables: Any, inputs: Any, bra: Any, ket: Any, before: Any) -> tuple[Any, Any, Any]:
+    def _back(self, tables: Any, inputs: Any, bra: Any, ket: Any, before: Any) -> tuple[Any, Any, Any, Any]:
         """One repeat backwards; `before` is the stored state at its start, or None."""
         slopes: list[Any] = [None] * len(self.steps)
+        more: list[Any] = [None] * len(self.steps)
         known = [] if before is None else [before, *self._run(tables, inputs, before, slice(0, self.last))]
         for k in reversed(range(len(self.steps))):
             step, table, given = self.steps[k], tables[k], inputs[k]
             slopes[k] = step.slopes(table, given, bra, ket)
+            more[k] = step.gathered(table, given, bra, ket)
             if k < len(known):
                 ket = known[k]
                 bra = step.undo(table, given, bra)
-            elif isinstance(step, TurnStep):
+            elif isinstance(step, (TurnStep, DiagonalStep)):
                 bra, ket = step.both_undone(table, given, bra, ket)
             else:
                 bra, ket = step.undo(table, given, bra), step.undo(table, given, ket)
-        return bra, ket, tuple(slopes)
+        return bra, ket, tuple(slopes), tuple(more)

@@ -45,11 +45,13 @@ class Local:
     Args:
         angles: shape (repeats, angles).
         arrays: for each array of a repeat, shape (repeats, 2, d, d).
+        every: all angles of the circuit, products among them.
     """
 
-    def __init__(self, angles: Any, arrays: Sequence[Any]) -> None:
+    def __init__(self, angles: Any, arrays: Sequence[Any], every: Any) -> None:
         self.angles = angles
         self.arrays = arrays
+        self.every = every
         self.repeats = angles.shape[0]
 
     def rows(self) -> Any:

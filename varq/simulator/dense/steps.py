@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from varq.simulator.bits import mask
+from varq.simulator.circuit import Circuit
 from varq.simulator.dense import layout
+from varq.simulator.dense.diagonal import DiagonalStep, diagonals
 from varq.simulator.dense.matrices import Fusion, dagger, times
 from varq.simulator.dense.schedule import Blocks, Moves, Planned, Turns
-from varq.simulator.dense.segments import Local
+from varq.simulator.dense.segments import Local, Segment
+from varq.simulator.dense.step import Step
 
-__all__ = ["BlockStep", "MoveStep", "Step", "TurnStep", "runnable"]
-
-
-class Step(Protocol):
-    """One pass over the state.  Inputs have been cut to one repeat."""
-
-    cheap: bool
-    """Whether undoing it costs about as much as reading the state once."""
-
-    tables: Any
-
-    def inputs(self, local: Local) -> Any:
-        """What the step needs at each repeat, leading axis repeats."""
-
-    def apply(self, tables: Any, inputs: Any, state: Any) -> Any:
-        """The step."""
-
-    def undo(self, tables: Any, inputs: Any, state: Any) -> Any:
-        """Its inverse."""
-
-    def work(self, stored: bool) -> tuple[float, float]:
-        """(state reads and writes, operations per amplitude) of a value and gradient; `stored` saves undoing kets."""
-
-    def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
-        """2 Re <bra| d(step) |ket before> / d inputs, with bra and ket as they are after the step."""
+__all__ = ["BlockStep", "MoveStep", "TurnStep", "runnable"]
 
 
-class TurnStep:
+class TurnStep(Step):
     """Merged turns: one phase for each basis state.
 
     The phase is a sum of angles with signs, and the signs factor into the two halves of the index: the phases of all
@@ -113,7 +92,7 @@ class TurnStep:
         return jnp.einsum("ml,ml->m", high @ weight, low)
 
 
-class MoveStep:
+class MoveStep(Step):
     """A composed permutation of basis states: new[i] = old[source[i]]."""
 
     cheap = True
@@ -152,7 +131,7 @@ class MoveStep:
         return ()
 
 
-class BlockStep:
+class BlockStep(Step):
     """Fused matrices on disjoint groups of wires."""
 
     cheap = False
@@ -200,10 +179,13 @@ class BlockStep:
         return tuple(out)
 
 
-def runnable(planned: Planned, wires: int, angles: int) -> Step:
-    """The step that does what was planned."""
-    if isinstance(planned, Turns):
-        return TurnStep(planned, wires, angles)
+def runnable(planned: Planned, segment: Segment, circuit: Circuit) -> Step:
+    """The step that does what was planned for each repeat of a segment."""
     if isinstance(planned, Moves):
-        return MoveStep(planned, wires)
-    return BlockStep(planned, wires)
+        return MoveStep(planned, circuit.wires)
+    if isinstance(planned, Blocks):
+        return BlockStep(planned, circuit.wires)
+    every = diagonals(planned, segment, circuit, circuit.wires)
+    if DiagonalStep.pays(every, circuit.wires):
+        return DiagonalStep(every, circuit)
+    return TurnStep(planned, circuit.wires, segment.angles.shape[1])
