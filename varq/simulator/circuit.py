@@ -23,8 +23,9 @@ class Numbers(NamedTuple):
     """The run-time inputs of a circuit.
 
     Args:
-        angles: every scalar parameter of every gate, shape (circuit.angles,).
-        arrays: matrices and an initial state as stacked real and imaginary parts, shapes `circuit.arrays`.
+        angles: every scalar parameter of every gate in radians, shape (circuit.angles,).
+        arrays: matrices and an initial state, which have no unit, as stacked real and imaginary parts, shapes
+            `circuit.arrays`.
     """
 
     angles: Any
