@@ -27,9 +27,10 @@ class Numbers(NamedTuple):
     """The run-time inputs of a circuit.
 
     Args:
-        angles: every scalar parameter, each object once, shape (circuit.inputs,); while a circuit runs, with its
-            products after them, shape (circuit.angles,).
-        arrays: matrices and an initial state as stacked real and imaginary parts, shapes `circuit.arrays`.
+        angles: every scalar parameter in radians, each object once, shape (circuit.inputs,); while a circuit runs, with
+            its products after them, shape (circuit.angles,).
+        arrays: matrices and an initial state, which have no unit, as stacked real and imaginary parts, shapes
+            `circuit.arrays`.
     """
 
     angles: Any

@@ -55,8 +55,10 @@ class VarqQubit(Device):  # type: ignore[misc]
         stored_bytes: how many bytes of intermediate states a gradient may keep; beyond, they are computed anew, which
             takes the states of about twice the square root of the steps.  Each element of a batch (of parameters, or
             of `jax.vmap`) keeps its own.
-        readout_error: the probability that a mid-circuit measurement reports the wrong outcome, or a mapping from wires
-            to such, as `varq.simulator.measured.execution.execute_measured` takes it; None for none.
+        readout_error: the probability that the outcome of `qml.measure` is recorded, and so fed forward, wrongly; for
+            all wires, or as a mapping from a wire's label to such a number, to a pair (0 recorded as 1, 1 recorded as
+            0) or to a 2x2 matrix whose entry [i, j] is the probability to record i where j was found.  The state is
+            not affected, nor are measurements at the end.  None for none.
         max_branches: how many branches of outcomes are summed where shots are None.
         cache: whether compiled programs are kept on disk for later processes; see `varq.simulator.compile_cache`.
 
@@ -101,7 +103,14 @@ class VarqQubit(Device):  # type: ignore[misc]
             compile_cache.enable()
 
     def reseed(self, seed: Any) -> None:
-        """Start the random numbers of finite shots anew, from any seed that the constructor takes."""
+        """Start the random numbers of finite shots anew.
+
+        Args:
+            seed: an integer, None, "global" or a JAX key, as the constructor takes it.
+
+        Raises:
+            ValueError: if it is none of these.
+        """
         self._seeds = Seeds(seed)
 
     @property
@@ -132,7 +141,12 @@ class VarqQubit(Device):  # type: ignore[misc]
     def setup_execution_config(
         self, config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
     ) -> ExecutionConfig:
-        """The configuration with this device's choices filled in."""
+        """The configuration with this device's choices filled in.
+
+        Raises:
+            DeviceError: for an unknown device option, or a way to measure in the middle that is none of this device.
+            ValueError: for an option that has no such value.
+        """
         config = config or ExecutionConfig()
         changed: dict[str, Any] = {"device_options": self._options_of(config)}
         # JAX and autograd differentiate through `execute` itself; other frameworks ask for products with the Jacobian.
@@ -169,7 +183,20 @@ class VarqQubit(Device):  # type: ignore[misc]
         return preprocessing.pipeline(execution_config or ExecutionConfig(), self.wires, self.name)
 
     def execute(self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None) -> Any:
-        """The results of circuits, in the caller's kind of arrays."""
+        """The results of circuits, in the caller's kind of arrays.
+
+        Args:
+            circuits: preprocessed; angles in radians.
+            execution_config: resolved by `setup_execution_config`.
+
+        Returns:
+            One entry for each circuit: the result of its only measurement or a tuple of results; with a shot vector a
+            tuple of these, one for each entry.  Each has PennyLane's shape, behind the batch axis if there is one.
+
+        Raises:
+            DeviceError: for what this device cannot run; names it and the way out.
+            ValueError: for more branches of outcomes than `max_branches`, or a readout error of unknown wires.
+        """
         config = execution_config or ExecutionConfig()
         options = self.options(config.device_options)
         taken = [None if preprocessing.is_measured(c) else take_apart(c, options) for c in circuits]
@@ -225,13 +252,22 @@ class VarqQubit(Device):  # type: ignore[misc]
     def compute_derivatives(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """The Jacobians of circuits with respect to their trainable parameters."""
+        """The Jacobians of circuits with respect to their trainable parameters.
+
+        Returns:
+            For each circuit a tuple (measurements) of tuples (trainable parameters) of arrays, whose shape is that of
+            the measurement and then that of the parameter.  What is alone stands without a tuple.
+
+        Raises:
+            DeviceError: for circuits with measurements in their middle, and for trainable integers or matrices of
+                observables.
+        """
         return self.execute_and_compute_derivatives(circuits, execution_config)[1]
 
     def execute_and_compute_derivatives(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Results and Jacobians."""
+        """Results as of `execute`, and Jacobians as of `compute_derivatives`, which names the errors."""
         both = [self._derived("jacobian", c, execution_config) for c in circuits]
         results = tuple(alone(found[0]) for found in both)
         jacobians = tuple(alone([alone(row) for row in found[1]]) for found in both)
@@ -240,7 +276,19 @@ class VarqQubit(Device):  # type: ignore[misc]
     def compute_vjp(
         self, circuits: Sequence[QuantumScript], cotangents: Any, execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Products of cotangents with Jacobians, one for each trainable parameter."""
+        """Products of cotangents with Jacobians.
+
+        Args:
+            circuits: preprocessed.
+            cotangents: for each circuit one for its measurement, or a tuple of one for each, in the results' shapes.
+            execution_config: resolved by `setup_execution_config`.
+
+        Returns:
+            For each circuit one entry for each trainable parameter, in its shape.
+
+        Raises:
+            DeviceError: as `compute_derivatives`.
+        """
         return tuple(
             self._derived("pull", c, execution_config, (dy,) if len(c.measurements) == 1 else tuple(dy))
             for c, dy in zip(circuits, cotangents, strict=True)
@@ -249,19 +297,31 @@ class VarqQubit(Device):  # type: ignore[misc]
     def execute_and_compute_vjp(
         self, circuits: Sequence[QuantumScript], cotangents: Any, execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Results and products of cotangents with Jacobians."""
+        """Results as of `execute`, and products as of `compute_vjp`, which names the errors."""
         return self.execute(circuits, execution_config), self.compute_vjp(circuits, cotangents, execution_config)
 
     def compute_jvp(
         self, circuits: Sequence[QuantumScript], tangents: Any, execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Products of Jacobians with tangents of the trainable parameters."""
+        """Products of Jacobians with tangents.
+
+        Args:
+            circuits: preprocessed.
+            tangents: for each circuit one for each trainable parameter, in its shape.
+            execution_config: resolved by `setup_execution_config`.
+
+        Returns:
+            For each circuit the tangents of its results, in their shapes.
+
+        Raises:
+            DeviceError: as `compute_derivatives`.
+        """
         return self.execute_and_compute_jvp(circuits, tangents, execution_config)[1]
 
     def execute_and_compute_jvp(
         self, circuits: Sequence[QuantumScript], tangents: Any, execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Results and products of Jacobians with tangents."""
+        """Results as of `execute`, and products as of `compute_jvp`, which names the errors."""
         both = [self._derived("push", c, execution_config, tuple(t)) for c, t in zip(circuits, tangents, strict=True)]
         return tuple(alone(b[0]) for b in both), tuple(alone(b[1]) for b in both)
 
