@@ -290,7 +290,7 @@ def test_one_shot_without_shots_is_refused() -> None:
     def circuit() -> Any:
         return qml.expval(qml.measure(0))
 
-    with pytest.raises(ValueError, match="one-shot.*analytic mode"):
+    with pytest.raises(ValueError, match=r"one-shot.*analytic mode"):
         circuit()
 
 
