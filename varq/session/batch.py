@@ -49,9 +49,13 @@ class Batch:
 
         Raises:
             DeviceError: what stood in the way.
+            RuntimeError: if its circuits are held back.
         """
         while not self._ticket.finished:
-            self._dispatcher.turn()
+            if self._ticket.interrupted:  # by Ctrl-C or a full disk, while its jobs were out
+                self._dispatcher.again(self._ticket)
+            elif not self._dispatcher.turn():
+                raise RuntimeError(f"A batch must be in the queue to have a result. {self.id} was paused or dropped.")
         return self._read(self._ticket.outcome())
 
     def __repr__(self) -> str:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from varq.protocol import Event, Prepared, Reason
-from varq.session.budget import Account
-from varq.session.dispatch import Dispatcher, Ticket
+from varq.session.budget import Account, BudgetError
+from varq.session.dispatch import Dispatcher
 from varq.session.interrupt import REQUEUE, Interrupts
 from varq.session.journal import FINAL
 from varq.session.loop import Pending
 from varq.session.run import Run
+from varq.session.tickets import Place, Ticket
 
 __all__ = ["Lane", "drive"]
 
@@ -109,6 +110,8 @@ def _guarded(lane: Lane, stop_all: bool, act: Callable[[], None]) -> None:
         act()
     except BaseException as error:
         lane.over, lane.error = True, error
+        if lane.dispatcher is not None:
+            lane.dispatcher.drop(lane.run.id)
         lane.held.__exit__(type(error), error, error.__traceback__)
         if stop_all or not isinstance(error, Exception):
             raise
@@ -164,7 +167,7 @@ def _answer(lane: Lane) -> None:
     assert pending is not None
     refused = lane.account.refuses(lane.account.next_of(lane.run.id), last=pending.role == FINAL)
     if refused is not None:
-        _note(lane, loop.forgo() if pending.role == FINAL else loop.end(Reason.BUDGET, refused))
+        _refuse(lane, pending, refused)
         return
     loop.point("before execute", pending.step)
     began = time.perf_counter()
@@ -182,25 +185,40 @@ def _send(lane: Lane, dispatcher: Dispatcher, sharing: int) -> None:
     assert loop.plan.prepare is not None
     began = time.perf_counter()
     final = pending.role == FINAL
+    place = (lane.run.id, pending.step, pending.role)
     prepared = loop.plan.prepare(pending.request, pending.key, 1.0)
-    if final and lane.account.budget.limited:
-        precision = lane.account.precision(dispatcher.estimate(prepared.circuits), sharing)
-        if precision != 1.0:
-            prepared = loop.plan.prepare(pending.request, pending.key, precision)
+    precision = _precision(lane, dispatcher, place, prepared, sharing) if final else 1.0
+    if precision != 1.0:
+        prepared = loop.plan.prepare(pending.request, pending.key, precision)
     lane.began = began
     loop.point("before execute", pending.step)
     ticket = dispatcher.add(
-        (lane.run.id, pending.step, pending.role),
+        place,
         prepared.circuits,
         priority=lane.priority,
         deadline=lane.deadline,
         last=final,
+        precision=precision,
     )
     if isinstance(ticket, str):
-        _note(lane, loop.forgo() if final else loop.end(Reason.BUDGET, ticket))
+        _refuse(lane, pending, ticket)
         return
     ticket.prepared = time.perf_counter() - began
     lane.prepared, lane.ticket = prepared, ticket
+
+
+def _precision(lane: Lane, dispatcher: Dispatcher, place: Place, prepared: Prepared, sharing: int) -> float:
+    """By how much the shots of a last estimate are multiplied: as before if it was sent already."""
+    sent = dispatcher.precision(place)
+    if sent is not None or not lane.account.budget.limited:
+        return 1.0 if sent is None else sent
+    return lane.account.precision(dispatcher.estimate(prepared.circuits), sharing)
+
+
+def _refuse(lane: Lane, pending: Pending, why: str) -> None:
+    """End a run whose request does not fit into the budget; without the last estimate where it is that."""
+    loop = lane.run.loop
+    _note(lane, loop.forgo() if pending.role == FINAL else loop.end(Reason.BUDGET, why))
 
 
 def _hear(lane: Lane) -> None:
@@ -210,6 +228,9 @@ def _hear(lane: Lane) -> None:
     assert prepared is not None
     assert pending is not None
     lane.ticket = lane.prepared = None
+    if isinstance(ticket.error, BudgetError):
+        _refuse(lane, pending, str(ticket.error))
+        return
     bits = ticket.outcome()
     began = time.perf_counter()
     reply = prepared.decode(bits)
