@@ -24,7 +24,7 @@ from varq.session.drive import Lane, drive
 from varq.session.forecast import Forecast, forecast
 from varq.session.retry import Retry
 from varq.session.run import Run
-from varq.store.job_records import SessionRecord, new_session_id
+from varq.store.job_records import JobState, SessionRecord, new_session_id
 from varq.store.store import Store
 
 __all__ = ["Desk"]
@@ -144,6 +144,11 @@ class Desk:
         """
         if run.plan.verify is not None:
             run.plan.verify(_Asking(self, run), Key.from_seed(run.spec.seed).fold("verify"))
+
+    def settle(self, job: str, provider_id: str | None, lost: bool) -> JobState:
+        """Say what became of a job that may have been sent."""
+        device = DEFAULT if self._device is None else self._device
+        return self.dispatcher(device).settle(job, provider_id, lost)
 
     def pause(self, run: Run, paused: bool) -> None:
         """Hold back the circuits of a run, or let them go."""

@@ -270,6 +270,24 @@ class Session:
         """
         self._desk.pause(self._lane(run).run, checks.boolean("paused", paused))
 
+    def settle(self, job: str, provider_id: str | None = None, lost: bool = False) -> str:
+        """Say what became of a job of which its vendor cannot tell whether it received it.
+
+        Args:
+            job: its id, or a unique beginning of it, as `ledger` shows it.
+            provider_id: the vendor's id of it, as the vendor's own pages show it.
+            lost: that the vendor surely never received it: its circuits are sent anew when the run goes on.
+
+        Returns:
+            Its state now.
+
+        Raises:
+            ValueError: unless one of the two is given, or for a job whose state is known.
+            LookupError: if there is no such job.
+            DeviceError: if the vendor cannot be asked for `provider_id`, or that is a job of other circuits.
+        """
+        return self._desk.settle(checks.text("job", job), provider_id, checks.boolean("lost", lost)).value
+
     def _lane(self, run: Run | str) -> Lane:
         name = run.id if isinstance(run, Run) else checks.text("run", run)
         for lane in self._started.values():
