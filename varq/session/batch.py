@@ -14,7 +14,8 @@ from varq import checks
 from varq.devices.digests import structure_digest
 from varq.devices.service import Bits, Circuit
 from varq.keys import Key
-from varq.session.dispatch import Dispatcher, Ticket
+from varq.session.dispatch import Dispatcher
+from varq.session.tickets import Ticket
 
 __all__ = ["Batch", "circuits_of"]
 

@@ -94,6 +94,8 @@ class Desk:
             self._write()
             service = open_service(device, precision)
             known = price(service.name, self._prices)
+            if known is not None and not getattr(service, "grouped", True):
+                known = known.each_alone()  # each circuit is a job of its own to the vendor
             if known is None and service.paid and self.budget.cost is not None:
                 raise ValueError(
                     f"A budget of money needs the device's price. None is known for {service.name}. "

@@ -21,7 +21,7 @@ from varq.store.faults import StoreError
 from varq.store.job_records import JobRecord, JobState, new_job_id
 from varq.store.jobs import Jobs
 
-__all__ = ["Dispatcher", "Ticket"]
+__all__ = ["Dispatcher"]
 
 _RETRY = Retry()
 

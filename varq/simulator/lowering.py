@@ -24,7 +24,7 @@ from varq.simulator.evolutions import WordEvolution, gather, is_complex, togethe
 from varq.simulator.gates import NAMES
 from varq.simulator.naming import is_native, name_of
 
-__all__ = ["MOST_WIRES", "Lowered", "gather", "identity", "is_unitary", "lower", "supported"]
+__all__ = ["MOST_WIRES", "Lowered", "identity", "is_unitary", "lower", "supported"]
 
 MOST_WIRES = 4
 """Gates that are known by their matrix alone are taken whole up to this many wires; wider ones are decomposed."""
