@@ -298,7 +298,8 @@ def _joined(
         gates: so many leaves, the first, belong to gates: of these, what is one object is one number.
     """
     known: dict[Any, int] = {}
-    takes, first = [], []
+    takes: list[int] = []
+    first: list[int] = []
     for k in given:
         key = identity(leaves[k]) if k < gates else None
         number = len(first) if key is None else known.setdefault((key, axes and axes[k]), len(first))
