@@ -40,8 +40,8 @@ class Desk:
         budget: of all jobs.
         retry: how calls of devices are tried again.
         say: is told what a person should know.
-        prices: of devices, before those that varq knows.
         session: the id of a session that goes on; None for a new one.
+        prices: of devices, before those that varq knows.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Desk:
         budget: Budget,
         retry: Retry,
         say: Callable[[str], None],
-        prices: Mapping[str, Price] | None = None,
         session: str | None = None,
+        prices: Mapping[str, Price] | None = None,
     ) -> None:
         self.id = session or new_session_id()
         self.store = store

@@ -109,7 +109,7 @@ class Session:
         self.store, self._owns_store = _open(store)
         self._observers = list(observers)
         own = None if prices is None else load_prices(prices)
-        self._desk = Desk(self.store, self.device, self.shots, budget, retry, self._say, own)
+        self._desk = Desk(self.store, self.device, self.shots, budget, retry, self._say, prices=own)
         self._started: dict[str, Lane] = {}
         self._progress = names.find("display", "progress")() if progress else None
         if self._progress is not None:
