@@ -36,7 +36,7 @@ __all__ = ["VarqQubit"]
 
 _EXACT = ("best", "device", "backprop", "adjoint")
 _JAX = (Interface.JAX, Interface.JAX_JIT)
-_MEASURED = ("postselect_mode", "readout_error", "max_branches")
+_MEASURED = ("postselect_mode", "readout_error", "max_branches", "stored_bytes")
 
 
 @simulator_tracking

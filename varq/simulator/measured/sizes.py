@@ -19,6 +19,7 @@ from varq.simulator.measured.rounds import Loop, parts
 from varq.simulator.measured.statistics import Plan
 from varq.simulator.measured.trajectories import columns_at_once, draws_again, held_amplitudes, random_numbers
 from varq.simulator.precision import double
+from varq.simulator.scans import STORED
 
 __all__ = ["Sizes", "sizes"]
 
@@ -57,9 +58,12 @@ def sizes(
     postselect_mode: str | None = None,
     readout_error: Readout = None,
     max_branches: int = MOST_BRANCHES,
+    stored_bytes: int = STORED,
     dtype: str = "float64",
 ) -> Sizes:
     """The sizes of a tape with mid-circuit measurements; arguments as for `execute_measured`, shots are the tape's.
+
+    They are those of a run, not of a derivative: `stored_bytes` is taken, and changes none of them.
 
     Raises:
         ValueError: for a readout error that does not fit.
