@@ -169,7 +169,7 @@ def _stages(steps: Sequence[Step]) -> Iterator[tuple[Measure | None, int]]:
             if gate_kinds(form) is None or form.condition:  # a pass of its own
                 if widest:
                     yield None, widest
-                yield None, len(form.wires)
+                yield None, 0 if form.diagonal else len(form.wires)
                 widest = 0
             else:
                 widest = max(widest, len(form.wires))
