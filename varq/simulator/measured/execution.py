@@ -13,6 +13,7 @@ from pennylane.measurements import Shots
 from pennylane.ops.mid_measure import MidMeasure
 from pennylane.tape import QuantumScript
 
+from varq.simulator.limits import check_size
 from varq.simulator.measured.branches import count_branches
 from varq.simulator.measured.derivatives import Exact, evaluate_exactly
 from varq.simulator.measured.exact import check_exact
@@ -73,11 +74,12 @@ def execute_measured(
 
     Raises:
         ValueError: for options that do not fit, for more branches than `max_branches`.
-        DeviceError: for operations and measurements that measured circuits do not support, and for shots to be filled
-            that postselection rejects in every attempt.
+        DeviceError: for operations and measurements that measured circuits do not support, for more wires than memory
+            can hold, and for shots to be filled that postselection rejects in every attempt.
     """
     if postselect_mode not in _MODES:
         raise ValueError(f"`postselect_mode` must be one of {_MODES}. Got {postselect_mode!r}.")
+    check_size(len(wires), dtype)
     shots = shots if isinstance(shots, Shots) else Shots(shots)
     flips = flip_chances(readout_error, list(wires))
     if not shots:
