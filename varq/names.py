@@ -50,6 +50,7 @@ TABLE = MappingProxyType(
         "request:result": "varq.protocol:Result",
         "data:integrals": "varq.problems.integrals:Integrals",
         "data:device": "varq.devices.choice:Device",
+        "device:cloud": "varq.testing.cloud:CloudService",
         "plot:convergence": "varq.plots.energies:convergence",
         "plot:curve": "varq.plots.energies:curve",
         "plot:parameters": "varq.plots.traces:parameters",
