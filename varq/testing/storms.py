@@ -1,8 +1,9 @@
 """Runs on the miniature cloud in bad weather: clients and cloud killed, calls failing; and what became of it all.
 
-    python -m varq.testing.storms '{"kills": 6, "cloud_kills": 2, "rate": 0.3, "seed": 1}'
+    python -m varq.testing.storms '{"kills": 6, "cloud_kills": 2, "rate": 0.3, "seed": 1}' ...
 
-prints one JSON line for each storm.  Every life of a client is a forked process, which dies for real.
+prints one JSON line for each storm: as many as it takes for the kills of each argument.  Every life of a client is a
+forked process, which dies for real.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from varq.store.store import Store, open_store
 from varq.testing.cloud import CloudService
 from varq.testing.cloud_process import Cloud, Tally
 
-__all__ = ["Chain", "Report", "Storm", "main", "weather"]
+__all__ = ["Chain", "Report", "Storm", "compared", "main", "weather"]
 
 _FAILED = 3  # exit status of a life that ended in a clear state
 _RETRY = Retry(attempts=8, first=0.02, longest=0.3)
@@ -325,6 +326,7 @@ def _found(folder: Path, tally: Tally) -> Report:
 
 def compared(storm: Storm, calm: Report, report: Report) -> dict[str, Any]:
     """The counts of a storm, beside the same runs undisturbed."""
+    shots = storm.budget.get("shots")
     return {
         "kills": report.killed,
         "cloud_kills": report.cloud_killed,
@@ -337,39 +339,39 @@ def compared(storm: Storm, calm: Report, report: Report) -> dict[str, Any]:
         "results_lost": report.lost,
         "paid_twice": report.tally.twice,
         "shots_over": report.tally.shots - calm.tally.shots,
-        "over_budget": max(0, report.tally.shots - int(storm.budget.get("shots", report.tally.shots))),
+        "over_budget": 0 if shots is None else max(0, report.tally.shots - shots),
         "states": dict(report.states),
         "ends": [result[3] for result in report.results],
     }
 
 
-def main(options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Storms until so many kills have been made; the counts of each.
+def main(options: dict[str, Any]) -> None:
+    """Storms until so many kills have been made; prints the counts of each.
 
     Args:
         options: fields of `Storm`; with "timed", "kills" and "cloud_kills" shared out over as many storms as it takes.
     """
     storm = Storm(**options)
-    out: list[dict[str, Any]] = []
     left = {"kills": storm.kills, "timed": storm.timed, "cloud_kills": storm.cloud_kills}
     seed = storm.seed
-    while not out or any(left.values()):
+    while True:
         most = {"kills": min(left["kills"], 12), "timed": min(left["timed"], 12)}
         most["cloud_kills"] = min(left["cloud_kills"], 4)
         now = Storm(**{**options, **most, "seed": seed})
         calm = Storm(seed=seed, runs=storm.runs, budget=storm.budget, limits=storm.limits)
         with tempfile.TemporaryDirectory() as folder:
             quiet, report = weather(calm, Path(folder, "calm")), weather(now, Path(folder, "storm"))
-        out.append(compared(now, quiet, report))
+        print(json.dumps(compared(now, quiet, report)), flush=True)
         seed += 1
         # A storm may be over before all that was planned for it has happened; what has, counts.
         timed = min(left["timed"], most["timed"], report.killed)
         left["timed"] -= timed
         left["kills"] = max(0, left["kills"] - (report.killed - timed))
         left["cloud_kills"] = max(0, left["cloud_kills"] - report.cloud_killed)
-        print(json.dumps(out[-1]), flush=True)
-    return out
+        if not any(left.values()):
+            return
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {})
+    for argument in sys.argv[1:]:
+        main(json.loads(argument))
