@@ -44,6 +44,7 @@ class Lane:
     last: Event | None = field(default=None, init=False)
     began: float = field(default=0.0, init=False)
     first: int = field(default=0, init=False)
+    sharing: int = field(default=1, init=False)  # runs among which the budget's reserve is shared out
     over: bool = field(default=False, init=False)
     held: ExitStack = field(default_factory=ExitStack, init=False)
     error: BaseException | None = field(default=None, init=False)
@@ -73,7 +74,8 @@ def drive(
     with interrupts.watched():
         try:
             for lane in going:
-                lane.over = False
+                # Of all runs, ended or not: after a restart each has the part that it had before.
+                lane.over, lane.sharing = False, len(lanes)
                 lane.held.enter_context(lane.run.driven(interrupts))
                 lane.first, lane.dispatcher = lane.run.steps, lane.choose(lane.run)
             while left := [lane for lane in going if not lane.over]:
@@ -146,7 +148,7 @@ def _ask(lane: Lane, most: int | None, sharing: int, attend: Callable[[], None])
                 return
             _note(lane, lane.run.loop.proceed())
         elif lane.dispatcher is not None:
-            _send(lane, lane.dispatcher, sharing)
+            _send(lane, lane.dispatcher)
         else:
             _answer(lane)
             if sharing > 1:
@@ -178,7 +180,7 @@ def _answer(lane: Lane) -> None:
     _note(lane, loop.hear(pending, reply, seconds))
 
 
-def _send(lane: Lane, dispatcher: Dispatcher, sharing: int) -> None:
+def _send(lane: Lane, dispatcher: Dispatcher) -> None:
     """Put the circuits of what a run waits for in the queue, within the budget."""
     pending, loop = lane.pending, lane.run.loop
     assert pending is not None
@@ -187,7 +189,7 @@ def _send(lane: Lane, dispatcher: Dispatcher, sharing: int) -> None:
     final = pending.role == FINAL
     place = (lane.run.id, pending.step, pending.role)
     prepared = loop.plan.prepare(pending.request, pending.key, 1.0)
-    precision = _precision(lane, dispatcher, place, prepared, sharing) if final else 1.0
+    precision = _precision(lane, dispatcher, place, prepared) if final else 1.0
     if precision != 1.0:
         prepared = loop.plan.prepare(pending.request, pending.key, precision)
     lane.began = began
@@ -207,12 +209,12 @@ def _send(lane: Lane, dispatcher: Dispatcher, sharing: int) -> None:
     lane.prepared, lane.ticket = prepared, ticket
 
 
-def _precision(lane: Lane, dispatcher: Dispatcher, place: Place, prepared: Prepared, sharing: int) -> float:
+def _precision(lane: Lane, dispatcher: Dispatcher, place: Place, prepared: Prepared) -> float:
     """By how much the shots of a last estimate are multiplied: as before if it was sent already."""
     sent = dispatcher.precision(place)
     if sent is not None or not lane.account.budget.limited:
         return 1.0 if sent is None else sent
-    return lane.account.precision(dispatcher.estimate(prepared.circuits), sharing)
+    return lane.account.precision(dispatcher.estimate(prepared.circuits), lane.sharing)
 
 
 def _refuse(lane: Lane, pending: Pending, why: str) -> None:
