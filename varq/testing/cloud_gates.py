@@ -41,7 +41,7 @@ def _matrix(name: str, numbers: list[float]) -> NDArray[Any]:
     if name == "PhaseShift":
         return np.diag([1, np.exp(1j * angle)])
     letter = {"RX": "PauliX", "RY": "PauliY", "RZ": "PauliZ"}[name]
-    return np.cos(angle / 2) * np.eye(2) - 1j * np.sin(angle / 2) * _FIXED[letter]
+    return np.asarray(np.cos(angle / 2) * np.eye(2) - 1j * np.sin(angle / 2) * _FIXED[letter])
 
 
 def _applied(state: NDArray[Any], name: str, wires: list[int], numbers: list[float]) -> NDArray[Any]:
@@ -79,6 +79,6 @@ def sampled(payload: Payload) -> NDArray[np.uint8]:
     text = json.dumps(payload, sort_keys=True)
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()))
     edges = np.cumsum(probabilities(payload))[:-1]
-    outcomes = np.searchsorted(edges, rng.random(payload["shots"]), side="right")
-    places = np.arange(payload["wires"])[::-1]
+    outcomes = np.asarray(np.searchsorted(edges, rng.random(int(payload["shots"])), side="right"))
+    places = np.arange(int(payload["wires"]))[::-1]
     return np.asarray((outcomes[:, None] >> places) & 1, dtype=np.uint8)

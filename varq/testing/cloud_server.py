@@ -21,7 +21,6 @@ import signal
 import sqlite3
 import sys
 import time
-from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,7 @@ class Vendor:
         """Count a call, and say what goes wrong with it."""
         before = self.db.execute("SELECT count(*) FROM calls WHERE path = ?", (path,)).fetchone()[0]
         number = self.db.execute("SELECT coalesce(max(number), -1) + 1 FROM calls").fetchone()[0]
-        kind = plan.get("script", {}).get(f"{path}:{before}")
+        kind: str | None = plan.get("script", {}).get(f"{path}:{before}")
         draw = random.Random(f"{plan.get('seed', 0)}:{number}")
         if kind is None and draw.random() < plan.get("rate", 0):
             kind = draw.choice(plan.get("kinds", KINDS))
@@ -228,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def serve(folder: Path, port: int) -> None:
     """Answer calls until the process is killed; says the port in FOLDER/port once it listens."""
-    with closing(_Server(folder, port)) as server:
+    with _Server(folder, port) as server:
         (folder / "port").write_text(str(server.server_port))
         server.serve_forever()
 

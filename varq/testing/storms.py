@@ -274,7 +274,8 @@ def _life(storm: Storm, folder: Path, url: str, kill: int | float | None, look: 
 def _live(storm: Storm, folder: Path, url: str, kill: int | None) -> None:
     warnings.simplefilter("ignore")
     _watch(kill)
-    cloud = device("cloud", url=url, timeout=0.4, **storm.limits)
+    options: dict[str, Any] = {"timeout": 0.4, **storm.limits}
+    cloud = device("cloud", url=url, **options)
     with Session(cloud, shots=50, store=folder / "store", progress=False, retry=_RETRY) as session:
         known = [record.id for record in session.store.jobs.sessions()]
         # One session over all lives, with one budget, as a worker that was killed takes it up again.
