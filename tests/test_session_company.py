@@ -63,24 +63,26 @@ def test_two_runs_in_one_session_are_the_runs_one_after_the_other_in_half_the_jo
     assert [r.stderr for r in results] == [r.stderr for r in alone]
 
 
+def reasons(session: Session) -> dict[str, str | None]:
+    """How the store says that each run ended."""
+    return {record.id: record.reason for record in session.list()}
+
+
 def session_on(service: Any, **options: Any) -> Session:
     return Session(service, shots=20, store=None, progress=False, retry=AT_ONCE, **options)
 
 
 def test_an_error_of_one_run_leaves_the_others_alone_if_so_wanted() -> None:
-    service = Scripted(Limits(circuits=7), script={("submit", 2): PermanentError("this job is cursed")})
+    service = Scripted(Limits(circuits=2), script={("submit", 3): PermanentError("this job is cursed")})
     with session_on(service, on_error="continue") as session:
         first = session.start(Chain(seed=1, stop=Stop(steps=3)), priority=1)
         other = session.start(Chain(seed=2, stop=Stop(steps=3)))
         with pytest.raises(PermanentError, match="this job is cursed"):
             session.drain()
-        ended = {run.result.reason for run in (first, other) if run.result is not None}
-        assert Reason.STEPS in ended or other.result is not None
-        assert Reason.FAILED in ended
+        # Three jobs calibrate the run of the higher priority; the fourth is its first step.
+        assert reasons(session) == {first.id: "failed", other.id: "steps"}
         service.script = {}
-        session.start(Chain(seed=1, stop=Stop(steps=3)))
-        session.start(Chain(seed=2, stop=Stop(steps=3)))
-        assert [r.reason for r in session.drain()] == [Reason.STEPS, Reason.STEPS]
+        assert [(r.run_id, r.reason) for r in session.drain()] == [(first.id, Reason.STEPS)]
     assert max(service.sent.values()) == 1
 
 
@@ -91,7 +93,7 @@ def test_an_error_of_one_run_ends_all_otherwise() -> None:
         with pytest.raises(PermanentError, match="this job is cursed"):
             session.drain()
         assert len(service.jobs) == 1
-        assert [run.result.reason if run.result else None for run in runs] == [Reason.FAILED, None]
+        assert reasons(session) == {runs[0].id: "failed", runs[1].id: None}
         assert len(session.drain()) == 2, "both go on when asked again"
     assert max(service.sent.values()) == 1
 
@@ -123,22 +125,22 @@ def test_a_paused_run_waits_over_several_calls() -> None:
 def test_the_reserve_makes_the_last_estimate_more_precise() -> None:
     service = Scripted()
     with session_on(service, budget=Budget(shots=1000, reserve=0.4)) as session:
-        session.start(Chain(seed=1))
+        session.start(Chain(seed=1, stop=Stop(steps=50)))
         (result,) = session.drain()
     assert result.reason is Reason.BUDGET
     assert "shots is used up" in result.message
     *steps, last = [circuits for _, circuits in service.jobs.values()]
     assert {c.shots for circuits in steps for c in circuits} == {20}
-    assert [c.shots for c in last] == [400 - 1], "all of the reserve, but for the rounding of one circuit"
+    assert [c.shots in (399, 400) for c in last] == [True], "all of the reserve, but for the rounding of one circuit"
     assert 1000 - 2 * 20 < service.shots <= 1000
-    assert result.stderr < 0.5 * result.history["stderr"].min()
+    assert result.stderr <= 2 / np.sqrt(398), "energies lie between -2 and 2"
 
 
 def test_a_last_estimate_is_the_same_after_a_crash() -> None:
     def ends(script: dict[Any, BaseException]) -> tuple[Any, Scripted]:
         service = Scripted(script=script)
         with session_on(service, budget=Budget(shots=1000, reserve=0.4)) as session:
-            session.start(Chain(seed=1))
+            session.start(Chain(seed=1, stop=Stop(steps=50)))
             try:
                 session.drain()
             except Crash:
@@ -161,8 +163,7 @@ def test_an_uncertain_job_ends_a_run_clearly_and_the_run_goes_on_when_it_is_sett
         run = session.start(Chain(seed=1, stop=Stop(steps=3)))
         with pytest.raises(UncertainError, match="there are no tags here"):
             session.drain()
-        assert run.result is not None
-        assert run.result.reason is Reason.FAILED
+        assert reasons(session) == {run.id: "failed"}
         (job,) = [row for row in session.ledger() if row.state == "uncertain"]
         sender = session._desk.dispatcher_of(run)
         assert sender is not None

@@ -74,6 +74,7 @@ def drive(
     with interrupts.watched():
         try:
             for lane in going:
+                lane.pending = lane.prepared = lane.ticket = lane.error = None  # an earlier call may have ended badly
                 # Of all runs, ended or not: after a restart each has the part that it had before.
                 lane.over, lane.sharing = False, len(lanes)
                 lane.held.enter_context(lane.run.driven(interrupts))
