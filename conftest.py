@@ -47,6 +47,9 @@ Every other test runs a second time with JAX's x64 flag on, unless its file or i
 EXTRAS = {"chem": "pyscf", "ibm": "qiskit_ibm_runtime", "braket": "braket"}
 """Extras by the mark of the tests that need them, with a package that tells whether each is here."""
 
+collect_ignore = [] if importlib.util.find_spec("qiskit_ibm_runtime") else ["tests/ibm_stub.py"]
+"""What stands for IBM's service is built of the vendor's own classes."""
+
 _PEER = "absent peer "
 
 PEERS = {

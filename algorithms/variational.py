@@ -39,7 +39,8 @@ class VQE(Task):
         grouping: with shots, which Pauli words one circuit measures: those that agree wire by wire ("qubit-wise"), or
             all that commute ("commuting": fewer circuits, with two-qubit gates before the measurement).
         allocation: with shots, how they are shared out over the groups: by their "variance" in the maximally mixed
-            state, or "equal".
+            state, or "equal"; None for "variance" where groups agree wire by wire, and "equal" where they commute (of
+            these there are few, and near a basis state those of Z spread far less than in the mixed state).
         track: further observables to follow at each step, by name.  They are no part of the run's identity.
 
     Raises:
@@ -58,7 +59,7 @@ class VQE(Task):
     optimizer: Any = None
     initial: Any = None
     grouping: str = "qubit-wise"
-    allocation: str = "variance"
+    allocation: str | None = None
     track: Mapping[str, Any] = field(default_factory=dict, metadata=spec.UNHASHED)
 
     kind: ClassVar[str] = "algorithm:vqe"
@@ -71,7 +72,8 @@ class VQE(Task):
                 "Operator(op) for any PennyLane observable."
             )
         checks.choice("grouping", self.grouping, GROUPINGS)
-        checks.choice("allocation", self.allocation, RULES)
+        if self.allocation is not None:
+            checks.choice("allocation", self.allocation, RULES)
         put(self, track=tracked_problems(self.track, self.problem.wires))
         if self.ansatz is not None:
             put(self, ansatz=as_ansatz(self.ansatz, self.problem))
@@ -93,15 +95,19 @@ class VQE(Task):
         optimizer = as_optimizer(default if self.optimizer is None else self.optimizer)
         check_frequencies(optimizer, ansatz)
         initial = starting_point(self.initial, ansatz.shape, ansatz.init, self.seed)
-        resolved: VQE = settled(self, device, shots, ansatz=ansatz, optimizer=optimizer, initial=initial)
+        allocation = self.allocation or ("variance" if self.grouping == "qubit-wise" else "equal")
+        chosen = {"ansatz": ansatz, "optimizer": optimizer, "initial": initial, "allocation": allocation}
+        resolved: VQE = settled(self, device, shots, **chosen)
         return resolved
 
     def plan(self, nodes: Nodes) -> Plan:
         """This spec, resolved, made runnable on a device."""
         problem, ansatz = self.problem, self.ansatz
         tracked = {name: entry.hamiltonian for name, entry in self.track.items()}
-        ways = {"grouping": self.grouping, "allocation": self.allocation}
-        cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked, **ways)
+        assert self.allocation is not None
+        cost = nodes.cost(
+            ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked, self.grouping, self.allocation
+        )
         energies = dict(getattr(problem, "energies", None) or {})
 
         def details(x: Array, final: Reply | None) -> Mapping[str, Any]:

@@ -202,7 +202,7 @@ def test_a_file_is_run_on_another_machine(tmp_path: Path, monkeypatch: pytest.Mo
 def test_only_what_varq_packed_is_received(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must hold runs that varq packed"):
         received("not json", tmp_path)
-    with pytest.raises(ValueError, match="Runs travel in format 1. Got 2"):
+    with pytest.raises(ValueError, match=r"Runs travel in format 1\. Got 2"):
         received('{"varq": 2}', tmp_path)
     with Session(object(), store=None, progress=False) as session:
         with pytest.raises(ValueError, match="needs a device by name"):

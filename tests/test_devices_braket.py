@@ -327,6 +327,8 @@ def test_a_local_job_is_done_when_it_is_sent() -> None:
     assert service.status(job) is JobStatus.DONE
     assert service.find("tag") == job
     assert service.submit([circuit([qml.Hadamard(0)], 2)], "tag") == job
+    with pytest.raises(PermanentError, match=r"the tag 'tag' has run other circuits"):
+        service.submit([circuit([qml.Hadamard(0)], 2, seed=9)], "tag")
     assert service.find("another") is None
     assert service.cancel(job) is False
     service.close()

@@ -209,6 +209,13 @@ def test_the_request_is_the_same_in_every_process(tmp_path: Path) -> None:
     assert len(said) == 1
 
 
+def test_a_tag_that_comes_with_other_circuits_is_refused() -> None:
+    service = opened(Cloud())
+    service.submit(marked(2), "tag")
+    with pytest.raises(PermanentError, match="the token has another request"):
+        service.submit(marked(2)[::-1], "tag")
+
+
 def test_a_job_that_was_sent_in_part_is_completed() -> None:
     cloud = Cloud(SV1)
     service = opened(cloud)

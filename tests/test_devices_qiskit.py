@@ -111,6 +111,16 @@ def test_other_gates_are_decomposed_by_pennylane(op):
 
 
 @pytest.mark.ibm
+@pytest.mark.parametrize(
+    "prepare", [qml.BasisState([1, 0, 1], wires=range(3)), qml.StatePrep(np.eye(8)[5], wires=range(3))]
+)
+def test_a_prepared_state_is_gates(prepare):
+    tape = decomposed(qml.tape.QuantumScript([prepare, qml.CNOT([0, 1])], [qml.sample(wires=range(3))]))
+    made = translated(tape.copy(trainable_params=[]), 3)
+    assert abs(unitary_of(made)[0b111, 0]) == pytest.approx(1, abs=1e-7)
+
+
+@pytest.mark.ibm
 def test_one_translation_for_a_structure_and_one_block_for_its_shots():
     made = []
     translator = Translator(lambda found: made.append(found) or found)

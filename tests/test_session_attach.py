@@ -44,8 +44,10 @@ def shown(events: list[Event]) -> list[tuple[Any, ...]]:
     """Everything of events but arrays, which no note holds."""
     plain = (bool, int, float, str, type(None))
     return [
-        (e.run_id, e.kind, e.step, e.value, e.stderr, e.seconds, e.replayed, e.reason, dict(e.tracked))
-        + (sorted((k, v) for k, v in e.info.items() if isinstance(v, plain)),)
+        (
+            *(e.run_id, e.kind, e.step, e.value, e.stderr, e.seconds, e.replayed, e.reason, dict(e.tracked)),
+            sorted((k, v) for k, v in e.info.items() if isinstance(v, plain)),
+        )
         for e in events
         if e.kind != "job"
     ]

@@ -35,13 +35,14 @@ def repeated(x: Any) -> Any:
 
 
 def alternating(x: Any) -> Any:
+    gamma, beta = x
     for w in range(6):
         qml.Hadamard(w)
     for _ in range(4):
         for w in range(6):
-            qml.IsingZZ(x[0], wires=[w, (w + 2) % 6])
+            qml.IsingZZ(gamma, wires=[w, (w + 2) % 6])
         for w in range(6):
-            qml.RX(x[1], w)
+            qml.RX(beta, w)
     return qml.expval(qml.Z(0) @ qml.Z(1))
 
 
@@ -64,7 +65,7 @@ def measured(x: Any) -> Any:
     [
         (conserving, "sector", "amplitudes"),
         (repeated, "layers", "4 repeats of 12 gates cover 48 of 48 gates"),
-        (alternating, "alternating", "a diagonal cost and a product mixer"),
+        (alternating, "alternating", "a precomputed diagonal cost"),
         (plain, "general", "other measurements go by the whole state"),
         (measured, "measured", "every branch of outcomes is summed"),
     ],

@@ -98,6 +98,32 @@ def test_a_gradient_of_probabilities_stores_no_more_than_it_may(layer):
     assert temporary(layer, 0) * SPARED < temporary(layer, 2**30)
 
 
+def measured(stored, layers, every, wires=WIRES):
+    """The same of a circuit that measures in its middle, and its slopes."""
+
+    @qml.qnode(qml.device("varq.qubit", wires=wires, stored_bytes=stored))
+    def circuit(x):
+        for k, angles in enumerate(x):
+            for wire in range(wires):
+                qml.RY(angles[wire], wire)
+                qml.CNOT([wire, (wire + 1) % wires])
+            if k % every == 0:
+                qml.cond(qml.measure(0), qml.X)(1)
+        return qml.expval(qml.Z(1) @ qml.X(2))
+
+    cost = jax.jit(jax.grad(circuit))
+    given = jnp.full((layers, wires), 0.1)
+    return cost.lower(given).compile().memory_analysis().temp_size_in_bytes, cost(given)
+
+
+@pytest.mark.parametrize(("layers", "every"), [(8, 2), (12, 6)])
+def test_a_gradient_of_a_measured_circuit_stores_no_more_than_it_may(layers, every):
+    """Where gates would be written out one by one, and where they are a loop in any case."""
+    (few, ours), (many, others) = (measured(stored, layers, every) for stored in (0, 2**30))
+    assert few * SPARED < many
+    np.testing.assert_allclose(ours, others, atol=SAME)
+
+
 def test_all_parts_of_a_circuit_share_what_a_gradient_may_store():
     """Three loops of which any one fits: the states that are kept are no more than allowed, and no fewer than one's."""
     wires, repeats = 6, 8

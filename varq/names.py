@@ -53,6 +53,7 @@ TABLE = MappingProxyType(
         "device:qiskit-aer": "varq.devices.aer:open_aer",
         "data:integrals": "varq.problems.integrals:Integrals",
         "data:device": "varq.devices.choice:Device",
+        "device:cloud": "varq.testing.cloud:CloudService",
         "plot:convergence": "varq.plots.energies:convergence",
         "plot:curve": "varq.plots.energies:curve",
         "plot:parameters": "varq.plots.traces:parameters",

@@ -8,7 +8,7 @@ from typing import Any
 
 from varq.devices.braket_circuits import Program, Task, bits_in_wire_order
 from varq.devices.braket_faults import translated
-from varq.devices.faults import GoneError
+from varq.devices.faults import GoneError, PermanentError
 from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits
 
 __all__ = ["LocalMachine"]
@@ -35,16 +35,22 @@ class LocalMachine:
         self._simulator = simulator
         self._runner = sdk.LocalSimulator(simulator)
         self._results: dict[str, JobResult] = {}
-        self._tags: dict[str, str] = {}
+        self._tags: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.limits = Limits(wires=int(simulator.properties.paradigm.qubitCount))
 
     def open(self) -> None:
         """Nothing to open."""
 
     def send(self, tasks: tuple[Task, ...], circuits: tuple[Circuit, ...], tag: str) -> str:
-        """Run the tasks now; the same tag gives the job that ran under it."""
+        """Run the tasks now; the same tag with the same circuits gives the job that ran under it."""
+        digests = tuple(circuit.digest for circuit in circuits)
         if tag in self._tags:
-            return self._tags[tag]
+            job, before = self._tags[tag]
+            if before != digests:
+                raise PermanentError(
+                    f"{self._name}: the tag {tag!r} has run other circuits. Give each job its own tag."
+                )
+            return job
         bits: dict[int, Bits] = {}
         started = time.perf_counter()
         with translated(self._name):
@@ -54,7 +60,7 @@ class LocalMachine:
         ordered = tuple(bits[index] for index in range(len(circuits)))
         seconds = time.perf_counter() - started
         self._results[job] = JobResult(ordered, seconds, queued=0.0, cost=0.0, details={"tasks": len(tasks)})
-        self._tags[tag] = job
+        self._tags[tag] = job, digests
         return job
 
     def _ran(self, task: Task, seeds: list[int]) -> list[Bits]:
@@ -72,7 +78,7 @@ class LocalMachine:
 
     def find(self, tag: str) -> str | None:
         """The job that ran under the tag in this process."""
-        return self._tags.get(tag)
+        return self._tags[tag][0] if tag in self._tags else None
 
     def status(self, job: str) -> JobStatus:
         """Done: a job that is sent has run."""

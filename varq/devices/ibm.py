@@ -37,6 +37,9 @@ _SENT = "varq"  # in a circuit's metadata: the places in the job of the circuits
 class IBMService:
     """An IBM machine, real or a snapshot, as a session uses it; `open_ibm` makes one.
 
+    Equal jobs on a snapshot give equal bits.  Those of one circuit depend on what else is in its job: the local mode
+    takes one seed for all, which is made from every circuit's.
+
     A job is one run of IBM's SamplerV2: circuits of one structure and number of shots are one PUB of many parameter
     sets.  Each structure is compiled once.  Which circuit is which travels in the circuits' metadata, so that another
     process can read a result.

@@ -125,7 +125,7 @@ class IBMDevice(Device):  # type: ignore[misc]
         )
         stages.add_transform(split_non_commuting, grouping_strategy="qwc")
         stages.add_transform(measurements_from_samples)
-        stages.add_transform(decompose, stopping_condition=taken, name=self.name)
+        stages.add_transform(decompose, stopping_condition=taken, skip_initial_state_prep=False, name=self.name)
         stages.add_transform(broadcast_expand)
         return stages
 

@@ -105,7 +105,9 @@ def decomposed(tape: QuantumScript) -> QuantumScript:
         )
     if all(taken(op) for op in tape.operations):
         return tape
-    (out,), _ = decompose(tape, stopping_condition=taken, name="a Qiskit device", error=PermanentError)
+    (out,), _ = decompose(
+        tape, stopping_condition=taken, skip_initial_state_prep=False, name="a Qiskit device", error=PermanentError
+    )
     found: QuantumScript = out
     return found
 

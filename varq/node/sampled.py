@@ -200,14 +200,9 @@ class SampledCost:
 
     def _spread(self, x: Array, variances: list[list[NDArray[np.float64]]]) -> Array:
         """Standard errors of the gradient: independent errors of the gates' slopes add in quadrature."""
-        total = np.zeros(x.size)
-        for g in range(len(variances)):
-            for k in range(len(variances[g][0])):
-                if variances[g][0][k] > 0:
-                    unit = self._cost.traced.zeros()
-                    unit[g][0][k] = 1.0
-                    total += self._cost.traced.pull_back(x, unit).ravel() ** 2 * variances[g][0][k]
-        return np.asarray(np.sqrt(total).reshape(x.shape))
+        by_gate = np.sum([circuit[0] for circuit in variances], axis=0)
+        jacobian = self._cost.traced.jacobian(x)  # of the ansatz' gates, which all circuits share
+        return np.asarray(np.sqrt(by_gate @ jacobian**2).reshape(x.shape))
 
     def _circuit(self, traced: Traced, circuit: int, values: Sequence[Any], shots: int, key: Key) -> Circuit:
         return traced.circuit(circuit, values, self._wires, shots, key.seed())

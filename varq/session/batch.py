@@ -14,7 +14,8 @@ from varq import checks
 from varq.devices.digests import structure_digest
 from varq.devices.service import Bits, Circuit
 from varq.keys import Key
-from varq.session.dispatch import Dispatcher, Ticket
+from varq.session.dispatch import Dispatcher
+from varq.session.tickets import Ticket
 
 __all__ = ["Batch", "circuits_of"]
 
@@ -49,9 +50,13 @@ class Batch:
 
         Raises:
             DeviceError: what stood in the way.
+            RuntimeError: if its circuits are held back.
         """
         while not self._ticket.finished:
-            self._dispatcher.turn()
+            if self._ticket.interrupted:  # by Ctrl-C or a full disk, while its jobs were out
+                self._dispatcher.again(self._ticket)
+            elif not self._dispatcher.turn():
+                raise RuntimeError(f"A batch must be in the queue to have a result. {self.id} was paused or dropped.")
         return self._read(self._ticket.outcome())
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from varq import checks
 __all__ = ["NOTHING", "Account", "Budget", "BudgetError", "Use"]
 
 _NAMES = ("circuits", "shots", "seconds", "cost")
+_ROUNDING = 1 + 1e-12  # sums of seconds and money, such as 0.1 + 0.2 out of 0.3; shots are whole numbers
 
 
 class BudgetError(RuntimeError):
@@ -123,19 +124,27 @@ class Account:
             use: of it, as well as it is known.
             last: whether it is a last estimate, for which the reserve is kept.
         """
+        return self._refuses(use, self.held, last)
+
+    def crossed(self, use: Use) -> str | None:
+        """Why a job that is about to be sent, and for which nothing is set aside any more, is not; None if it is."""
+        return self._refuses(use, NOTHING, True)
+
+    def _refuses(self, use: Use, held: Use, last: bool) -> str | None:
         if not self._limited:
             return None
         limit = self.budget.limit
         free = limit if last else limit - self.budget.reserved
-        after = self.spent + self.held + use
+        before = self.spent + held
         for name in _NAMES:
-            before, wanted, most = (getattr(u, name) for u in (self.spent + self.held, after, free))
-            if math.isinf(most) or (wanted <= most and not (name == "seconds" and before >= most > 0)):
+            had, wanted, most = (getattr(u, name) for u in (before, use, free))
+            # How long a device is busy is known afterwards: with nothing left, not even a first job goes.
+            if math.isinf(most) or (had + wanted <= most * _ROUNDING and not (name == "seconds" and had >= most)):
                 continue
             kept = "" if last else f" and {getattr(self.budget.reserved, name):g} kept for last estimates"
             return (
                 f"the budget of {getattr(limit, name):g} {name} is used up: {getattr(self.spent, name):g} used{kept}, "
-                f"{getattr(use, name):g} wanted"
+                f"{wanted:g} wanted"
             )
         return None
 
@@ -154,17 +163,22 @@ class Account:
     def precision(self, use: Use, runs: int) -> float:
         """By how much the shots of a last estimate may be multiplied, when so many runs share the reserve.
 
-        The result is below 1 where the reserve does not even pay for the estimate as it is; 1 without limits.
+        What the reserve does not pay for may come from what is left beside it, up to the estimate as it is. The result
+        is below 1 where both together do not pay for that; 1 without limits.
         """
-        limit = self.budget.limit
+        limit, reserved = self.budget.limit, self.budget.reserved
         left = limit - self.spent - self.held
         factors = []
         for name in ("shots", "seconds", "cost"):
             most, wanted = getattr(limit, name), getattr(use, name)
             if math.isinf(most) or wanted <= 0:
                 continue
-            share = min(getattr(left, name), max(getattr(self.budget.reserved, name) / max(1, runs), 0.0))
-            factors.append(share / wanted)
+            kept = getattr(reserved, name)
+            beside = min(wanted, max(0.0, getattr(left, name) - kept))
+            share = min(max(0.0, getattr(left, name)), max(kept / max(1, runs), beside))
+            # The shots of each circuit are rounded, perhaps upwards.
+            rounding = use.circuits / 2 if name == "shots" and share != wanted else 0.0
+            factors.append(max(0.0, share - rounding) / wanted)
         return min(factors, default=1.0)
 
     def summary(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from varq.session.retry import Retry
 from varq.session.run import Run
 from varq.session.terms import written_terms
 from varq.store.faults import OwnedError, StoreError
-from varq.store.job_records import SessionRecord, SessionState, new_session_id
+from varq.store.job_records import JobState, SessionRecord, SessionState, new_session_id
 from varq.store.store import Store
 
 __all__ = ["Desk"]
@@ -49,8 +49,8 @@ class Desk:
         budget: of all jobs.
         retry: how calls of devices are tried again.
         say: is told what a person should know.
-        prices: of devices, before those that varq knows.
         session: the id of a session that goes on; None for a new one.
+        prices: of devices, before those that varq knows.
         on_error: what an error of one run does to the others; it is written down with the session.
     """
 
@@ -62,8 +62,8 @@ class Desk:
         budget: Budget,
         retry: Retry,
         say: Callable[[str], None],
-        prices: Mapping[str, Price] | None = None,
         session: str | None = None,
+        prices: Mapping[str, Price] | None = None,
         on_error: str = "abort",
     ) -> None:
         self.id = session or new_session_id()
@@ -145,6 +145,8 @@ class Desk:
             self.write()
             service = open_service(device, precision)
             known = price(service.name, self._prices)
+            if known is not None and not getattr(service, "grouped", True):
+                known = known.each_alone()  # each circuit is a job of its own to the vendor
             if known is None and service.paid and self.budget.cost is not None:
                 raise ValueError(
                     f"A budget of money needs the device's price. None is known for {service.name}. "
@@ -215,6 +217,11 @@ class Desk:
         """
         if run.plan.verify is not None:
             run.plan.verify(_Asking(self, run), Key.from_seed(run.spec.seed).fold("verify"))
+
+    def settle(self, job: str, provider_id: str | None, lost: bool) -> JobState:
+        """Say what became of a job that may have been sent."""
+        device = DEFAULT if self._device is None else self._device
+        return self.dispatcher(device).settle(job, provider_id, lost)
 
     def forecast(self, resolved: Any, plan: Plan, steps: int | None) -> Forecast:
         """What a plan would use up."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from varq.protocol import Event, Prepared, Reason
-from varq.session.budget import Account
-from varq.session.dispatch import Dispatcher, Ticket
+from varq.session.budget import Account, BudgetError
+from varq.session.dispatch import Dispatcher
 from varq.session.interrupt import REQUEUE, Interrupts
 from varq.session.journal import FINAL
 from varq.session.loop import Pending
 from varq.session.run import Run
+from varq.session.tickets import Place, Ticket
 
 __all__ = ["Lane", "drive"]
 
@@ -43,6 +44,7 @@ class Lane:
     last: Event | None = field(default=None, init=False)
     began: float = field(default=0.0, init=False)
     first: int = field(default=0, init=False)
+    sharing: int = field(default=1, init=False)  # runs among which the budget's reserve is shared out
     over: bool = field(default=False, init=False)
     paused: bool = field(default=False, init=False)
     until: int | None = field(default=None, init=False)  # steps after which it pauses
@@ -74,7 +76,8 @@ def drive(
     with interrupts.watched():
         try:
             for lane in going:
-                lane.over = False
+                # Of all runs, ended or not: after a restart each has the part that it had before.
+                lane.over, lane.sharing = False, len(lanes)
                 lane.held.enter_context(lane.run.driven(interrupts))
                 lane.first, lane.dispatcher = lane.run.steps, lane.choose(lane.run)
             while left := [lane for lane in going if not lane.over]:
@@ -112,6 +115,8 @@ def _guarded(lane: Lane, stop_all: bool, act: Callable[[], None]) -> None:
         act()
     except BaseException as error:
         lane.over, lane.error = True, error
+        if lane.dispatcher is not None:
+            lane.dispatcher.drop(lane.run.id)
         lane.held.__exit__(type(error), error, error.__traceback__)
         if stop_all or not isinstance(error, Exception):
             raise
@@ -146,7 +151,7 @@ def _ask(lane: Lane, most: int | None, sharing: int, attend: Callable[[], None])
                 return
             _note(lane, lane.run.loop.proceed())
         elif lane.dispatcher is not None:
-            _send(lane, lane.dispatcher, sharing)
+            _send(lane, lane.dispatcher)
         else:
             _answer(lane)
             if sharing > 1:
@@ -167,7 +172,7 @@ def _answer(lane: Lane) -> None:
     assert pending is not None
     refused = lane.account.refuses(lane.account.next_of(lane.run.id), last=pending.role == FINAL)
     if refused is not None:
-        _note(lane, loop.forgo() if pending.role == FINAL else loop.end(Reason.BUDGET, refused))
+        _refuse(lane, pending, refused)
         return
     loop.point("before execute", pending.step)
     began = time.perf_counter()
@@ -178,32 +183,47 @@ def _answer(lane: Lane) -> None:
     _note(lane, loop.hear(pending, reply, seconds))
 
 
-def _send(lane: Lane, dispatcher: Dispatcher, sharing: int) -> None:
+def _send(lane: Lane, dispatcher: Dispatcher) -> None:
     """Put the circuits of what a run waits for in the queue, within the budget."""
     pending, loop = lane.pending, lane.run.loop
     assert pending is not None
     assert loop.plan.prepare is not None
     began = time.perf_counter()
     final = pending.role == FINAL
+    place = (lane.run.id, pending.step, pending.role)
     prepared = loop.plan.prepare(pending.request, pending.key, 1.0)
-    if final and lane.account.budget.limited:
-        precision = lane.account.precision(dispatcher.estimate(prepared.circuits), sharing)
-        if precision != 1.0:
-            prepared = loop.plan.prepare(pending.request, pending.key, precision)
+    precision = _precision(lane, dispatcher, place, prepared) if final else 1.0
+    if precision != 1.0:
+        prepared = loop.plan.prepare(pending.request, pending.key, precision)
     lane.began = began
     loop.point("before execute", pending.step)
     ticket = dispatcher.add(
-        (lane.run.id, pending.step, pending.role),
+        place,
         prepared.circuits,
         priority=lane.priority,
         deadline=lane.deadline,
         last=final,
+        precision=precision,
     )
     if isinstance(ticket, str):
-        _note(lane, loop.forgo() if final else loop.end(Reason.BUDGET, ticket))
+        _refuse(lane, pending, ticket)
         return
     ticket.prepared = time.perf_counter() - began
     lane.prepared, lane.ticket = prepared, ticket
+
+
+def _precision(lane: Lane, dispatcher: Dispatcher, place: Place, prepared: Prepared) -> float:
+    """By how much the shots of a last estimate are multiplied: as before if it was sent already."""
+    sent = dispatcher.precision(place)
+    if sent is not None or not lane.account.budget.limited:
+        return 1.0 if sent is None else sent
+    return lane.account.precision(dispatcher.estimate(prepared.circuits), lane.sharing)
+
+
+def _refuse(lane: Lane, pending: Pending, why: str) -> None:
+    """End a run whose request does not fit into the budget; without the last estimate where it is that."""
+    loop = lane.run.loop
+    _note(lane, loop.forgo() if pending.role == FINAL else loop.end(Reason.BUDGET, why))
 
 
 def _hear(lane: Lane) -> None:
@@ -213,6 +233,9 @@ def _hear(lane: Lane) -> None:
     assert prepared is not None
     assert pending is not None
     lane.ticket = lane.prepared = None
+    if isinstance(ticket.error, BudgetError):
+        _refuse(lane, pending, str(ticket.error))
+        return
     bits = ticket.outcome()
     began = time.perf_counter()
     reply = prepared.decode(bits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -38,6 +38,7 @@ class Work(Generic[T]):
     alone: bool = False
     arrival: int = field(default=-1, init=False)
     taken: int = field(default=0, init=False)
+    gone: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         checks.integer("priority", self.priority)
@@ -48,6 +49,11 @@ class Work(Generic[T]):
     def rank(self) -> tuple[int, float, int]:
         """Where it stands among the works of its owner; lower goes first."""
         return (-self.priority, math.inf if self.deadline is None else self.deadline, self.arrival)
+
+    @property
+    def left(self) -> int:
+        """How many items still wait."""
+        return 0 if self.gone else len(self.items) - self.taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +103,7 @@ class Queue(Generic[T]):
     def __init__(self) -> None:
         self._lines: dict[str, _Line[T]] = {}
         self._heads: list[tuple[tuple[int, float, int, int], str, int]] = []
+        self._deadlines: list[tuple[float, int, Work[T]]] = []
         self._served: Counter[str] = Counter()
         self._arrivals = 0
         self._size = 0
@@ -117,16 +124,43 @@ class Queue(Generic[T]):
             active = [self._served[o] for o, other in self._lines.items() if other.heap]
             self._served[work.owner] = max(self._served[work.owner], min(active, default=0))
         heapq.heappush(line.heap, (work.rank, work))
+        if work.deadline is not None:
+            heapq.heappush(self._deadlines, (work.deadline, work.arrival, work))
         self._size += len(work.items)
         self._announce(line)
 
     def cancel(self, owner: str) -> list[Work[T]]:
-        """Take everything of an owner out that is not in a job yet; the works it was part of."""
-        line = self._lines.pop(owner, None)
+        """Take everything of an owner out that is not in a job yet; the works it was part of.
+
+        An owner who is held back stays so.
+        """
+        line = self._lines.get(owner)
         if line is None:
             return []
-        self._size -= sum(len(w.items) - w.taken for _, w in line.heap)
-        return [work for _, work in sorted(line.heap, key=lambda entry: entry[0])]
+        works = [work for _, work in sorted(line.heap, key=lambda entry: entry[0])]
+        line.heap = []
+        self._leave(works)
+        if line.paused:
+            self._announce(line)
+        else:
+            del self._lines[owner]
+        return works
+
+    def remove(self, work: Work[T]) -> bool:
+        """Take one work out, as far as it is not in a job yet; whether anything of it waited."""
+        line = self._lines.get(work.owner)
+        if line is None or not work.left:
+            return False
+        line.heap = [entry for entry in line.heap if entry[1] is not work]
+        heapq.heapify(line.heap)
+        self._leave([work])
+        self._announce(line)
+        return True
+
+    def _leave(self, works: Sequence[Work[T]]) -> None:
+        for work in works:
+            self._size -= work.left
+            work.gone = True
 
     def pause(self, owner: str, paused: bool = True) -> None:
         """Hold back what an owner has in the queue and adds to it, or let it go on."""
@@ -149,37 +183,45 @@ class Queue(Generic[T]):
     def expired(self, now: float) -> list[Work[T]]:
         """Take out the works whose deadline has passed."""
         late = []
-        for line in self._lines.values():
-            gone = [w for _, w in line.heap if w.deadline is not None and w.deadline < now]
-            if gone:
-                late += gone
-                line.heap = [(r, w) for r, w in line.heap if w not in gone]
-                heapq.heapify(line.heap)
-                self._announce(line)
-        self._size -= sum(len(w.items) - w.taken for w in late)
+        while self._deadlines and self._deadlines[0][0] < now:
+            work = heapq.heappop(self._deadlines)[2]
+            if self.remove(work):
+                late.append(work)
         return sorted(late, key=lambda w: w.arrival)
 
-    def jobs(self, limits: Limits) -> list[list[Slot[T]]]:
+    def jobs(self, limits: Limits, same: Callable[[T], Hashable] | None = None) -> list[list[Slot[T]]]:
         """The next submission: as few jobs as carry all that waits with the highest priority.
 
         What room is left in the last of them is given to the next in line; nothing of the highest priority waits for
         that.
+
+        Args:
+            limits: of a job.
+            same: those items of which it says the same go into one job, and take the room of one; None: no two.
         """
         out: list[list[Slot[T]]] = []
+        places: dict[Hashable, int] = {}
         highest: int | None = None
-        shots = 0
+        circuits = shots = 0
         while (line := self._next()) is not None:
             work = line.heap[0][1]
             highest = work.priority if highest is None else highest
             slot = Slot(work, work.taken)
-            apart = bool(out) and (work.alone or out[-1][0].work.alone)
-            if not out or apart or not _room(limits, len(out[-1]), shots, slot.shots):
-                if out and (apart or work.priority < highest):
-                    break
-                out.append([])
-                shots = 0
-            out[-1].append(slot)
-            shots += slot.shots
+            name = None if same is None or work.alone else same(slot.item)
+            place = None if name is None else places.get(name)
+            if place is None:
+                apart = bool(out) and (work.alone or out[-1][0].work.alone)
+                if not out or apart or not _room(limits, circuits, shots, slot.shots):
+                    if out and (apart or work.priority < highest):
+                        break
+                    out.append([])
+                    circuits = shots = 0
+                place = len(out) - 1
+                circuits += 1
+                shots += slot.shots
+                if name is not None:
+                    places[name] = place
+            out[place].append(slot)
             self._take(line)
         return out
 

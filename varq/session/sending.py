@@ -11,7 +11,8 @@ from varq.devices.faults import DeviceError, PermanentError, TransientError, Unc
 from varq.devices.service import Circuit, JobResult, JobStatus, Service
 from varq.session.retry import Retry, persistently
 from varq.store.circuit_records import CircuitRow, Returned
-from varq.store.job_records import JobRecord, JobState
+from varq.store.credentials import clean_text
+from varq.store.job_records import JobRecord, JobState, Mark
 from varq.store.jobs import Jobs
 
 __all__ = ["Job", "Sender"]
@@ -36,7 +37,7 @@ class Job:
     rows: Sequence[CircuitRow]
     provider: str | None = field(default=None, init=False)
     result: JobResult | None = field(default=None, init=False)
-    error: DeviceError | None = field(default=None, init=False)
+    error: Exception | None = field(default=None, init=False)
     read: float = field(default=0.0, init=False)
     attempts: int = field(default=0, init=False)
 
@@ -70,21 +71,29 @@ class Sender:
         self._sleep = sleep
         self._opened = False
 
-    def submit(self, jobs: Sequence[Job]) -> None:
-        """Send jobs and wait for them: each has a result or an error afterwards.
+    def compile(self, circuits: Sequence[Circuit]) -> None:
+        """Have circuits translated, before the vendor's session is opened: vendors meter the time in which it waits.
 
         Raises:
-            DeviceError: if the circuits cannot be translated or the vendor's session not be opened; nothing was sent.
+            DeviceError: if they cannot be.
+        """
+        self._persist(lambda: self.service.compile(circuits), reopen=False)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Send jobs, whose circuits are compiled, and wait for them: each has a result or an error afterwards.
+
+        Raises:
+            DeviceError: if the vendor's session cannot be opened; nothing was sent.
             StoreError: if the journal cannot be written; what was sent by then is found again by its tag.
         """
-        self._ready([c for job in jobs for c in job.circuits])
+        if not self._opened:
+            self._open()
         self._log.write([job.record for job in jobs], [row for job in jobs for row in job.rows])
-        for job in jobs:
-            self._send(job)
-        if self.service.paid:
-            received = {job.record.id: job.provider for job in jobs if job.provider is not None}
-            if received:
-                self._log.sent(received)
+        try:
+            for job in jobs:
+                self._send(job)
+        finally:
+            self._note(jobs)
         for job in jobs:
             if job.provider is not None:
                 self._fetch(job)
@@ -98,37 +107,58 @@ class Sender:
 
         Raises:
             UncertainError: if the vendor cannot tell whether it received the job.
-            DeviceError: if the vendor cannot be asked.
+            DeviceError: if the vendor cannot be asked, or has the job and no result of it: a person is to know
+                before its circuits are paid for once more.
         """
         if job.state in (JobState.WRITTEN, JobState.UNCERTAIN):
-            found = self._look(job.id)
+            try:
+                found = self._look(job.id)
+            except UncertainError as error:
+                self._log.mark(job.id, JobState.UNCERTAIN, error=str(error))
+                raise
             if found is None:
                 self._log.mark(job.id, JobState.UNSENT)
                 return JobState.UNSENT
             self._log.sent({job.id: found})
         elif job.state is not JobState.SENT:
             return job.state
-        again = Job(job, (), ())
-        again.provider = self._log.job(job.id).provider_id
+        again = Job(self._log.job(job.id), (), self._log.circuits(job.id))
+        again.provider = again.record.provider_id
         self._fetch(again)
         self._record([again])
-        if isinstance(again.error, TransientError):
+        if again.error is not None:
             raise again.error
-        return self._log.job(job.id).state
+        return JobState.DONE
+
+    def adopt(self, job: JobRecord, provider: str) -> None:
+        """Take the vendor's job of this id for one that may have been sent, and its result if it has one.
+
+        Raises:
+            DeviceError: if the vendor cannot be asked, or it is a job of other circuits; nothing is written then.
+        """
+        found = Job(job, (), self._log.circuits(job.id))
+        found.provider = provider
+        status = self._persist(lambda: self.service.status(provider))
+        if status is JobStatus.DONE:
+            self._fetch(found)
+            if found.error is not None:
+                raise found.error
+        self._log.sent({job.id: provider})
+        if found.result is not None:
+            self._record([found])
+        elif status.final:
+            self._log.mark(job.id, JobState.FAILED, error=f"Job {provider} ended as {status.value}.")
 
     def close(self) -> None:
         """Close the vendor's session, if it was opened."""
         if self._opened:
             self._opened = False
-            self.service.close()
+            try:
+                self.service.close()
+            except DeviceError as error:
+                self._say(f"{error} The session of {self.service.name} ends by itself; jobs that were sent stay.")
 
     # -- inside --
-
-    def _ready(self, circuits: Sequence[Circuit]) -> None:
-        """Translate first, then open: vendors meter the time in which their session waits."""
-        self._persist(lambda: self.service.compile(circuits))
-        if not self._opened:
-            self._open()
 
     def _open(self) -> None:
         said = self._persist(self.service.open, reopen=False)
@@ -141,30 +171,55 @@ class Sender:
 
     def _send(self, job: Job) -> None:
         """Until the vendor has it, surely has it not, or nobody can tell."""
+        tag = job.record.id
 
         def once() -> str:
             job.attempts += 1
+            unforeseen: Exception | None = None
             try:
-                return self.service.submit(job.circuits, job.record.id)
+                return self.service.submit(job.circuits, tag)
             except UncertainError as error:
-                self._say(f"{error} The job is looked for by its tag {job.record.id}.")
-            found = self._look(job.record.id)
-            if found is None:
-                raise TransientError(f"{self.service.name} did not receive job {job.record.id}. It is sent again.")
-            return found
+                self._say(f"{error} The job is looked for by its tag {tag}.")
+            except DeviceError:
+                raise
+            except Exception as error:
+                if not self.service.paid:
+                    raise
+                unforeseen = error
+            found = self._look(tag)
+            if found is not None:
+                return found
+            if unforeseen is not None:
+                raise PermanentError(
+                    f"{self.service.name} must take a job or say why not. Got {_said(unforeseen)} for job {tag}, "
+                    "which was not received. Resume the run to send it again."
+                ) from unforeseen
+            raise TransientError(f"{self.service.name} did not receive job {tag}. It is sent again.")
 
         try:
             job.provider = self._persist(once)
-        except DeviceError as error:
+        except Exception as error:
             job.error = error
 
+    def _note(self, jobs: Sequence[Job]) -> None:
+        """Write down under which ids jobs were received."""
+        ids = {job.record.id: job.provider for job in jobs if job.provider is not None}
+        if ids and self.service.paid:
+            self._log.sent(ids, attempts={job.record.id: job.attempts for job in jobs if job.record.id in ids})
+
     def _look(self, tag: str) -> str | None:
-        """The vendor's id of a job; None if it surely has none."""
+        """The vendor's id of a job; None if it surely has none.
+
+        Raises:
+            UncertainError: if that cannot be found out, for whatever reason.
+        """
         try:
             return self._persist(lambda: self.service.find(tag))
-        except TransientError as error:
+        except UncertainError:
+            raise
+        except Exception as error:
             raise UncertainError(
-                f"Whether {self.service.name} received job {tag} could not be asked: {error} "
+                f"Whether {self.service.name} received job {tag} could not be asked: {_said(error)} "
                 "Try again later, or settle it by hand: session.settle(job, provider_id=...) or lost=True."
             ) from error
 
@@ -183,9 +238,9 @@ class Sender:
                     "See the vendor's page for why; resume the run to send its circuits again."
                 )
             began = time.perf_counter()
-            job.result = self._persist(lambda: self.service.result(provider))
+            job.result = _checked(job, self._persist(lambda: self.service.result(provider)), self.service.name)
             job.read = time.perf_counter() - began
-        except DeviceError as error:
+        except Exception as error:
             job.error = error
 
     def _record(self, jobs: Sequence[Job]) -> None:
@@ -193,19 +248,40 @@ class Sender:
         done = [job for job in jobs if job.result is not None]
         if done:
             (self._log.finish if self.service.paid else self._log.ran)([_returned(job) for job in done])
-        for state in (JobState.UNSENT, JobState.FAILED, JobState.UNCERTAIN, JobState.CANCELLED):
-            these = [job for job in jobs if job.error is not None and _state(job) is state]
-            if these:
-                self._log.mark([job.record.id for job in these], state, error=str(these[0].error))
+        marks = []
+        for job in jobs:
+            if job.error is not None:
+                attempts = max(job.attempts, job.record.attempts)
+                marks.append(Mark(job.record.id, self._state(job), _said(job.error), attempts))
+        if marks:
+            self._log.mark_all(marks)
+
+    def _state(self, job: Job) -> JobState:
+        """How an error leaves a job."""
+        if job.provider is None:
+            return JobState.UNCERTAIN if isinstance(job.error, UncertainError) else JobState.UNSENT
+        ended = isinstance(job.error, PermanentError) or not self.service.paid
+        return JobState.FAILED if ended else JobState.SENT
 
 
-def _state(job: Job) -> JobState | None:
-    """What an error makes of a job; None if it changes nothing."""
-    if isinstance(job.error, UncertainError):
-        return JobState.UNCERTAIN
-    if job.provider is None:
-        return JobState.UNSENT
-    return None if isinstance(job.error, TransientError) else JobState.FAILED
+def _checked(job: Job, result: JobResult, device: str) -> JobResult:
+    """A result, if it is one of what was sent."""
+    wanted = [row.shots for row in job.rows]
+    got = [bits.shape for bits in result.bits]
+    wires = [c.wires for c in job.circuits] or [shape[-1] for shape in got]
+    if got != list(zip(wanted, wires, strict=False)) or len(got) != len(wanted):
+        raise PermanentError(
+            f"A result must have (shots, wires) of each of its circuits, {list(zip(wanted, wires, strict=False))[:4]} "
+            f"and so on for {len(wanted)}. Job {job.provider} on {device} gave {got[:4]} and so on for {len(got)}. "
+            "None of it is used; see the vendor's page, and resume the run to send its circuits again."
+        )
+    return result
+
+
+def _said(error: Exception) -> str:
+    """An error in words that may be shown and kept."""
+    said = clean_text(str(error))
+    return said if isinstance(error, DeviceError) else f"{type(error).__name__}: {said}"
 
 
 def _returned(job: Job) -> Returned:

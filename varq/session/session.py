@@ -104,7 +104,9 @@ class Session:
         self.store, self._owns_store = store_of(store)
         self._observers = list(observers)
         own = None if prices is None else load_prices(prices)
-        self._desk = Desk(self.store, self.device, self.shots, budget, retry, self._say, own, _again, self._on_error)
+        self._desk = Desk(
+            self.store, self.device, self.shots, budget, retry, self._say, _again, prices=own, on_error=self._on_error
+        )
         self._observers.insert(0, self._desk.reporter)
         self._started: dict[str, Lane] = {}
         self._ledger: Ledger | None = None
@@ -328,6 +330,24 @@ class Session:
     def paused(self) -> bool:
         """Whether runs that were started here wait, held back, after `drain`."""
         return any(not lane.run.done for lane in self._started.values())
+
+    def settle(self, job: str, provider_id: str | None = None, lost: bool = False) -> str:
+        """Say what became of a job of which its vendor cannot tell whether it received it.
+
+        Args:
+            job: its id, or a unique beginning of it, as `ledger` shows it.
+            provider_id: the vendor's id of it, as the vendor's own pages show it.
+            lost: that the vendor surely never received it: its circuits are sent anew when the run goes on.
+
+        Returns:
+            Its state now.
+
+        Raises:
+            ValueError: unless one of the two is given, or for a job whose state is known.
+            LookupError: if there is no such job.
+            DeviceError: if the vendor cannot be asked for `provider_id`, or that is a job of other circuits.
+        """
+        return self._desk.settle(checks.text("job", job), provider_id, checks.boolean("lost", lost)).value
 
     def _lane(self, run: Run | str) -> Lane:
         name = run.id if isinstance(run, Run) else checks.text("run", run)

@@ -14,10 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-__all__ = ["IGNORED", "MATRIX", "Circuit", "Constants", "Gate", "Initial", "Numbers"]
+__all__ = ["DIAGONAL", "IGNORED", "MATRIX", "Circuit", "Constants", "Gate", "Initial", "Numbers"]
 
 MATRIX = "Matrix"
 """The name of a gate that is given by its matrix alone, of shape (2, 2**k, 2**k): real part, imaginary part."""
+
+DIAGONAL = "diagonal"
+"""What is `static` of a `MATRIX` known to be diagonal and unitary; its angles are the phases of its basis states."""
 
 IGNORED = frozenset({"Barrier", "Identity", "WireCut", "Snapshot"})
 """Names of operations that do nothing to a state."""

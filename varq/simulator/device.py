@@ -36,7 +36,7 @@ __all__ = ["VarqQubit"]
 
 _EXACT = ("best", "device", "backprop", "adjoint")
 _JAX = (Interface.JAX, Interface.JAX_JIT)
-_MEASURED = ("postselect_mode", "readout_error", "max_branches")
+_MEASURED = ("postselect_mode", "readout_error", "max_branches", "stored_bytes")
 
 
 @simulator_tracking
@@ -121,10 +121,14 @@ class VarqQubit(Device):  # type: ignore[misc]
     def supports_derivatives(
         self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
     ) -> bool:
-        """Exact derivatives wherever results are exact."""
+        """Exact derivatives wherever results are exact; of measured circuits through JAX and autograd alone."""
         if execution_config is None:
             return True
-        return execution_config.gradient_method in _EXACT and not (circuit is not None and circuit.shots)
+        if execution_config.gradient_method not in _EXACT or (circuit is not None and circuit.shots):
+            return False
+        deferred = execution_config.mcm_config.mcm_method == "deferred"
+        alone = circuit is None or deferred or not preprocessing.is_measured(circuit)
+        return alone or _through(execution_config)
 
     def supports_vjp(
         self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
@@ -150,7 +154,7 @@ class VarqQubit(Device):  # type: ignore[misc]
         config = config or ExecutionConfig()
         changed: dict[str, Any] = {"device_options": self._options_of(config)}
         # JAX and autograd differentiate through `execute` itself; other frameworks ask for products with the Jacobian.
-        through = config.interface not in (Interface.TORCH, Interface.TF, Interface.TF_AUTOGRAPH)
+        through = _through(config)
         # An angle computed from an outcome is no number that could be converted.
         changed["convert_to_numpy"] = config.interface not in _JAX and not preprocessing.has_outcomes(circuit)
         if config.gradient_method in _EXACT:
@@ -341,6 +345,11 @@ class VarqQubit(Device):  # type: ignore[misc]
                 f"not trainable."
             )
         return interfaces.outside(parts.program.derived(kind, places), parts.numbers, *given)
+
+
+def _through(config: ExecutionConfig) -> bool:
+    """Whether an interface differentiates through `execute` itself, rather than asking for products."""
+    return config.interface not in (Interface.TORCH, Interface.TF, Interface.TF_AUTOGRAPH)
 
 
 def _run(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, words: Any, place: int) -> Any:

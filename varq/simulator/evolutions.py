@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -94,13 +94,14 @@ def _commuting(words: Sequence[PauliWord]) -> bool:
     return all(a.commutes_with(b) for k, a in enumerate(words) for b in words[:k])
 
 
-def evolved(op: Operator, known: dict[int, Any] | None = None) -> WordEvolution | None:
+def evolved(op: Operator, known: dict[Hashable, Any] | None = None) -> WordEvolution | None:
     """An operation as a `WordEvolution`, or None if it is none.
 
     Args:
         op: any operation.
         known: the weights made before, by the generator that they belong to: evolutions under one generator then share
-            one vector, by which the layers of a circuit are seen to have one cost.
+            one vector, by which the layers of a circuit are seen to have one cost.  Generators are one if they are one
+            object, or have the same words with the same plain numbers.
     """
     found = words_of(op)
     if found is None:
@@ -111,14 +112,17 @@ def evolved(op: Operator, known: dict[int, Any] | None = None) -> WordEvolution 
         values = list(sentence.values())
         if any(isbox(v) or np.ndim(v) for v in values):
             return None
-        known[id(sentence)] = gather(values), levels(v for w, v in sentence.items() if len(w)), sentence
+        weights = gather(values)
+        if isinstance(weights, np.ndarray):
+            weights = known.setdefault((tuple(sentence), weights.tobytes()), weights)
+        known[id(sentence)] = weights, levels(v for w, v in sentence.items() if len(w)), sentence
     weights, steps, _ = known[id(sentence)]
     return WordEvolution(weights, time, tuple(sentence), steps, op.wires)
 
 
 def together(operations: Iterable[Operator]) -> list[Operator]:
     """Operations with every evolution as a `WordEvolution`, those under one generator with the same vector."""
-    known: dict[int, Any] = {}
+    known: dict[Hashable, Any] = {}
     return [evolved(op, known) or op for op in operations]
 
 

@@ -19,12 +19,12 @@ from pennylane.ops import Adjoint, Controlled, Evolution, Exp, Pow, Prod
 from pennylane.ops.op_math import SymbolicOp
 from pennylane.tape import QuantumScript
 
-from varq.simulator.circuit import IGNORED, MATRIX, Circuit, Constants, Gate, Initial, Numbers
+from varq.simulator.circuit import DIAGONAL, IGNORED, MATRIX, Circuit, Constants, Gate, Initial, Numbers
 from varq.simulator.evolutions import WordEvolution, gather, is_complex, together, words_of
 from varq.simulator.gates import NAMES
 from varq.simulator.naming import is_native, name_of
 
-__all__ = ["MOST_WIRES", "Lowered", "gather", "identity", "is_unitary", "lower", "supported"]
+__all__ = ["MOST_WIRES", "Lowered", "identity", "is_unitary", "lower", "supported"]
 
 MOST_WIRES = 4
 """Gates that are known by their matrix alone are taken whole up to this many wires; wider ones are decomposed."""
@@ -205,7 +205,30 @@ class _Lowering:
         if isinstance(op, Evolution):
             _real(op.param, op)
         self.unitary &= self.trusted or is_unitary(op)
-        self.gates.append(Gate(MATRIX, self.positions(op), (), self.array(op.matrix())))
+        matrix = op.matrix()
+        array = self.array(matrix)
+        if not _is_diagonal(op, self.trusted):
+            self.gates.append(Gate(MATRIX, self.positions(op), (), array))
+            return
+        phases = qml.math.angle(qml.math.diagonal(matrix))  # by which a sector knows it
+        angles = tuple(self.angle(phases[k]) for k in range(2 ** len(op.wires)))
+        self.gates.append(Gate(MATRIX, self.positions(op), angles, array, DIAGONAL))
+
+
+_PHASES = {"RZ", "PhaseShift", "U1", "PauliZ", "S", "T", "CZ", "CRZ", "ControlledPhaseShift", "IsingZZ", "MultiRZ"}
+"""Diagonal gates, whose controlled forms are diagonal too."""
+
+
+def _is_diagonal(op: Operator, trusted: bool) -> bool:
+    """Whether the matrix of an operation is diagonal and unitary, all around where it stands if it is differentiated.
+
+    Args:
+        op: to be taken by its matrix.
+        trusted: whether matrices are plain numbers and unitary.
+    """
+    if isinstance(op, Controlled):
+        return is_native(op) and name_of(op.base) in _PHASES
+    return trusted and name_of(op) == "DiagonalQubitUnitary"
 
 
 def is_unitary(op: Operator) -> bool:

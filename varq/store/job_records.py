@@ -20,6 +20,7 @@ __all__ = [
     "JobRecord",
     "JobState",
     "LedgerRow",
+    "Mark",
     "SessionRecord",
     "SessionState",
     "Spent",
@@ -303,6 +304,17 @@ class Spent:
     shots: int
     seconds: float
     cost: float
+
+
+class Mark(NamedTuple):
+    """How a job stands, and what is new of it, as in `Jobs.mark`; None for what is known."""
+
+    job: str
+    state: JobState
+    error: str | None = None
+    attempts: int | None = None
+    seconds: float | None = None
+    cost: float | None = None
 
 
 class LedgerRow(NamedTuple):

@@ -19,7 +19,7 @@ from varq.store.folder import Folder
 from varq.store.in_flight import InFlight
 from varq.store.job_checks import ENDS, matched, moved, planned
 from varq.store.job_reading import best, home, jobs_of, jobs_since, ledger_of, requests_of, serving, spent_by
-from varq.store.job_records import JobRecord, JobState, LedgerRow, Spent, amount, count, identifier, plain
+from varq.store.job_records import JobRecord, JobState, LedgerRow, Mark, Spent, amount, count, identifier, plain
 from varq.store.job_tables import StoredJob
 from varq.store.job_union import contradiction
 from varq.store.lease import Keeper
@@ -91,12 +91,15 @@ class Jobs(Sessions):
                 ) from error
         self._flying.add(written, rows)
 
-    def sent(self, ids: Mapping[str, str], when: float | None = None) -> None:
+    def sent(
+        self, ids: Mapping[str, str], when: float | None = None, attempts: Mapping[str, int] | None = None
+    ) -> None:
         """Records under which ids the vendor has jobs; one that is recorded so already is left as it is.
 
         Args:
             ids: the vendor's id of each job, by the job's id.
             when: seconds since 1970; None for now.
+            attempts: how often it was tried to send each, by the job's id; once where it is not told.
 
         Raises:
             ValueError: if a job is neither "written" nor "uncertain".
@@ -105,6 +108,7 @@ class Jobs(Sessions):
             OwnedError: if the session was held here and somebody took it over.
         """
         given = {job: plain("ids", name) for job, name in ids.items()}
+        tried = {job: count("attempts", number) for job, number in (attempts or {}).items()}
         now = _moment(when)
 
         def change(db: sqlite3.Connection, found: Sequence[StoredJob]) -> list[Changed]:
@@ -115,7 +119,8 @@ class Jobs(Sessions):
                     continue
                 if job.provider_id not in (None, given[job.id]):
                     raise contradiction(f"Job {job.id}", "provider_id", job.provider_id, given[job.id])
-                fields = {"provider_id": given[job.id], "sent": now, "attempts": max(1, job.attempts), "error": None}
+                often = max(1, job.attempts, tried.get(job.id, 1))
+                fields = {"provider_id": given[job.id], "sent": now, "attempts": often, "error": None}
                 changed.append(moved(stored, JobState.SENT, fields))
             return changed
 
@@ -214,17 +219,21 @@ class Jobs(Sessions):
             OwnedError: if a session was held here and somebody took it over.
         """
         ids = [jobs] if isinstance(jobs, str) else list(jobs)
-        kind = JobState(checks.choice("state", state, [member.value for member in JobState]))
-        told: dict[str, Any] = {"error": error if error is None else clean_text(checks.instance("error", error, str))}
-        told["attempts"] = attempts if attempts is None else count("attempts", attempts)
-        told["seconds"] = seconds if seconds is None else amount("seconds", seconds)
-        told["cost"] = cost if cost is None else amount("cost", cost)
-        fields = {name: value for name, value in told.items() if value is not None}
+        self.mark_all([Mark(job, JobState(_state(state)), error, attempts, seconds, cost) for job in ids], when)
+
+    def mark_all(self, marks: Iterable[Mark], when: float | None = None) -> None:
+        """`mark` for jobs that stand differently, in one transaction.
+
+        Args:
+            marks: one for each job.
+            when: seconds since 1970; None for now.
+        """
+        given = [(mark.job, JobState(_state(mark.state)), _told(mark)) for mark in marks]
         now = _moment(when)
 
         def change(db: sqlite3.Connection, found: Sequence[StoredJob]) -> list[Changed]:
             changed = []
-            for stored in found:
+            for stored, (_, kind, fields) in zip(found, given, strict=True):
                 present = stored.record.state
                 if kind is not present and kind in (JobState.SENT, JobState.DONE):
                     way = "sent(), which records its provider's id" if kind is JobState.SENT else "finish()"
@@ -235,7 +244,7 @@ class Jobs(Sessions):
                 changed.append(moved(stored, kind, fields | end))
             return changed
 
-        self._change(ids, change)
+        self._change([job for job, _, _ in given], change)
 
     def _change(
         self, ids: Sequence[str], change: Callable[[sqlite3.Connection, Sequence[StoredJob]], list[Changed]]
@@ -410,6 +419,21 @@ class Jobs(Sessions):
         """
         names = [record.id for record in reversed(self.sessions())] if session is None else [session]
         return [line for name in names for line in ledger_of(self._places(name))]
+
+
+def _state(state: Any) -> str:
+    return checks.choice("state", state, [member.value for member in JobState])
+
+
+def _told(mark: Mark) -> dict[str, Any]:
+    """What a mark says beside the state."""
+    told: dict[str, Any] = {
+        "error": mark.error if mark.error is None else clean_text(checks.instance("error", mark.error, str)),
+        "attempts": mark.attempts if mark.attempts is None else count("attempts", mark.attempts),
+        "seconds": mark.seconds if mark.seconds is None else amount("seconds", mark.seconds),
+        "cost": mark.cost if mark.cost is None else amount("cost", mark.cost),
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _moment(when: float | None) -> float:

@@ -190,7 +190,9 @@ class DiagonalStep(Step):
             high, low = (t.astype(weights.dtype) for t in table)
             whole = ((high * weights[:, None]).T @ low).reshape(-1)
             costs.append(whole if levels is None else jnp.rint(whole / unit).astype(levels.kind))
-        return tables, tuple(unit for _, unit in shared), tuple(costs)
+        # Behind a barrier: XLA would keep the real numbers, and make integers of them where they are used.
+        found = lax.optimization_barrier(tuple(costs))  # type: ignore[no-untyped-call]
+        return tables, tuple(unit for _, unit in shared), found
 
     def _values(self, ready: Any) -> list[Any]:
         """The diagonals, each of shape (2**wires,)."""

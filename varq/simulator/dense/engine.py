@@ -18,6 +18,7 @@ from varq.simulator.dense.observable import FullObservable
 from varq.simulator.dense.segments import Local
 from varq.simulator.dense.steps import BlockStep
 from varq.simulator.dense.stream import Stream
+from varq.simulator.limits import check_size
 from varq.simulator.scans import Room
 
 __all__ = ["DenseEngine"]
@@ -36,9 +37,13 @@ class DenseEngine:
         stored: bytes that stored states may take, those of all parts together.
         loops: whether to look for repeated layers.
         dtype: "float64" or "float32": what `facts` are counted for.
+
+    Raises:
+        DeviceError: for more wires than memory can hold.
     """
 
     def __init__(self, circuit: Circuit, stored: int, loops: bool = True, dtype: str = "float64") -> None:
+        check_size(circuit.wires, dtype)
         self.circuit = circuit
         self.wires = circuit.wires
         self.stored = stored

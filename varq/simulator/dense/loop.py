@@ -52,7 +52,7 @@ class Loop:
         return out
 
     def forward(self, tables: Any, inputs: Any, state: Any, keep: bool, room: int) -> tuple[Any, Any]:
-        """The state after all repeats, and the state before each of them if they are to be kept.
+        """The state after all repeats; the state before each of them if they are to be kept; what was prepared.
 
         Where they are not, `room` is how many of them JAX may keep if it differentiates this by itself.
         """
@@ -64,14 +64,15 @@ class Loop:
             return self._run(tables, given, state)[-1]
 
         if keep:
-            return lax.scan(lambda state, given: (once(state, given), state), state, inputs, length=self.repeats)
-        return carried(once, state, inputs, self.repeats, room), None
+            state, kept = lax.scan(lambda state, at: (once(state, at), state), state, inputs, length=self.repeats)
+            return state, (kept, tables)
+        return carried(once, state, inputs, self.repeats, room), (None, tables)
 
     def backward(self, tables: Any, inputs: Any, bra: Any, ket: Any, kept: Any) -> tuple[Any, Any, Any]:
         """Slopes with respect to `inputs`, and bra and ket as they are before the first repeat."""
 
-        inputs, shared = inputs
-        tables = self._ready(tables, shared)
+        inputs, _ = inputs
+        states, tables = kept
 
         def once(carry: Any, at: Any) -> tuple[Any, Any]:
             bra, ket, sums = carry
@@ -82,7 +83,7 @@ class Loop:
         first = jax.tree.map(lambda x: x[0], inputs)
         none = tuple(s.gathered(t, given, bra, ket) for s, t, given in zip(self.steps, tables, first, strict=True))
         none = jax.tree.map(jnp.zeros_like, none)
-        (bra, ket, sums), slopes = lax.scan(once, (bra, ket, none), (inputs, kept), length=self.repeats, reverse=True)
+        (bra, ket, sums), slopes = lax.scan(once, (bra, ket, none), (inputs, states), length=self.repeats, reverse=True)
         found = tuple(s.collected(t, total) for s, t, total in zip(self.steps, tables, sums, strict=True))
         return (slopes, found), bra, ket
 

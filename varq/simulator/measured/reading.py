@@ -44,6 +44,8 @@ __all__ = ["MOST_WIRES", "read"]
 MOST_WIRES = 5
 """A gate on at most this many wires is applied as a matrix if it has one; a wider one is decomposed if it can be."""
 
+_DIAGONAL = "DiagonalQubitUnitary"  # on any number of wires: phases of the amplitudes
+
 _PLAIN = {
     "RX", "RY", "RZ", "PhaseShift", "Rot", "U1", "U2", "U3", "CRX", "CRY", "CRZ", "CRot",
     "ControlledPhaseShift", "IsingXX", "IsingYY", "IsingZZ", "IsingXY", "PSWAP", "Hadamard", "PauliX",
@@ -152,7 +154,8 @@ class _Reader:
                 refs.append(self.number(value))
         positions = tuple(self.place[w] for w in op.wires)
         kinds = tuple(self.kind(r) for r in refs)
-        yield Step(Apply(structure, positions, kinds, condition is not None), tuple(refs))
+        diagonal = name_of(op) == _DIAGONAL and len(positions) > MOST_WIRES
+        yield Step(Apply(structure, positions, kinds, condition is not None, diagonal), tuple(refs))
 
     def number(self, value: Any) -> Ref:
         if np.ndim(value) == 0 and not np.issubdtype(qml.math.get_dtype_name(value), np.complexfloating):
@@ -229,7 +232,7 @@ def _batched(op: Operator) -> str:
 def _direct(op: Operator) -> bool:
     if isinstance(op, StatePrepBase):
         return False
-    narrow = len(op.wires) <= MOST_WIRES or name_of(op) in ("MultiRZ", "DiagonalQubitUnitary")
+    narrow = len(op.wires) <= MOST_WIRES or name_of(op) == _DIAGONAL
     return bool(op.has_matrix) and (narrow or not op.has_decomposition)
 
 
