@@ -27,6 +27,7 @@ from varq.problems import TransverseFieldIsing
 from varq.protocol import Reason
 from varq.session import session as sessions
 from varq.session.loop import Loop
+from varq.session.opening import DEFAULT_STORE
 from varq.session.session import Session
 from varq.store.store import open_store
 
@@ -309,7 +310,7 @@ def test_an_unknown_algorithm(store: Path) -> None:
 
 
 def test_the_folder_is_the_session_s() -> None:
-    assert str(stores.DEFAULT_FOLDER) == sessions.DEFAULT_STORE
+    assert str(stores.DEFAULT_FOLDER) == DEFAULT_STORE
     assert stores.line("show", "0123456789", None) == "varq show 01234567"
     assert stores.line("show", "0123456789", Path("my runs")) == "varq show 01234567 --store 'my runs'"
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from varq.optimizers.stochastic import SPSA
     from varq.protocol import Event, Reason, Result, Stop
     from varq.session.api import compare, load, resume, run, start
+    from varq.session.attached import attach
     from varq.session.budget import Budget
     from varq.session.replay import ReplayError
     from varq.session.retry import Retry
@@ -47,6 +48,7 @@ _HOME = {
     "Scipy": "varq.optimizers.classical",
     "Session": "varq.session.session",
     "Stop": "varq.protocol",
+    "attach": "varq.session.attached",
     "compare": "varq.session.api",
     "device": "varq.devices.choice",
     "load": "varq.session.api",
@@ -76,6 +78,7 @@ __all__ = [
     "Scipy",
     "Session",
     "Stop",
+    "attach",
     "compare",
     "device",
     "load",

@@ -61,10 +61,15 @@ TABLE = MappingProxyType(
         "plot:posterior": "varq.plots.probabilities:posterior",
         "plot:problem": "varq.plots.drawings:problem",
         "plot:circuit": "varq.plots.circuits:circuit",
-        "display:progress": "varq.display:Progress",
-        "display:result": "varq.display:result_html",
-        "display:run": "varq.display:run_html",
-        "display:text": "varq.display:result_text",
+        "plot:timeline": "varq.plots.timeline:timeline",
+        "display:ledger": "varq.display.ledgers:ledger_table",
+        "display:ledger-html": "varq.display.ledgers:ledger_html",
+        "display:ledger-text": "varq.display.ledgers:ledger_text",
+        "display:progress": "varq.display.progress:Progress",
+        "display:result": "varq.display.results:result_html",
+        "display:run": "varq.display.results:run_html",
+        "display:session": "varq.display.board:Board",
+        "display:text": "varq.display.results:result_text",
     }
 )
 """Every name of this package that data may carry, as `kind:name` -> `module:attribute`."""

@@ -46,6 +46,8 @@ class Lane:
     first: int = field(default=0, init=False)
     sharing: int = field(default=1, init=False)  # runs among which the budget's reserve is shared out
     over: bool = field(default=False, init=False)
+    paused: bool = field(default=False, init=False)
+    until: int | None = field(default=None, init=False)  # steps after which it pauses
     held: ExitStack = field(default_factory=ExitStack, init=False)
     error: BaseException | None = field(default=None, init=False)
 
@@ -93,10 +95,11 @@ def drive(
 def _turn(lanes: Sequence[Lane], most: int | None, stop_all: bool, attend: Callable[[], None]) -> bool:
     """Let every run ask, have jobs run, let the runs hear what came back; whether there was anything to do."""
     attend()
-    for lane in sorted(lanes, key=lambda lane: -lane.priority):
+    going = [lane for lane in lanes if not lane.paused]
+    for lane in sorted(going, key=lambda lane: -lane.priority):
         _guarded(lane, stop_all, partial(_ask, lane, most, len(lanes), attend))
-    waiting = [lane for lane in lanes if lane.ticket is not None]
-    busy = len(waiting) < len(lanes)
+    waiting = [lane for lane in going if lane.ticket is not None]
+    busy = len(waiting) < len(going)
     for dispatcher in {id(lane.dispatcher): lane.dispatcher for lane in waiting}.values():
         assert dispatcher is not None
         busy = dispatcher.turn() or busy
@@ -142,7 +145,7 @@ def _ask(lane: Lane, most: int | None, sharing: int, attend: Callable[[], None])
         lane.dispatcher.drop(lane.run.id)
         lane.ticket = lane.prepared = None
         _note(lane, lane.run.loop.end(Reason.STOPPED))
-    while lane.ticket is None and not lane.over:
+    while lane.ticket is None and not lane.over and not lane.paused:
         if lane.pending is None:
             if lane.run.done or (most is not None and lane.run.steps - lane.first >= most):
                 _leave(lane)

@@ -3,15 +3,45 @@
 from __future__ import annotations
 
 import json
+import platform
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
 
-from varq import names
+from varq import names, spec
+from varq.devices.catalog import called
 from varq.protocol import Reason, Result, Stop
 from varq.store.records import RunRecord
+from varq.store.store import Store
 
-__all__ = ["finished", "state", "warn_untracked", "warn_versions"]
+__all__ = ["create", "finished", "state", "warn_untracked", "warn_versions"]
+
+
+def create(store: Store, resolved: Any, identity: str, findable: bool) -> RunRecord:
+    """Put a run into the store.
+
+    Args:
+        store: where to.
+        resolved: its resolved spec.
+        identity: of the spec.
+        findable: whether an equal spec has the same identity.
+    """
+    arrays: dict[str, Any] = {}
+    record = RunRecord(
+        id=identity[:16],
+        identity=identity,
+        findable=findable,
+        spec=spec.dumps(resolved, arrays),
+        algorithm=resolved.kind,
+        title=resolved.title,
+        device=called(spec.unwrap(resolved.device)),
+        created=time.time(),
+        host=platform.node(),
+        versions=names.versions(),
+    )
+    store.create(record, arrays)
+    return record
 
 
 def finished(result: Result, rule: Callable[[], Stop]) -> bool:

@@ -82,7 +82,7 @@ class Loop:
         self._make_plan = plan
         self._plan: Plan | None = None
         self._store = store
-        self._stop = stop
+        self.rule = stop
         self._observers = observers
         self._stopping = stopping
         self._closing: _Closing | None = None
@@ -140,7 +140,7 @@ class Loop:
         if not self._journal.has(step):
             if self._stopping():
                 return self.end(Reason.STOPPED)
-            rule = self._stop or self.plan.stop
+            rule = self.rule or self.plan.stop
             reason = self.trace.rule(rule)
             if reason is not None:
                 return self.end(reason, rule=rule)

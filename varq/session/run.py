@@ -197,6 +197,11 @@ class Run:
         """What is run, in a few words."""
         return self._record.title
 
+    @property
+    def rule(self) -> Stop | None:
+        """The stop rule it was started with; None for the plan's own."""
+        return self.loop.rule
+
     def stopping(self) -> bool:
         """Whether somebody wants it to stop."""
         return self._wanted_stop or self._interrupts.count > 0

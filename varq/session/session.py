@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import platform
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,19 +24,23 @@ from varq.session.budget import Budget
 from varq.session.desk import Desk
 from varq.session.drive import Lane, drive
 from varq.session.forecast import Forecast
-from varq.session.known import finished, state, warn_untracked, warn_versions
+from varq.session.handing import hand_over
+from varq.session.known import create, finished, state, warn_untracked, warn_versions
+from varq.session.ledger import Ledger
+from varq.session.opening import UNSET, Unset, agreed, check_stop, store_of
+from varq.session.orders import hold, obey
 from varq.session.retry import Retry
 from varq.session.run import Run
-from varq.store.faults import StoreUnwritable
-from varq.store.job_records import LedgerRow
+from varq.session.terms import read_terms
+from varq.session.viewing import together
+from varq.store.job_records import SessionState
 from varq.store.records import RunRecord
-from varq.store.store import Store, open_store
+from varq.store.store import Store
 
-__all__ = ["DEFAULT_STORE", "UNSET", "Session", "Unset"]
+__all__ = ["EXISTING", "Session"]
 
 log = logging.getLogger("varq")
 
-DEFAULT_STORE = "varq-runs"
 EXISTING = ("continue", "return", "error", "repeat")
 
 # Specs with objects that cannot be written down, by run id: such a run resumes in the process that started it.
@@ -46,14 +48,6 @@ _HELD: dict[str, Any] = {}
 
 
 Results: TypeAlias = list[Result]  # inside the class, `list` is a method
-Ledger: TypeAlias = list[LedgerRow]
-
-
-class Unset:
-    """No store was named: the default folder, or memory if that cannot be written."""
-
-
-UNSET = Unset()
 
 
 class Session:
@@ -96,6 +90,7 @@ class Session:
         store: str | os.PathLike[str] | Store | Unset | None = UNSET,
         progress: bool = True,
         observers: Sequence[Observer] = (),
+        _again: str | None = None,
     ) -> None:
         if isinstance(device, (str, Device)):
             known(called(device))
@@ -106,26 +101,59 @@ class Session:
         )
         retry = Retry() if retry is None else checks.instance("retry", retry, Retry)
         self._on_error = checks.choice("on_error", on_error, ("abort", "continue"))
-        self.store, self._owns_store = _open(store)
+        self.store, self._owns_store = store_of(store)
         self._observers = list(observers)
         own = None if prices is None else load_prices(prices)
-        self._desk = Desk(self.store, self.device, self.shots, budget, retry, self._say, prices=own)
+        self._desk = Desk(
+            self.store, self.device, self.shots, budget, retry, self._say, _again, prices=own, on_error=self._on_error
+        )
+        self._observers.insert(0, self._desk.reporter)
         self._started: dict[str, Lane] = {}
+        self._ledger: Ledger | None = None
         self._progress = names.find("display", "progress")() if progress else None
         if self._progress is not None:
             self._observers.append(self._progress)
 
+    @classmethod
+    def reopened(cls, session: str, store: Store, take_over: bool = False, **options: Any) -> Session:
+        """A session of the store, owned by this process from now on.
+
+        Args:
+            session: its id, or a unique beginning of it.
+            store: where it is.
+            take_over: take it from an owner that no longer shows signs of life.
+            options: `progress` and `observers`.
+
+        Raises:
+            LookupError: if there is no such session.
+            OwnedError: if another process owns it.
+            ValueError: if it was opened on a device that cannot be written down.
+        """
+        record = store.jobs.session(session)
+        opened = cls(**read_terms(record.settings), shots=record.shots, store=store, **options, _again=record.id)
+        opened._desk.own(take_over)
+        store.jobs.set_state(record.id, SessionState.OPEN)
+        return opened
+
+    @property
+    def desk(self) -> Desk:
+        """What its runs share."""
+        return self._desk
+
     def __enter__(self) -> Session:
+        self._desk.known = True
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End the live display and close the store, if this session opened it."""
+    def close(self, state: SessionState = SessionState.CLOSED) -> None:
+        """End the live display and the session, and close the store if this session opened it."""
         if self._progress is not None:
             self._progress.close()
-        self._desk.close()
+        if self._owns_store and self._ledger is None:
+            self._ledger = self._desk.ledger()
+        self._desk.close(state)
         if self._owns_store:
             self.store.close()
 
@@ -165,12 +193,38 @@ class Session:
             self._desk.verify(run)
         if deadline is not None:
             deadline = time.time() + checks.real("deadline", deadline, minimum=0)
-        self._started[run.id] = self._desk.lane(run, checks.integer("priority", priority), deadline)
+        self.adopt(run, checks.integer("priority", priority), deadline)
         return run
+
+    def adopt(self, run: Run, priority: int = 0, deadline: float | None = None) -> Lane:
+        """Have `drain` drive a run, until a deadline in seconds since 1970."""
+        lane = self._started[run.id] = self._desk.lane(run, priority, deadline)
+        return lane
+
+    def detach(self, tasks: Sequence[Any] = ()) -> str:
+        """Hand the session over to a process of its own, which goes on when this one ends.
+
+        That process owns the session and drains its runs; `varq.attach(id)` watches it and gives it commands, from any
+        process that sees the store. This object can start nothing more.
+
+        Args:
+            tasks: specs, which are started as `start(spec)` would, with the runs that were started and have not ended.
+
+        Returns:
+            The session's id.
+
+        Raises:
+            ValueError: if the store is in memory, or if the device or a spec holds objects of this process.
+            OSError: if no process can be started.
+        """
+        runs = [self.start(task) for task in tasks]
+        runs += [lane.run for lane in self._started.values() if lane.run not in runs]
+        hand_over(self._desk, {run.title: spec.dumps(run.spec) for run in runs if not run.settled})
+        return self.id
 
     def _begin(self, task: Any, stop: Stop | None, existing: str, take_over: bool) -> Run:
         checks.choice("existing", existing, EXISTING)
-        _check_stop(stop)
+        check_stop(stop)
         resolved = self._resolve(task)
         rule = stop if stop is not None else resolved.stop
         identity, findable = spec.identity(resolved)
@@ -198,7 +252,10 @@ class Session:
             Exception: what a run raised; with `on_error="continue"` the first error, after all others have ended.
         """
         lanes = list(self._started.values())
-        drive(lanes, stop_all=self._on_error == "abort", attend=self._desk.attend)
+        self._desk.known = True
+        self._desk.begin(lanes)
+        with together(self._progress, self._desk, lanes):
+            drive(lanes, stop_all=self._on_error == "abort", attend=self._desk.attend)
         self._started = {name: lane for name, lane in self._started.items() if not lane.run.done}  # paused ones
         for lane in lanes:
             if lane.error is not None:
@@ -244,7 +301,7 @@ class Session:
         Raises:
             ValueError: if the spec names another device or other shots than the session.
         """
-        _check_stop(stop)
+        check_stop(stop)
         resolved = self._resolve(task)
         plan = _plan(resolved)
         rule = stop or resolved.stop or plan.stop
@@ -259,8 +316,7 @@ class Session:
         Raises:
             LookupError: if it was not started here.
         """
-        lane = self._lane(run)
-        lane.run.stop()
+        obey([self._lane(run)], {"do": "cancel"})
 
     def pause(self, run: Run | str, paused: bool = True) -> None:
         """Hold back the circuits of a run, or let it go on with `paused=False`.
@@ -268,7 +324,12 @@ class Session:
         Raises:
             LookupError: if it was not started here.
         """
-        self._desk.pause(self._lane(run).run, checks.boolean("paused", paused))
+        hold(self._lane(run), checks.boolean("paused", paused))
+
+    @property
+    def paused(self) -> bool:
+        """Whether runs that were started here wait, held back, after `drain`."""
+        return any(not lane.run.done for lane in self._started.values())
 
     def settle(self, job: str, provider_id: str | None = None, lost: bool = False) -> str:
         """Say what became of a job of which its vendor cannot tell whether it received it.
@@ -301,8 +362,10 @@ class Session:
         return self._desk.id
 
     def ledger(self) -> Ledger:
-        """Every job: whose it was, when, circuits, shots, seconds, cost, attempts, its vendor's id."""
-        return self.store.jobs.ledger(self.id) if self._desk.written else []
+        """Every job: whose it was, when, circuits, shots, seconds, cost, attempts, its vendor's id, and where the time
+        went.  It can be asked for when the session is closed, too.
+        """
+        return self._ledger if self._ledger is not None else self._desk.ledger()
 
     def run(
         self, task: Any, *, stop: Stop | None = None, existing: str = "continue", take_over: bool = False
@@ -333,7 +396,7 @@ class Session:
         Raises:
             LookupError: if there is no such run, or an object is not at hand.
         """
-        _check_stop(stop)
+        check_stop(stop)
         record = self.store.find(run_id)
         resolved = _HELD.get(record.id)
         if resolved is None:
@@ -365,32 +428,18 @@ class Session:
             raise TypeError(
                 f"A session runs specs: VQE(...), QAOA(...), PhaseEstimation(...) or Minimize(...). Got {task!r}."
             )
-        device = _agreed("device", task.device, self.device)
-        shots = _agreed("shots", task.shots, self.shots)
+        device = agreed("device", task.device, self.device)
+        shots = agreed("shots", task.shots, self.shots)
         return task.resolve(DEFAULT if device is None else device, shots)
 
     def _create(self, resolved: Any, identity: str, findable: bool) -> RunRecord:
-        arrays: dict[str, Any] = {}
-        device = spec.unwrap(resolved.device)
-        record = RunRecord(
-            id=identity[:16],
-            identity=identity,
-            findable=findable,
-            spec=spec.dumps(resolved, arrays),
-            algorithm=resolved.kind,
-            title=resolved.title,
-            device=called(device),
-            created=time.time(),
-            host=platform.node(),
-            versions=names.versions(),
-        )
-        self.store.create(record, arrays)
+        record = create(self.store, resolved, identity, findable)
         if not findable:
             _HELD[record.id] = resolved
         return record
 
     def _run(self, record: RunRecord, resolved: Any, rule: Stop | None, take_over: bool) -> Run:
-        plan = partial(_plan, resolved)
+        plan = self._desk.reporter.measured(record.id, partial(_plan, resolved))
         return Run(record, resolved, plan, self.store, rule, self._desk.step, self._observers, take_over)
 
     def _known(
@@ -447,35 +496,3 @@ def _plan(resolved: Any) -> Plan:
     device = spec.unwrap(resolved.device)
     plan: Plan = resolved.plan(Nodes(device, resolved.shots, resolved.precision))
     return plan
-
-
-def _open(store: Any) -> tuple[Store, bool]:
-    if isinstance(store, Store):
-        return store, False
-    if not isinstance(store, Unset):
-        return open_store(store), True
-    try:
-        return open_store(DEFAULT_STORE), True
-    except StoreUnwritable as error:
-        warnings.warn(
-            f"Runs are kept in memory only, and are gone when this process ends: {error} "
-            "Name a folder that can be written, Session(store=...), or store=None to be silent.",
-            stacklevel=4,
-        )
-        return open_store(None), True
-
-
-def _check_stop(stop: Any) -> None:
-    if stop is not None:
-        checks.instance("stop", stop, Stop, hint="Give varq.Stop(steps=...).")
-
-
-def _agreed(name: str, asked: Any, session: Any) -> Any:
-    if asked is None:
-        return session
-    if session is not None and asked != session:
-        raise ValueError(
-            f"{name} of the spec must be None or the session's. Got {asked!r} in a session with {session!r}. "
-            f"Leave it out of the spec, or open a session with {name}={asked!r}."
-        )
-    return asked

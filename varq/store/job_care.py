@@ -141,7 +141,7 @@ _ORPHANS = (
     ("notes", "session NOT IN (SELECT key FROM sessions)", "session"),
 )
 _PARTS = """
-    SELECT jobs.id, jobs.circuits, jobs.shots, state = 'done', count(position), coalesce(max(position), -1) + 1,
+    SELECT jobs.id, jobs.circuits, jobs.shots, state = 'done', paid, count(position), coalesce(max(position), -1) + 1,
            coalesce(sum(c.shots), 0), count(bits)
     FROM jobs LEFT JOIN circuits c ON c.job = jobs.key GROUP BY jobs.key
 """
@@ -167,13 +167,14 @@ def verify(file: Database) -> list[Finding]:
 
 def _incomplete(file: Database) -> list[Finding]:
     findings = []
-    for job, circuits, shots, done, count, places, sum_of_shots, results in file.each(_PARTS):
+    for job, circuits, shots, done, paid, count, places, sum_of_shots, results in file.each(_PARTS):
         said = None
         if not circuits == count == places:
             said = f"{count} of {circuits} circuits are there"
         elif shots != sum_of_shots:
             said = f"its circuits have {sum_of_shots} shots, not {shots}"
-        elif results != (count if done else 0):
+        elif results != (count if done else 0) and not (done and not paid and results == 0):
+            # The bits of simulated jobs may never have left the process that asked for them.
             said = f"{results} of {count} circuits have a result, and it is {'done' if done else 'not done'}"
         if said is not None:
             findings.append(Finding(file.name, None, f"job {job}", said))

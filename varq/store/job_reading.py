@@ -11,7 +11,7 @@ from varq.store.database import Database
 from varq.store.job_records import JobRecord, JobState, LedgerRow, Spent, identifier
 from varq.store.job_union import further
 
-__all__ = ["best", "home", "jobs_of", "ledger_of", "serving", "spent_by"]
+__all__ = ["best", "home", "jobs_of", "jobs_since", "ledger_of", "requests_of", "serving", "spent_by"]
 
 Places: TypeAlias = Sequence[tuple[Database, int]]
 """The files that hold a session, with its key in each."""
@@ -29,6 +29,11 @@ _SPENT = """
 """
 _OWNERS = (
     "SELECT DISTINCT jobs.id, owner FROM jobs JOIN uses ON uses.job = jobs.key WHERE jobs.session = ? ORDER BY owner"
+)
+
+_REQUESTS = (
+    "SELECT DISTINCT jobs.id, owner, step, role FROM jobs JOIN uses ON uses.job = jobs.key WHERE jobs.session = ? "
+    "ORDER BY owner, step, role"
 )
 
 
@@ -66,6 +71,28 @@ def jobs_of(places: Places, states: Sequence[str]) -> list[JobRecord]:
             found[job.id] = further(found[job.id], job) if job.id in found else job
     listed = [job for job in found.values() if job.state.value in states]
     return sorted(listed, key=lambda job: (job.number, job.created, job.id))
+
+
+def jobs_since(places: Places, number: int) -> list[JobRecord]:
+    """The jobs of a session from a number on, in order.
+
+    Raises:
+        ConflictError: if two files contradict each other.
+    """
+    found: dict[str, JobRecord] = {}
+    for file, key in places:
+        for _, job, _ in job_tables.read_jobs(file, "WHERE jobs.session = ? AND number >= ?", (key, number)):
+            found[job.id] = further(found[job.id], job) if job.id in found else job
+    return sorted(found.values(), key=lambda job: (job.number, job.created, job.id))
+
+
+def requests_of(places: Places) -> dict[str, tuple[tuple[str, int, str], ...]]:
+    """For each job of a session the requests that it served: owner, step and role."""
+    found: dict[str, dict[tuple[str, int, str], None]] = {}
+    for file, key in places:
+        for job, *place in file.read(_REQUESTS, (key,)):
+            found.setdefault(job, {})[place[0], place[1], place[2]] = None
+    return {job: tuple(places) for job, places in found.items()}
 
 
 def serving(files: Sequence[Database], owner: str, step: int | None, role: str | None) -> Iterator[Serving]:

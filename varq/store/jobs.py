@@ -18,7 +18,7 @@ from varq.store.faults import ConflictError
 from varq.store.folder import Folder
 from varq.store.in_flight import InFlight
 from varq.store.job_checks import ENDS, matched, moved, planned
-from varq.store.job_reading import best, home, jobs_of, ledger_of, serving, spent_by
+from varq.store.job_reading import best, home, jobs_of, jobs_since, ledger_of, requests_of, serving, spent_by
 from varq.store.job_records import JobRecord, JobState, LedgerRow, Mark, Spent, amount, count, identifier, plain
 from varq.store.job_tables import StoredJob
 from varq.store.job_union import contradiction
@@ -312,6 +312,23 @@ class Jobs(Sessions):
         known = [member.value for member in JobState]
         wanted = known if states is None else [checks.choice("states", state, known) for state in states]
         return jobs_of(self._places(session), wanted)
+
+    def since(self, session: str, number: int) -> Records:
+        """The jobs of a session from a number on, in order.
+
+        Raises:
+            LookupError: if there is no such session.
+            ConflictError: if two hosts' files contradict each other.
+        """
+        return jobs_since(self._places(session), checks.integer("number", number, minimum=0))
+
+    def requests(self, session: str) -> dict[str, tuple[tuple[str, int, str], ...]]:
+        """The requests (owner, step, role) that each job of a session served, by the job's id.
+
+        Raises:
+            LookupError: if there is no such session.
+        """
+        return requests_of(self._places(session))
 
     def last(self, session: str) -> int:
         """The highest number of a session's jobs, -1 if it has none: the next one's is greater.

@@ -41,7 +41,12 @@ class Process:
     @classmethod
     def this(cls, host: str) -> Process:
         """The process that calls."""
-        return cls(host, os.getpid(), f"{_boot()}/{_namespace()}/{_start(os.getpid())}")
+        return cls.of(host, os.getpid())
+
+    @classmethod
+    def of(cls, host: str, pid: int) -> Process:
+        """A process of this machine."""
+        return cls(host, pid, f"{_boot()}/{_namespace()}/{_start(pid)}")
 
 
 def _boot() -> str:

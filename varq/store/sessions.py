@@ -140,6 +140,11 @@ class Sessions:
         held = [holder for holder in holders(self._folder.files(), session) if not holder.released]
         return next((holder for holder in held if process_alive(holder, me) is not False), None)
 
+    def owned_since(self, session: str, when: float) -> bool:
+        """Whether anybody has taken the lease of a session after a moment in seconds since 1970."""
+        identifier("session", session)
+        return any(holder.since >= when for holder in holders(self._folder.files(), session))
+
     # -- where they are
 
     def _files(self) -> list[Database]:
