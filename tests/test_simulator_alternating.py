@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,14 +13,16 @@ import pytest
 from pennylane.tape import QuantumScript
 from pennylane.workflow import construct_tape
 
-from varq.simulator import precision as simulator_precision
 from varq.simulator.circuit import Circuit
 from varq.simulator.dense.build import build
 from varq.simulator.dense.diagonal import DiagonalStep, looked_up
 from varq.simulator.evolutions import MOST_LEVELS, gather, levels
 from varq.simulator.lowering import lower
 from varq.simulator.paths import Options, engine
+from varq.simulator.precision import double
 from varq.simulator.programs import take_apart
+
+pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own, but for one test that says what it does
 
 EXACT = 1e-10  # linear algebra
 SINGLE = 2e-5  # the same in float32
@@ -78,9 +80,8 @@ def by_ladders(time: Any, angle: Any, weights: Any) -> None:
         qml.CNOT([a, b])
         qml.RZ(time, b)
         qml.CNOT([a, b])
-    by_gates_alone = [(w, time) for w in ONES]
-    for w, turn in by_gates_alone:
-        qml.MultiRZ(turn, wires=[w])
+    for w in ONES:
+        qml.MultiRZ(time, wires=[w])
     for w in range(WIRES):
         qml.RX(2 * angle, w)
 
@@ -100,6 +101,12 @@ def circuit_of(form: str, device: Any, **options: Any) -> Callable[[Any, Any], A
 
     found: Callable[[Any, Any], Any] = circuit
     return found
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    with double():
+        yield
 
 
 def signs() -> np.ndarray:
@@ -128,13 +135,8 @@ def truth(x: Any, weights: Any) -> Any:
 
 def exactly(function: Callable[..., Any], *given: Any) -> Any:
     """A function of the truth in float64."""
-    with simulator_precision.double():
+    with double():
         return jax.tree.map(np.asarray, jax.jit(function)(*(jnp.asarray(g, float) for g in given)))
-
-
-def near() -> float:
-    """What the caller's precision leaves."""
-    return EXACT if jnp.zeros(0).dtype == np.float64 else SINGLE
 
 
 def device(**options: Any) -> Any:
@@ -157,7 +159,6 @@ def steps(circuit: Circuit) -> list[DiagonalStep]:
 # -- what is found
 
 
-@pytest.mark.flagless
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_has_one_precomputed_cost(form: str) -> None:
     circuit = lowered(form, WHOLE)
@@ -172,7 +173,6 @@ def test_every_form_has_one_precomputed_cost(form: str) -> None:
     assert steps_of_all.sum() <= known.most < 2 * steps_of_all.sum() + 1
 
 
-@pytest.mark.flagless
 @pytest.mark.parametrize("form", sorted(OWN))
 def test_real_weights_are_no_integers(form: str) -> None:
     (step,) = steps(lowered(form, REAL))
@@ -180,7 +180,6 @@ def test_real_weights_are_no_integers(form: str) -> None:
     assert step.moving == [False]
 
 
-@pytest.mark.flagless
 def test_angles_that_differ_have_no_common_cost() -> None:
     """Numbers that are equal but not one object may differ in the next call."""
     gates = [qml.Hadamard(w) for w in range(WIRES)]
@@ -213,7 +212,7 @@ def test_scalars_and_vectors_are_gathered_in_order() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_table_gives_the_phases(dtype: str) -> None:
-    with simulator_precision.double():
+    with double():
         costs = jnp.asarray([-7, 3, 0, 7, -1], jnp.int8)
         time = jnp.asarray(0.37, dtype)
         cosine, sine = looked_up(time, costs, 8)
@@ -234,29 +233,29 @@ def weights_of(form: str, kind: str) -> Any:
     return WHOLE if kind == "whole" else np.append(REAL, 0.6) if kind == "with a constant" else REAL
 
 
-@pytest.mark.parametrize("kind", ["whole", "real", "with a constant"])
-@pytest.mark.parametrize("form", FORMS)
-def test_values_and_gradients(form: str, kind: str) -> None:
-    if form not in OWN and kind != "whole":
-        pytest.skip("its weights are its gates")
+CASES = [(f, k) for f in FORMS for k in ("whole", "real", "with a constant") if f in OWN or k == "whole"]
+
+
+@pytest.mark.parametrize(("form", "kind"), CASES)
+def test_values_and_gradients(double_precision: None, form: str, kind: str) -> None:
     weights = weights_of(form, kind)
     circuit = circuit_of(form, device())
     value, slope = jax.jit(jax.value_and_grad(lambda x: circuit(x, weights)))(jnp.asarray(ANGLES))
     want, slopes = exactly(jax.value_and_grad(truth, (0, 1)), ANGLES, weights)
-    np.testing.assert_allclose(value, want, atol=near())
-    np.testing.assert_allclose(slope, slopes[0], atol=near())
-    np.testing.assert_allclose(circuit(ANGLES, weights), want, atol=EXACT)  # of NumPy, whatever JAX's flag
+    np.testing.assert_allclose(value, want, atol=EXACT)
+    np.testing.assert_allclose(slope, slopes[0], atol=EXACT)
+    np.testing.assert_allclose(circuit(ANGLES, weights), want, atol=EXACT)
 
 
 @pytest.mark.parametrize("form", sorted(OWN))
-def test_gradients_by_weights(form: str) -> None:
+def test_gradients_by_weights(double_precision: None, form: str) -> None:
     """Traced weights, whole ones too, may be followed: they are real numbers."""
     circuit = circuit_of(form, device())
     for weights in (WHOLE, REAL):
         _, slopes = exactly(jax.value_and_grad(truth, (0, 1)), ANGLES, weights)
         found = jax.jit(jax.grad(circuit, (0, 1)))(jnp.asarray(ANGLES), jnp.asarray(weights))
-        np.testing.assert_allclose(found[0], slopes[0], atol=near())
-        np.testing.assert_allclose(found[1], slopes[1], atol=near())
+        np.testing.assert_allclose(found[0], slopes[0], atol=EXACT)
+        np.testing.assert_allclose(found[1], slopes[1], atol=EXACT)
 
 
 def test_autograd_follows_angles_and_weights() -> None:
@@ -269,18 +268,17 @@ def test_autograd_follows_angles_and_weights() -> None:
 
 
 @pytest.mark.parametrize("kind", ["whole", "real"])
-def test_second_derivatives(kind: str) -> None:
+def test_second_derivatives(double_precision: None, kind: str) -> None:
     weights = weights_of("by_layers", kind)
     circuit = circuit_of("by_layers", device())
     want = exactly(jax.hessian(truth), ANGLES, weights)
     found = jax.jit(jax.hessian(lambda x: circuit(x, weights)))(jnp.asarray(ANGLES))
-    np.testing.assert_allclose(found, want, atol=10 * near())
+    np.testing.assert_allclose(found, want, atol=10 * EXACT)
     mixed = exactly(jax.jacfwd(jax.grad(truth, 1), 0), ANGLES, weights)
     found = jax.jit(jax.jacfwd(jax.grad(circuit, 1), 0))(jnp.asarray(ANGLES), jnp.asarray(weights))
-    np.testing.assert_allclose(found, mixed, atol=10 * near())
+    np.testing.assert_allclose(found, mixed, atol=10 * EXACT)
 
 
-@pytest.mark.flagless
 def test_a_shared_number_has_a_derivative_by_each_of_its_parameters() -> None:
     """What is one object is one number, but PennyLane's own way asks for the parameters one by one."""
     tape = construct_tape(circuit_of("by_gates", device()), level="device")(ANGLES, WHOLE)
@@ -298,6 +296,7 @@ def test_a_shared_number_has_a_derivative_by_each_of_its_parameters() -> None:
 
 
 def test_single_precision() -> None:
+    """Outside of any block: JAX's flag decides what comes back, and the device's precision what is computed."""
     circuit = circuit_of("by_layers", device(precision="single"))
     for weights in (WHOLE, REAL):
         want, slopes = exactly(jax.value_and_grad(truth), ANGLES, weights)
@@ -306,20 +305,19 @@ def test_single_precision() -> None:
         np.testing.assert_allclose(slope, slopes, atol=SINGLE)
 
 
-def test_a_batch_of_times() -> None:
+def test_a_batch_of_times(double_precision: None) -> None:
     circuit = circuit_of("by_layers", device())
     many = np.stack([ANGLES, ANGLES + 0.1])
     found = jax.jit(jax.vmap(jax.value_and_grad(lambda x: circuit(x, WHOLE))))(jnp.asarray(many))
     for k, x in enumerate(many):
         want, slope = exactly(jax.value_and_grad(truth), x, WHOLE)
-        np.testing.assert_allclose(found[0][k], want, atol=near())
-        np.testing.assert_allclose(found[1][k], slope, atol=near())
+        np.testing.assert_allclose(found[0][k], want, atol=EXACT)
+        np.testing.assert_allclose(found[1][k], slope, atol=EXACT)
 
 
 # -- programs
 
 
-@pytest.mark.flagless
 def test_other_weights_need_no_other_program() -> None:
     options = Options()
     circuit = circuit_of("by_layers", device())
@@ -332,14 +330,12 @@ def test_other_weights_need_no_other_program() -> None:
     assert program(WHOLE) is not program(REAL)
 
 
-@pytest.mark.flagless
 def test_weights_that_share_a_program_have_values_of_their_own() -> None:
     circuit = circuit_of("by_layers", device())
     for weights in (WHOLE, WHOLE[::-1].copy(), 3 * WHOLE, REAL, REAL[::-1].copy()):
         np.testing.assert_allclose(circuit(ANGLES, weights), exactly(truth, ANGLES, weights), atol=EXACT)
 
 
-@pytest.mark.flagless
 def test_one_generator_is_one_vector_of_weights() -> None:
     total, other = cost(REAL), mixer()
 

@@ -67,7 +67,7 @@ def run_file(
     rule = described.task.stop
     if steps is not None:
         rule = Stop(steps=steps) if rule is None else dataclasses.replace(rule, steps=steps)
-    limits = {name: most for name, most in budget.items() if most is not None}
+    limits: dict[str, Any] = {name: most for name, most in budget.items() if most is not None}
     with asked():
         opened = Session(**chosen, budget=Budget(**limits) if limits else None, progress=not quiet)
     with opened as session:

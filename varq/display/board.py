@@ -238,6 +238,7 @@ class Board:
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, wide, strict=True)) for row in (HEADERS, *cells)]
         data = {"text/plain": "\n".join([*lines, self._foot()]), "text/html": _html(cells, self._foot())}
         transient = {"display_id": self._handle}
+        assert self._shell is not None
         self._shell.display_pub.publish(data=data, metadata={}, transient=transient, update=update)
 
 

@@ -79,7 +79,7 @@ class Follower:
                 if row.role != "step":
                     continue
                 self._steps[name] = row.step + 1
-                info = {key: told[key] for key in ("title", "unit") if key in told}
+                info: dict[str, Any] = {key: told[key] for key in ("title", "unit") if key in told}
                 out.append(Event(name, "step", row.step + 1, row.value, row.stderr, info, seconds=row.seconds))
         return out
 

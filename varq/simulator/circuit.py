@@ -32,8 +32,8 @@ class Numbers(NamedTuple):
     Args:
         angles: every scalar parameter in radians, each object once, shape (circuit.inputs,); while a circuit runs, with
             its products after them, shape (circuit.angles,).
-        arrays: matrices and an initial state, which have no unit, as stacked real and imaginary parts, shapes
-            `circuit.arrays`.
+        arrays: an initial state of shape (2, 2**wires), real part and imaginary part, and for each size of matrices the
+            stack of all of that size, shape (matrices, 2, d, d); none of them has a unit.
     """
 
     angles: Any
@@ -48,7 +48,7 @@ class Gate:
         name: PennyLane's name of it, or `MATRIX`.
         wires: positions in the register; position 0 is the most significant bit of a basis state's index.
         angles: which entries of `Numbers.angles` are its parameters, in PennyLane's order.
-        array: which entry of `Numbers.arrays` is its matrix, for `MATRIX`.
+        array: which matrix of the stack for its number of wires is its own, for `MATRIX`.
         static: what else distinguishes it, hashable (control values, a Pauli word).
     """
 

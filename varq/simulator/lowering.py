@@ -23,6 +23,7 @@ from varq.simulator.circuit import DIAGONAL, IGNORED, MATRIX, Circuit, Constants
 from varq.simulator.evolutions import WordEvolution, gather, is_complex, together, words_of
 from varq.simulator.gates import NAMES
 from varq.simulator.naming import is_native, name_of
+from varq.simulator.stacks import Stacks, parts
 
 __all__ = ["MOST_WIRES", "Lowered", "identity", "is_unitary", "lower", "supported"]
 
@@ -117,6 +118,7 @@ class _Lowering:
         self.products: dict[tuple[int, int, float], int] = {}
         self.constants: dict[Constants, None] = {}
         self.arrays: list[Any] = []
+        self.stacks = Stacks()
         self.unitary = True
         self._known: dict[Hashable, int] = {}
 
@@ -139,7 +141,7 @@ class _Lowering:
         return -1 - self.products.setdefault((weight, time, factor), len(self.products))
 
     def array(self, value: Any) -> int:
-        self.arrays.append(_parts(value))
+        self.arrays.append(parts(value))
         return len(self.arrays) - 1
 
     def finished(self) -> tuple[Gate, ...]:
@@ -205,12 +207,11 @@ class _Lowering:
         if isinstance(op, Evolution):
             _real(op.param, op)
         self.unitary &= self.trusted or is_unitary(op)
-        matrix = op.matrix()
-        array = self.array(matrix)
+        array = self.stacks.row(op)
         if not _is_diagonal(op, self.trusted):
             self.gates.append(Gate(MATRIX, self.positions(op), (), array))
             return
-        phases = qml.math.angle(qml.math.diagonal(matrix))  # by which a sector knows it
+        phases = qml.math.angle(qml.math.diagonal(op.matrix()))  # by which a sector knows it
         angles = tuple(self.angle(phases[k]) for k in range(2 ** len(op.wires)))
         self.gates.append(Gate(MATRIX, self.positions(op), angles, array, DIAGONAL))
 
@@ -278,14 +279,6 @@ def _real(value: Any, op: Operator) -> None:
         )
 
 
-def _parts(value: Any) -> Any:
-    """Real and imaginary part, stacked in front."""
-    if isinstance(value, jax.Array):
-        return jnp.stack([jnp.real(value), jnp.imag(value)])
-    plain = np.asarray(value)
-    return np.stack([plain.real, plain.imag])
-
-
 def _initial(op: Operator | None, collect: _Lowering, wires: int) -> Initial:
     """Where the circuit starts, from its preparation."""
     bits = [0] * wires
@@ -320,13 +313,13 @@ def lower(tape: QuantumScript, wires: Sequence[Any], trusted: bool = False) -> L
     initial = _initial(prepared, collect, len(wires))
     for op in together(operations):
         collect.add(op)
-    numbers = Numbers(gather(collect.angles), tuple(collect.arrays))
+    numbers = Numbers(gather(collect.angles), (*collect.arrays, *collect.stacks.made()))
     circuit = Circuit(
         wires=len(wires),
         gates=collect.finished(),
         initial=initial,
         angles=collect.count + len(collect.products),
-        arrays=tuple(tuple(a.shape) for a in collect.arrays),
+        arrays=tuple(tuple(a.shape) for a in numbers.arrays),
         unitary=collect.unitary,
         products=tuple(collect.products),
         constants=tuple(collect.constants),

@@ -99,9 +99,7 @@ class DenseEngine:
     def _inputs(self, tables: Any, numbers: Numbers) -> tuple[Any, ...]:
         out = []
         for part, table in zip(self.parts, tables, strict=True):
-            angles = numbers.angles[part.segment.angles]
-            arrays = [jnp.stack([numbers.arrays[i] for i in column]) for column in part.segment.arrays.T]
-            out.append(part.runner.inputs(table, Local(angles, arrays, numbers.angles)))
+            out.append(part.runner.inputs(table, Local(part.segment, numbers)))
         # XLA would carry what is constant in them through whole states while it compiles.
         prepared: tuple[Any, ...] = lax.optimization_barrier(tuple(out))  # type: ignore[no-untyped-call]
         return prepared

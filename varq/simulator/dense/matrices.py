@@ -107,7 +107,7 @@ class Fusion:
         blocks = [g.blocks[slot] for g in groups]
         real = groups[0].real
         if blocks[0].name == MATRIX:
-            matrix = jnp.stack([local.arrays[b.array] for b in blocks if b.array is not None], 1)
+            matrix = local.matrices(blocks)
             return matrix.reshape(-1, *matrix.shape[2:])
         every = found[blocks[0].name]
         ranks = [self._rank[id(b)] for b in blocks]

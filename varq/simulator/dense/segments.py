@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from varq.simulator.circuit import Gate
+from varq.simulator.circuit import Gate, Numbers
+from varq.simulator.gates import Block
 
 __all__ = ["Local", "Segment", "ordered", "renumbered", "segments", "whole"]
 
 _LONGEST = 4096  # gates in one layer; a longer period would gain little and cost a quadratic search
 _FEWEST = 3  # repeats worth a loop of their own
+_STACK = 4  # axes of a stack of matrices
 _LEAST = 6  # gates that a loop must save; and a tenth of the circuit, so that loops stay few and compile fast
 
 
@@ -28,7 +30,7 @@ class Segment:
         gates: of the first repeat.
         repeats: how often.
         angles: for each repeat, which of the circuit's angles its gates take in turn, shape (repeats, angles).
-        arrays: the same for the arrays, shape (repeats, arrays).
+        arrays: the same for the matrices, each in the stack of its size, shape (repeats, arrays).
         every: the gates of all repeats, with the circuit's own numbering.
     """
 
@@ -43,16 +45,22 @@ class Local:
     """The numbers of a segment: those of its repeats, and of the repeat that follows each (zero for the last).
 
     Args:
-        angles: shape (repeats, angles).
-        arrays: for each array of a repeat, shape (repeats, 2, d, d).
-        every: all angles of the circuit, products among them.
+        segment: which numbers are its own.
+        numbers: of the circuit, products of angles among them.
     """
 
-    def __init__(self, angles: Any, arrays: Sequence[Any], every: Any) -> None:
-        self.angles = angles
-        self.arrays = arrays
-        self.every = every
-        self.repeats = angles.shape[0]
+    def __init__(self, segment: Segment, numbers: Numbers) -> None:
+        self.angles = numbers.angles[segment.angles]
+        """Shape (repeats, angles)."""
+        self.every = numbers.angles
+        self.repeats = segment.repeats
+        self._rows = segment.arrays
+        self._stacks = {stack.shape[-1]: stack for stack in numbers.arrays if stack.ndim == _STACK}
+
+    def matrices(self, blocks: Sequence[Block]) -> Any:
+        """The matrices of blocks that are given by them, all of one size, shape (repeats, blocks, 2, d, d)."""
+        columns = [b.array for b in blocks if b.array is not None]
+        return self._stacks[2 ** len(blocks[0].wires)][self._rows[:, columns]]
 
     def rows(self) -> Any:
         """This repeat's angles and the next one's, shape (repeats, 2 * angles)."""

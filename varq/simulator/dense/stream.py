@@ -95,7 +95,7 @@ class Stream:
         wide = _angles(self.turns, angles)
         if not self.blocks:
             return jnp.zeros((0, 2, SIZE, SIZE), angles.dtype), wide
-        found = [_matrices(name, rows, angles, local.arrays) for name, rows in self.products.rows.items()]
+        found = [_matrices(name, rows, angles, local) for name, rows in self.products.rows.items()]
         return self.products(tables, found), wide
 
     # -- runs
@@ -191,11 +191,11 @@ def _angles(turns: Sequence[Turn], angles: Any) -> Any:
     return angles[index] * jnp.asarray(scale, angles.dtype) + offset
 
 
-def _matrices(name: str, rows: Sequence[Any], angles: Any, arrays: Sequence[Any]) -> Any:
+def _matrices(name: str, rows: Sequence[Any], angles: Any, local: Local) -> Any:
     """The matrices of all gates of a name, shape (gates, 2, d, d)."""
     first = rows[0]
     if isinstance(first, Block) and first.name == MATRIX:
-        found = jnp.stack([arrays[p.array][0] for p in rows])
+        found = local.matrices(rows)[0]
     elif isinstance(first, Block):
         index = np.array([p.angles for p in rows], dtype=np.int32).reshape(len(rows), -1)
         found = matrices(first.name, angles[index])
