@@ -27,6 +27,9 @@ AT_ONCE = Retry(attempts=4, first=0.0, longest=0.0)
 class Crash(BaseException):
     """Stands for the death of the process: nothing catches it."""
 
+    def __init__(self) -> None:
+        super().__init__("the process dies here")
+
 
 def circuit(angle: float = 0.3, shots: int = 10, seed: int = 0, wires: int = 2) -> Circuit:
     tape = QuantumScript([qml.RY(angle, w) for w in range(wires)], [qml.sample(wires=range(wires))], shots)

@@ -179,7 +179,7 @@ def test_a_batch_goes_on_after_an_interrupt() -> None:
     service = Scripted(script={("status", 0): Crash()})
     with session_on(service) as session:
         batch = session.submit([tape, tape])
-        with pytest.raises(Crash):
+        with pytest.raises(Crash, match="the process dies here"):
             batch.result()
         first, second = batch.result()
         assert first == second

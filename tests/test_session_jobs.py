@@ -405,7 +405,7 @@ def test_what_was_sent_is_found_again_after_a_crash(tmp_path: Path, name: str, w
     else:
         first._sender._log = Dying(store.jobs, name, when)  # type: ignore[assignment]
     asked(first, circuits)
-    with pytest.raises(Crash):
+    with pytest.raises(Crash, match="the process dies here"):
         first.turn()
     service.script = {}
     second = dispatcher(service, store, budget)
@@ -430,7 +430,7 @@ def test_the_same_process_goes_on_after_an_interrupt(name: str, when: int) -> No
     else:
         sender._sender._log = Dying(store.jobs, name, when)  # type: ignore[assignment]
     ticket = asked(sender, circuits)
-    with pytest.raises(Crash):
+    with pytest.raises(Crash, match="the process dies here"):
         sender.turn()
     assert ticket.interrupted
     sender.again(ticket)
@@ -448,7 +448,7 @@ def test_a_full_disk_before_sending_costs_nothing() -> None:
     journal = Dying(store.jobs, "write", -1)
     sender._sender._log = journal  # type: ignore[assignment]
     ticket = asked(sender, [circuit()])
-    with pytest.raises(Crash):
+    with pytest.raises(Crash, match="the process dies here"):
         sender.turn()
     assert "submit" not in service.calls
     assert sender._account.spent.shots == 0
@@ -477,7 +477,7 @@ def test_the_precision_of_what_was_sent_is_known_again(tmp_path: Path) -> None:
     sender = dispatcher(service, store)
     assert sender.precision(place) is None
     asked(sender, [circuit(shots=37)], place, precision=3.7)
-    with pytest.raises(Crash):
+    with pytest.raises(Crash, match="the process dies here"):
         sender.turn()
     again = dispatcher(service, store)
     assert again.precision(place) == 3.7
@@ -496,7 +496,7 @@ def test_a_job_that_cannot_be_looked_for_is_uncertain(fault: Exception) -> None:
     sender.turn()
     assert isinstance(ticket.error, UncertainError)
     assert states(store) == ["uncertain"]
-    with pytest.raises(UncertainError):
+    with pytest.raises(UncertainError, match=r"could not be asked|\?"):
         sender.add(PLACE, [circuit()])
     assert store.jobs.spent(SESSION).shots == 10, "it may cost something"
     service.script = {}
@@ -578,7 +578,7 @@ def test_a_result_that_was_paid_for_and_is_gone_is_told_before_it_is_paid_for_ag
     service = Scripted(script={("status", 0): Crash()})
     first = dispatcher(service, store)
     asked(first, [circuit()])
-    with pytest.raises(Crash):
+    with pytest.raises(Crash, match="the process dies here"):
         first.turn()
     service.script = {("result", 0): GoneError("deleted after a week")}
     second = dispatcher(service, store)

@@ -15,7 +15,8 @@ from varq.store.store import Store
 
 __all__ = ["PHASES", "QUEUE", "READ", "Ledger", "Line", "RunTimes", "Times", "of_session"]
 
-QUEUE, READ = "queue", "read"
+QUEUE = "queue"
+READ = "read"
 PHASES = (PREPARE, QUEUE, DEVICE, READ, DECODE, CLASSICAL)
 """In the order in which a request goes through them."""
 

@@ -20,7 +20,9 @@ __all__ = ["EVENTS", "ORDERED", "PULSE", "RUN", "Reporter", "event_of", "number"
 log = logging.getLogger("varq")
 
 PULSE = 0.25  # seconds after which at the latest an event is in the store, and a command is heard of
-EVENTS, RUN, ORDERED = "events", "run", "ordered"  # kinds of notes
+EVENTS = "events"  # this and the next two: kinds of notes
+RUN = "run"
+ORDERED = "ordered"
 _TOLD_ONCE = ("title", "unit", "reference")  # by the first event of a run, not by each step
 _MOST_KEPT = 10_000  # events that wait for a store that cannot be written
 

@@ -13,7 +13,10 @@ from varq.protocol import Plan, Prepared, Reply, Request
 
 __all__ = ["CLASSICAL", "DECODE", "DEVICE", "PREPARE", "Span", "Stopwatch"]
 
-PREPARE, DEVICE, DECODE, CLASSICAL = "prepare", "qpu", "decode", "classical"
+PREPARE = "prepare"
+DEVICE = "qpu"
+DECODE = "decode"
+CLASSICAL = "classical"
 
 
 class Span(NamedTuple):

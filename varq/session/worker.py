@@ -21,7 +21,8 @@ from varq.store.store import Store
 
 __all__ = ["DONE", "FAILED", "enlisted", "reopen", "work"]
 
-DONE, FAILED = 0, 1  # exit statuses of a worker
+DONE = 0  # this and the next: exit statuses of a worker
+FAILED = 1
 
 log = logging.getLogger("varq")
 

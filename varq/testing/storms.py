@@ -59,7 +59,7 @@ _MOMENTS = (
 class Chain(Task):
     """The energy of a chain of spins turned about Y, from one circuit: it needs no compiler, so that a life is short.
 
-    With E = Z0 Z1 + Z1 Z2 + ... the lowest value is that of antiparallel neighbours.
+    With E = Z0 Z1 + Z1 Z2 + ... the lowest value is that of antiparallel neighbors.
 
     Args:
         wires: how many spins.
@@ -67,7 +67,7 @@ class Chain(Task):
 
     wires: int = 3
 
-    kind: ClassVar[str] = "algorithm:chain"
+    kind: ClassVar[str] = "data:chain"
     title: ClassVar[str] = "a chain of spins"
 
     def resolve(self, device: Any, shots: int | None) -> Chain:
@@ -272,7 +272,11 @@ def _life(storm: Storm, folder: Path, url: str, kill: int | float | None, look: 
 
 
 def _live(storm: Storm, folder: Path, url: str, kill: int | None) -> None:
-    warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
+        _weathered(storm, folder, url, kill)
+
+
+def _weathered(storm: Storm, folder: Path, url: str, kill: int | None) -> None:
     _watch(kill)
     options: dict[str, Any] = {"timeout": 0.4, **storm.limits}
     cloud = device("cloud", url=url, **options)
