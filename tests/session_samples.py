@@ -45,7 +45,7 @@ def steps_of(attached: Attached) -> dict[str, int]:
 class Metered:
     """A device that says of each job that it was busy for a given time, and fetches slowly."""
 
-    name, paid, limits, mode = "metered", False, Limits(circuits=8), Mode.JOB
+    name, paid, limits, mode = "default.qubit", False, Limits(), Mode.JOB  # a name whose samples follow a seed
 
     def __init__(self, seconds: float, fetching: float) -> None:
         self.seconds, self.fetching = seconds, fetching

@@ -58,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
 
 def test_a_run_goes_on_by_itself_and_is_watched(tmp_path: Path) -> None:
     (tmp_path / "ising.toml").write_text(ISING)
-    expected = good("run", "ising.toml", "--quiet", "--store", "here")
+    expected = good("run", "ising.toml", "--quiet", "--budget-shots", 100_000, "--store", "here")
     shown = call("run", "ising.toml", "--detach", "--budget-shots", 100_000, "--store", "there")
     assert shown.exit_code == 0, shown.output
     name = shown.stdout.strip()
@@ -77,10 +77,10 @@ def test_a_run_goes_on_by_itself_and_is_watched(tmp_path: Path) -> None:
 
 def test_a_budget_stops_before_it_is_crossed(tmp_path: Path) -> None:
     (tmp_path / "ising.toml").write_text(ISING)
-    shown = good("run", "ising.toml", "--budget-shots", 3000, "--quiet")
+    shown = good("run", "ising.toml", "--budget-shots", 500, "--quiet")
     assert "ended     budget" in shown
     (row,) = json.loads(good("ledger", "--json"))
-    assert row["shots"] <= 3000
+    assert row["shots"] <= 500
 
 
 def test_a_session_or_one_of_its_runs_is_ended(tmp_path: Path) -> None:

@@ -508,7 +508,7 @@ def test_a_timeline_has_a_row_a_run_and_a_bar_a_span() -> None:
     axes = timeline(ledger)
     drawn = bars(axes)
     qpu = drawn["#0072b2"]
-    assert qpu == pytest.approx([(b, b + 2.5) for b in (2.6, 8.1, 13.6)] * 2, abs=1e-6)
+    np.testing.assert_allclose(qpu, [(b, b + 2.5) for b in (2.6, 8.1, 13.6)] * 2, atol=1e-6)
     assert sum(len(found) for found in drawn.values()) == 2 * 3 * 6
     assert [label.get_text() for label in axes.get_yticklabels()] == ["<run 0>", "<run 1>"]
     assert axes.get_xlabel() == "Time (s)"

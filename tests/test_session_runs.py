@@ -15,9 +15,10 @@ import pytest
 import varq
 from varq import names, spec
 from varq.algorithms import VQE, Minimize
+from varq.node.function import FunctionCost
 from varq.optimizers import Optax, Scipy
 from varq.problems import TransverseFieldIsing
-from varq.protocol import Event, Reason, Stop
+from varq.protocol import Event, Reason, Reply, Stop
 from varq.session.session import Session
 from varq.session.trace import Trace
 from varq.store.faults import OwnedError
@@ -238,7 +239,15 @@ def test_tolerance_and_patience(session: Session) -> None:
 
 def test_recorded_time_is_not_measured_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     short = session.run(task(ADAM), stop=Stop(steps=5))
-    monkeypatch.setattr("time.perf_counter", iter(range(10**6)).__next__)  # a clock of one second a look
+    clock = [0.0]
+    evaluate = FunctionCost.evaluate
+
+    def slow(cost: FunctionCost, *asked: Any) -> Reply:
+        clock[0] += 1  # a clock of one second an evaluation
+        return evaluate(cost, *asked)
+
+    monkeypatch.setattr(FunctionCost, "evaluate", slow)
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     stopped = session.run(task(ADAM, seed=1), stop=Stop(seconds=3.5))
     assert (stopped.reason, stopped.steps) == (Reason.SECONDS, 4)
     replayed = session.run(task(ADAM, seed=1), stop=Stop(seconds=3.0))

@@ -143,8 +143,8 @@ def test_an_error_ends_the_session_and_is_told(tmp_path: Path) -> None:
 # -- what cannot be handed over ---------------------------------------------------------------------------------------
 
 
-def square(x: Any) -> float:
-    return float((x**2).sum())
+def square(x: Any) -> Any:
+    return (x**2).sum()
 
 
 def test_what_no_other_process_can_make_is_refused(tmp_path: Path) -> None:

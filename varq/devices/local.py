@@ -32,6 +32,7 @@ class LocalService:
     ) -> None:
         self.name = name
         self.paid = paid
+        self.seeded = reseed is not None
         self.limits = Limits()
         self.mode = Mode.JOB
         self._device = device

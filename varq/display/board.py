@@ -218,6 +218,7 @@ class Board:
 
     def _table(self, cells: Sequence[Sequence[str]], width: int) -> RenderableType:
         kept = _columns(cells, width)
+        room = max(1, width - sum(_wide(cells)[c] for c in kept[1:]) - 2)
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for column in kept:
             table.add_column(
@@ -225,6 +226,7 @@ class Board:
                 no_wrap=True,
                 overflow="ellipsis",
                 justify="right" if column in _RIGHT else "left",
+                max_width=room if column == 0 else None,
                 min_width=None if column == 0 else max(len(HEADERS[column]), *(len(row[column]) for row in cells), 0),
             )
         for row in cells:
@@ -246,9 +248,14 @@ def _amount(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
+def _wide(cells: Sequence[Sequence[str]]) -> list[int]:
+    """The room that each column takes, with what keeps it from the next."""
+    return [max([len(HEADERS[c]), *(len(row[c]) for row in cells)]) + 2 for c in range(len(HEADERS))]
+
+
 def _columns(cells: Sequence[Sequence[str]], width: int) -> list[int]:
     """The columns for which a window has room; the title and what cannot be missed stay."""
-    wide = [max([len(HEADERS[c]), *(len(row[c]) for row in cells)]) + 2 for c in range(len(HEADERS))]
+    wide = _wide(cells)
     kept = [c for c in range(len(HEADERS)) if c in (0, 1, 2, 6) or any(row[c] for row in cells)]
     for column in _GIVES_WAY:
         if SHORTEST_TITLE + sum(wide[c] for c in kept[1:]) > width and column in kept:

@@ -89,7 +89,8 @@ class Nodes:
                 self.precision,
             )
             return Cost(exact, None, None, shape)
-        if not opened.abilities.seeded:
+        service = open_service(device, self.precision)
+        if not service.paid and not getattr(service, "seeded", True):
             warnings.warn(
                 f"varq cannot set the random seed of {opened.name}: its samples differ from run to run. "
                 "varq.qubit, lightning.qubit and default.qubit draw the same ones again.",
@@ -99,7 +100,7 @@ class Nodes:
         pauli = _pauli(observable, wires)
         ways = {"grouping": grouping, "allocation": allocation}
         sampled = SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision, **ways)
-        return Cost(None, sampled, open_service(device, self.precision), shape)
+        return Cost(None, sampled, service, shape)
 
 
 def _operator(observable: Any) -> Any:
