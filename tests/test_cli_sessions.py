@@ -66,7 +66,11 @@ def test_a_run_goes_on_by_itself_and_is_watched(tmp_path: Path) -> None:
     watched = call("attach", name, "--store", "there")
     assert watched.exit_code == 0, watched.output
     value = next(line.split()[1] for line in expected.splitlines() if line.split()[:1] == ["value"])
-    assert value.split("(")[0] in watched.stdout
+    digits, _, error = value.partition("(")
+    shown_last = 10.0 ** -len(digits.partition(".")[2])  # what the last digit shown stands for
+    assert error, "the error bar is shown"
+    found = float(watched.stdout.rsplit(", ", 2)[1])
+    assert found == pytest.approx(float(digits), abs=shown_last)
     assert "VQE Ising chain" in watched.stderr, "the end of each run is shown"
     (row,) = json.loads(good("ledger", "--store", "there", "--json"))
     assert row["state"] == "closed"
