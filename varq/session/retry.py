@@ -68,6 +68,8 @@ def persistently(
         say(f"{error} Try {state.attempt_number + 1} of {retry.attempts} follows.")
 
     def attempt() -> T:
+        if failures:
+            raise failures.pop()
         if expired:
             expired.clear()
             reopen()
@@ -77,7 +79,15 @@ def persistently(
             expired.append(True)
             raise
 
+    # Nearly all calls succeed at once, and tenacity takes longer than a simulated one.
+    failures: list[TransientError] = []
     expired: list[bool] = []
+    try:
+        return call()
+    except TransientError as error:
+        failures.append(error)
+        if isinstance(error, ExpiredError):
+            expired.append(True)
     waits = tenacity.wait_random_exponential(multiplier=retry.first, max=retry.longest)
     again = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientError),
