@@ -5,8 +5,9 @@
 gradient   a value and its parameter-shift gradient of a 4-qubit transverse-field Ising chain on IBM's snapshot of
            Manila, with its noise: 17 sets of 8 parameters x 2 measured groups, as 34 circuits in one job, and the same
            through `qml.device("varq.ibm")` and jax.value_and_grad.  pennylane-qiskit's `qiskit.remote` runs the same
-           gradient, turn about, where it is installed: pip install pennylane-qiskit.
-Needs the extra `ibm`.
+           gradient, turn about, where it is installed: it wants older versions than the extra `ibm`, hence an
+           environment of its own with `pip install pennylane-qiskit` and then `pip install --no-deps varq`.
+Needs the extra `ibm`.  CPU seconds tell more than seconds where other programs run beside.
 """
 
 from __future__ import annotations

@@ -16,9 +16,8 @@ import requests
 import urllib3
 from qiskit.primitives import StatevectorSampler
 from qiskit_ibm_runtime import QiskitRuntimeService, RuntimeDecoder, RuntimeEncoder
-from qiskit_ibm_runtime.api.client import RuntimeClient
-from qiskit_ibm_runtime.api.client_parameters import ClientParameters
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
+from qiskit_ibm_runtime.qiskit_runtime_service import ClientParameters, RuntimeClient
 from requests.adapters import BaseAdapter
 
 TOKEN = "a-token-that-nobody-may-see-0123456789"

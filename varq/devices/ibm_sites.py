@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import warnings
 from collections import OrderedDict
@@ -22,7 +21,6 @@ SETTLED = 10.0
 
 KEPT = 64  # results of local jobs that were fetched and stay at hand
 
-_DEPRECATED = re.compile("The SamplerV2 class is deprecated|Specifying different 'shots' across pubs")
 _LIVE = ("DONE", "RUNNING", "QUEUED", "INITIALIZING")
 
 
@@ -66,9 +64,12 @@ def _sampler(mode: Any, options: Mapping[str, Any]) -> Any:
 
 
 def _quietly(call: Callable[[], T]) -> T:
-    """Without the two warnings that IBM's client gives of its own future; pyproject bounds its version for them."""
+    """Without what IBM's client says of its own future: pyproject bounds its version for that.
+
+    SamplerV2, and other shots for each PUB, are deprecated since 0.50.
+    """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=_DEPRECATED.pattern, category=DeprecationWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         return call()
 
 
