@@ -90,7 +90,7 @@ def _part(tape: QuantumScript, device: VarqQubit, config: ExecutionConfig) -> Pa
     made, inputs = measurements.plan(tape.map_to_standard_wires(), take_apart(tape, options).program.trusted)
     sums = () if tape.shots else made.sums  # samples are taken from the state
     chosen, _ = execution.chosen(made.circuit, sums, options)
-    why, facts = chosen.why, dict(chosen.facts)
+    why, facts = chosen.why, execution.facts(made.circuit, sums, options)
     if chosen is not engine(made.circuit, options):
         why += "; the circuit conserves particles, but the tables of an observable in their sector would be too large"
     seconds, hits = _timed_shots(tape, options) if tape.shots else _timed(made, inputs, options)

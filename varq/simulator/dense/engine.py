@@ -18,6 +18,7 @@ from varq.simulator.dense.observable import FullObservable
 from varq.simulator.dense.segments import Local
 from varq.simulator.dense.steps import BlockStep
 from varq.simulator.dense.stream import Stream
+from varq.simulator.least import circuit_work
 
 __all__ = ["DenseEngine"]
 
@@ -58,30 +59,19 @@ class DenseEngine:
         return "layers", what
 
     def _facts(self, dtype: str) -> dict[str, Any]:
-        steps = reads = operations = kept = 0.0
-        for part in self.parts:
-            runner = part.runner
-            stored = self._keeps(part, dtype)
-            if isinstance(runner, Stream):
-                each = (6 if stored else 8, (3 if stored else 4) * 8 * 2 ** len(max(runner.sets, key=len, default=())))
-                works = [each] * runner.count
-            else:
-                works = [s.work(stored) for s in runner.steps] * part.segment.repeats
-            steps += len(works)
-            reads += sum(w[0] for w in works)
-            operations += sum(w[1] for w in works)
-            kept += stored * (runner.count if isinstance(runner, Stream) else runner.repeats)
-        size = 2**self.wires
-        held = self._bytes(dtype)
+        lengths = [p.runner.count if isinstance(p.runner, Stream) else p.runner.repeats for p in self.parts]
+        each = [1 if isinstance(p.runner, Stream) else len(p.runner.steps) for p in self.parts]
+        kept = sum(n for p, n in zip(self.parts, lengths, strict=True) if self._keeps(p, dtype))
+        held, least = self._bytes(dtype), circuit_work(self.circuit)
         return {
-            "amplitudes": size,
+            "amplitudes": 2**self.wires,
             "gates": len(self.circuit.gates),
-            "steps": int(steps),
+            "steps": sum(n * steps for n, steps in zip(lengths, each, strict=True)),
             "arithmetic": "complex",
             "state_bytes": held,
-            "stored_bytes": int(kept) * held,
-            "bytes_per_gradient": reads * held,
-            "operations_per_gradient": operations * size,
+            "stored_bytes": kept * held,
+            "bytes_per_gradient": least.passes * held,
+            "operations_per_gradient": least.operations * 2**self.wires,
         }
 
     # -- running
