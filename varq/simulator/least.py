@@ -140,7 +140,8 @@ def _operations(one: Primitive) -> float:
     each = 2 * (2 * size - 1) if is_real(one.name) else (PHASE + 2) * size - 2
     if len(one.wires) == 1 or one.name in _TOUCHED:
         each = PAIR  # phases apart it is a real rotation, of both parts of two amplitudes
-    return _TOUCHED.get(one.name, 1.0) * (_RUNS * each + SLOPE * len(one.angles))
+    part = _TOUCHED.get(one.name, 1.0)
+    return part * (_RUNS * each + SLOPE * len(one.angles))
 
 
 def observable_work(structure: PauliSum) -> Work:
