@@ -96,6 +96,7 @@ class QAOA(Task):
             method=self.optimizer.method(),
             start=self.initial,
             evaluate=cost.evaluate,
+            prepare=cost.prepare,
             sampled=self.shots is not None,
             reference=problem.reference,
             stop=self.optimizer.stop,

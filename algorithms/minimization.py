@@ -89,6 +89,11 @@ class Minimize(Task):
     def resolve(self, device: Any, shots: int | None) -> Minimize:
         """This spec with every choice made; the function brings its own devices."""
         noisy = _is_sampled(self.cost) if self.noisy is None else self.noisy
+        if noisy and self.gradient == "finite-diff":
+            raise ValueError(
+                "gradient='finite-diff' takes differences over steps of about 1e-5: there shot noise drowns any slope. "
+                "Got a noisy cost. Use optimizer='spsa', or a gradient function of your own (parameter shifts)."
+            )
         resolved: Minimize = settled(self, None, None, gradient=self.gradient or "jax", noisy=noisy)
         return resolved
 

@@ -10,8 +10,22 @@ from typing import Any, ClassVar
 import numpy as np
 
 from varq import checks, spec
+from varq.devices.choice import Device
 from varq.keys import Key
-from varq.protocol import Array, Many, Method, Outcome, Plan, Progress, Reply, Request, Stop, Value
+from varq.protocol import (
+    Array,
+    Evaluating,
+    Many,
+    Method,
+    Outcome,
+    Plan,
+    Prepared,
+    Progress,
+    Reply,
+    Request,
+    Stop,
+    Value,
+)
 
 __all__ = ["Task", "minimization"]
 
@@ -22,7 +36,7 @@ class Task:
 
     Args:
         device: a PennyLane device name or object; None for the session's.
-        shots: of each circuit; None for exact values (or the session's shots).
+        shots: of each circuit, on average over measurement groups; None for exact values (or the session's shots).
         precision: "double" or "single".
         seed: of all random numbers of the run.
         repeat: tells runs of one and the same spec apart: they ask the same questions and draw their samples anew.
@@ -45,7 +59,7 @@ class Task:
     def __post_init__(self) -> None:
         if self.shots is not None:
             put(self, shots=checks.integer("shots", self.shots, minimum=1, hint="Use shots=None for exact values."))
-        if self.device is not None and not isinstance(self.device, (str, spec.Opaque)):
+        if self.device is not None and not isinstance(self.device, (str, Device, spec.Opaque)):
             put(self, device=spec.Opaque(self.device))
         checks.choice("precision", self.precision, ("double", "single"))
         put(self, seed=checks.integer("seed", self.seed), repeat=checks.integer("repeat", self.repeat, minimum=0))
@@ -90,6 +104,8 @@ def minimization(
     method: Method,
     start: Array,
     evaluate: Callable[[Request, Key], Reply],
+    prepare: Callable[[Request, Key, float], Prepared] | None = None,
+    verify: Callable[[Evaluating, Key], Any] | None = None,
     sampled: bool,
     reference: Callable[[], float | None],
     stop: Stop,
@@ -109,6 +125,8 @@ def minimization(
         method: asks and is told.
         start: the starting parameters.
         evaluate: answers requests.
+        prepare: makes circuits of requests; None where no circuits are run.
+        verify: checks the cost at a random point.
         sampled: whether values carry shot noise.
         reference: the exact answer, or None.
         stop: the stop rule of a run that names none.
@@ -143,4 +161,4 @@ def minimization(
             return Outcome()
         return Outcome(progress.best_value, progress.best_stderr, progress.best_x, details(progress.best_x, None))
 
-    return Plan(method, start, evaluate, conclude, final, reference, stop, title, unit)
+    return Plan(method, start, evaluate, conclude, final, reference, stop, title, unit, prepare, verify)

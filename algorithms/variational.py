@@ -10,13 +10,20 @@ from varq import checks, spec
 from varq.algorithms.requirements import called, check_frequencies
 from varq.algorithms.task import Task, minimization, put, settled, starting_point
 from varq.ansatze.choose import as_ansatz
+from varq.devices.catalog import abilities
+from varq.estimation.groups import GROUPINGS
+from varq.estimation.shots import RULES
+from varq.keys import Key
 from varq.node.nodes import Nodes
+from varq.node.verification import Report, verify
 from varq.optimizers.resolution import as_optimizer
 from varq.problems.operator import Operator
-from varq.protocol import Array, Plan, Reply
+from varq.protocol import Array, Evaluating, Plan, Reply
 from varq.session.trace import COLUMNS
 
 __all__ = ["VQE"]
+
+SINGLE, DOUBLE = 1e-3, 1e-6  # of a gradient beside differences of values, in either precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +36,11 @@ class VQE(Task):
             Hamiltonian-variational for lattices, else hardware-efficient).
         optimizer: an optimizer or its name; None for L-BFGS-B, or SPSA when there are shots.
         initial: starting parameters of the ansatz' shape (radians); None for the ansatz' own.
+        grouping: with shots, which Pauli words one circuit measures: those that agree wire by wire ("qubit-wise"), or
+            all that commute ("commuting": fewer circuits, with two-qubit gates before the measurement).
+        allocation: with shots, how they are shared out over the groups: by their "variance" in the maximally mixed
+            state, or "equal"; None for "variance" where groups agree wire by wire, and "equal" where they commute (of
+            these there are few, and near a basis state those of Z spread far less than in the mixed state).
         track: further observables to follow at each step, by name.  They are no part of the run's identity.
 
     Raises:
@@ -46,6 +58,8 @@ class VQE(Task):
     ansatz: Any = None
     optimizer: Any = None
     initial: Any = None
+    grouping: str = "qubit-wise"
+    allocation: str | None = None
     track: Mapping[str, Any] = field(default_factory=dict, metadata=spec.UNHASHED)
 
     kind: ClassVar[str] = "algorithm:vqe"
@@ -57,6 +71,9 @@ class VQE(Task):
                 f"problem must have a Hamiltonian. Got {self.problem!r}. Use a Molecule, a lattice, MaxCut, or "
                 "Operator(op) for any PennyLane observable."
             )
+        checks.choice("grouping", self.grouping, GROUPINGS)
+        if self.allocation is not None:
+            checks.choice("allocation", self.allocation, RULES)
         put(self, track=tracked_problems(self.track, self.problem.wires))
         if self.ansatz is not None:
             put(self, ansatz=as_ansatz(self.ansatz, self.problem))
@@ -78,14 +95,19 @@ class VQE(Task):
         optimizer = as_optimizer(default if self.optimizer is None else self.optimizer)
         check_frequencies(optimizer, ansatz)
         initial = starting_point(self.initial, ansatz.shape, ansatz.init, self.seed)
-        resolved: VQE = settled(self, device, shots, ansatz=ansatz, optimizer=optimizer, initial=initial)
+        allocation = self.allocation or ("variance" if self.grouping == "qubit-wise" else "equal")
+        chosen = {"ansatz": ansatz, "optimizer": optimizer, "initial": initial, "allocation": allocation}
+        resolved: VQE = settled(self, device, shots, **chosen)
         return resolved
 
     def plan(self, nodes: Nodes) -> Plan:
         """This spec, resolved, made runnable on a device."""
         problem, ansatz = self.problem, self.ansatz
         tracked = {name: entry.hamiltonian for name, entry in self.track.items()}
-        cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked)
+        assert self.allocation is not None
+        cost = nodes.cost(
+            ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked, self.grouping, self.allocation
+        )
         energies = dict(getattr(problem, "energies", None) or {})
 
         def details(x: Array, final: Reply | None) -> Mapping[str, Any]:
@@ -95,12 +117,33 @@ class VQE(Task):
             method=self.optimizer.method(),
             start=self.initial,
             evaluate=cost.evaluate,
+            prepare=cost.prepare,
+            verify=lambda asking, key: self._verify(cost if self.shots is None else asking, key),
             sampled=self.shots is not None,
             reference=problem.reference,
             stop=self.optimizer.stop,
             title=self.title,
             unit=getattr(problem, "unit", ""),
             details=details,
+        )
+
+    def _verify(self, cost: Evaluating, key: Key) -> Report:
+        """The gradient by two methods, a Hermitian Hamiltonian, and the electrons that a chemical ansatz keeps."""
+        problem, ansatz = self.problem, self.ansatz
+        conserved = {}
+        if hasattr(ansatz, "electrons") and hasattr(problem, "number"):
+            up, down = ansatz.electrons
+            conserved = {"electrons": (problem.number, up + down), "spin along z": (problem.spin_z, (up - down) / 2)}
+        device = abilities(spec.unwrap(self.device))
+        leakage = 1.0 if device.noise else 0.0  # a noisy machine keeps nothing; what leaks is part of its error
+        return verify(
+            cost,
+            ansatz.shape,
+            key,
+            observable=problem.hamiltonian,
+            conserved=conserved,
+            tolerance=SINGLE if self.precision == "single" else DOUBLE,
+            leakage=leakage,
         )
 
 

@@ -94,6 +94,7 @@ class FermionicSingle(_Fermionic):
     """
 
     electrons = 1
+    simulated_as = "FermionicSingle"  # the gate of the compiled simulator that this is
 
     def label(self, decimals: int | None = None, base_label: str | None = None, cache: Any = None) -> str:
         """How drawings show it."""
@@ -123,6 +124,7 @@ class FermionicDouble(_Fermionic):
     """
 
     electrons = 2
+    simulated_as = "FermionicDouble"
 
     def label(self, decimals: int | None = None, base_label: str | None = None, cache: Any = None) -> str:
         """How drawings show it."""

@@ -4,7 +4,8 @@
 
 Needs NumPy and the peer, nothing of varq, so that each peer can live in an environment of its own.  Prints one JSON
 line with the seconds to the first value and gradient (tracing and compiling included, imports and the device's start
-excluded), the value and the gradient's norm; then, for every line that it reads, the seconds of a few more calls.
+excluded), the value and the norm of the gradient by PennyLane's angles; then, for every line that it reads, the seconds
+of a few more calls.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ Measured = tuple[Callable[[Any], Any], Any]
 TURN = 3  # calls in a row before it is the peer's turn, as an optimizer makes them; fewer if they take long
 LONG = 0.2  # seconds
 
+UNIT = {"tencirchem": 0.5}  # of a peer's angles in PennyLane's
+
 INSIDE = ("varq.qubit", "default.qubit", "nothing.qubit")  # devices that JAX traces
 IDLE = "nothing.qubit"  # varq.qubit's stages with an execution that does nothing: what PennyLane's tracing costs
 
@@ -35,15 +38,19 @@ def parameters(workload: str, size: tuple[int, ...]) -> Any:
     return 0.01 * np.cos(np.arange(size[0]))
 
 
+def excitations(problem: Any) -> tuple[list[list[int]], list[list[int]]]:
+    """Single ones (i, a) and double ones (i, j, a, b) from spin orbitals i < j to a < b; even ones have spin up."""
+    return problem["singles"].tolist(), problem["doubles"].tolist()
+
+
 def circuit(workload: str, problem: Any) -> tuple[Callable[[Any], None], Any]:
     """The PennyLane circuit as a user would write it, and its parameters."""
     import pennylane as qml
 
     wires = int(problem["wires"])
     if workload == "uccsd":
-        electrons = int(problem["electrons"])
-        singles, doubles = qml.qchem.excitations(electrons, wires)
-        occupied = np.arange(wires) < electrons
+        singles, doubles = excitations(problem)
+        occupied = np.arange(wires) < int(problem["electrons"])
 
         def uccsd(p: Any) -> None:
             qml.BasisState(occupied.astype(int), wires=range(wires))
@@ -145,7 +152,12 @@ def device_of(peer: str, wires: int) -> Any:
 
 
 def on_tencirchem(problem: Any) -> Measured:
-    """TenCirChem's UCCSD in the particle-number sector."""
+    """TenCirChem's UCCSD in the particle-number sector: the excitations of `circuit` in its order, an angle for each.
+
+    They are those of fermions, with the signs of the orbitals between, which PennyLane's `DoubleExcitation` leaves out:
+    as many gates and parameters, but another value, which `simulator.py` knows from elsewhere.  Angles are amplitudes,
+    half of PennyLane's; orbitals of spin down come first.
+    """
     from tencirchem import UCCSD, set_backend
 
     set_backend("jax")
@@ -158,8 +170,15 @@ def on_tencirchem(problem: Any) -> Measured:
         sort_ex2=False,
         epsilon=0,
         engine="civector",
+        run_ccsd=False,
+        run_fci=False,
     )
-    return solver.energy_and_grad, parameters("uccsd", (solver.n_params,))
+    half = int(problem["wires"]) // 2
+    at = [k // 2 + half * (k % 2 == 0) for k in range(2 * half)]
+    singles, doubles = excitations(problem)
+    solver.ex_ops = [(at[a], at[b], at[j], at[i]) for i, j, a, b in doubles] + [(at[a], at[i]) for i, a in singles]
+    solver.param_ids = list(range(len(solver.ex_ops)))
+    return solver.energy_and_grad, UNIT["tencirchem"] * parameters("uccsd", (solver.n_params,))
 
 
 def on_qulacs(problem: Any) -> Measured:
@@ -199,7 +218,7 @@ def main() -> None:
     began = time.perf_counter()
     value, gradient = both(point)
     first = time.perf_counter() - began
-    norm = float(np.linalg.norm(np.asarray(gradient)))
+    norm = UNIT.get(peer, 1.0) * float(np.linalg.norm(np.asarray(gradient)))
     print(json.dumps({"first": first, "value": float(value), "norm": norm}), flush=True)
     for turn, _ in enumerate(sys.stdin):
         seconds = []

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq.protocol import Reason, Record, Result
+from varq.session.ledger import PHASES, Ledger, Line, RunTimes, Times
+from varq.session.stopwatch import Span
+from varq.store.job_records import JobState
 
 EXACT = -7.8823623
 NAMES = ("step", "value", "best", "stderr", "seconds", "executions", "grad_norm")
@@ -64,6 +67,41 @@ def vqe(steps: int = 30, reference: float | None = EXACT, noise: float = 0.0, **
         "points": points,
     }
     return Record(**{**given, **changes})
+
+
+def ledger(runs: int, jobs: int, seconds: float = 2.5) -> Ledger:
+    """A session whose jobs all served all of its runs: each waited as long as it ran."""
+    ids = [f"{k:016x}" for k in range(runs)]
+    times = Times(0.1, seconds, seconds, 0.05, 0.01, 0.2)
+    spans: list[Span] = []
+    for k in range(jobs):
+        began = 1.75e9 + 5.5 * k
+        for phase, length in zip(PHASES, (0.1, seconds, seconds, 0.05, 0.01, 0.2), strict=True):
+            spans.append(Span(phase, began, length))
+            began += length
+    lines = [
+        Line(
+            f"varq-{k:08d}",
+            k,
+            "session-1f",
+            "ibm.torino",
+            JobState.DONE,
+            1.75e9,
+            4,
+            400,
+            seconds,
+            0.5,
+            1,
+            None,
+            (*ids,),
+            times,
+        )
+        for k in range(jobs)
+    ]
+    titles = [f"<run {k}>" for k in range(runs)]
+    return Ledger(
+        "session-1f", lines, [RunTimes(i, t, jobs, jobs, times, tuple(spans)) for i, t in zip(ids, titles, strict=True)]
+    )
 
 
 def molecule_curve(count: int = 9) -> list[Record]:

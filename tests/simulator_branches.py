@@ -11,6 +11,8 @@ from pennylane.ops import Conditional, MeasurementValue
 from pennylane.ops.mid_measure import MidMeasure
 from scipy import stats
 
+from varq.simulator.measured.execution import execute_measured
+
 CHANCE = 1e-4  # a law is rejected below this p-value; seeds are fixed, so that a test's answer does not change
 
 Script = qml.tape.QuantumScript
@@ -19,6 +21,11 @@ Script = qml.tape.QuantumScript
 def record(circuit: Callable[..., Any], *args: Any, shots: Any = None) -> Script:
     """The tape of a quantum function that returns its measurements."""
     return qml.tape.make_qscript(circuit, shots=shots)(*args)
+
+
+def run(circuit: Callable[..., Any], *args: Any, wires: int = 2, **options: Any) -> Any:
+    """What the engine of measured circuits gives, without a device around it."""
+    return execute_measured(record(circuit, *args), range(wires), **options)
 
 
 def branches(tape: Script, wires: int) -> Iterator[tuple[dict[Any, int], np.ndarray]]:
@@ -68,14 +75,15 @@ def mixture(tape: Script, wires: int) -> np.ndarray:
     return total / np.trace(total)
 
 
-def fits(counts: np.ndarray, chances: np.ndarray) -> bool:
-    """Chi-squared test of a law; outcomes expected less than 5 times are taken together."""
-    expected = chances * counts.sum()
+def fits(counts: Any, chances: Any, least: float = CHANCE) -> bool:
+    """Chi-squared test of a law, by its p-value; outcomes expected less than 5 times are taken together."""
+    counts = np.asarray(counts)
+    expected = np.asarray(chances) * counts.sum()
     rare = expected < 5
     assert counts[expected < 1e-9].sum() == 0
     seen, wanted = np.append(counts[~rare], counts[rare].sum()), np.append(expected[~rare], expected[rare].sum())
     seen, wanted = seen[wanted > 0], wanted[wanted > 0]
-    return len(seen) < 2 or stats.chisquare(seen, wanted * seen.sum() / wanted.sum()).pvalue > CHANCE
+    return len(seen) < 2 or stats.chisquare(seen, wanted * seen.sum() / wanted.sum()).pvalue > least
 
 
 def within(shots: int) -> float:

@@ -15,6 +15,7 @@ from varq.algorithms import QAOA, VQE, Minimize, PhaseEstimation, minimize, phas
 from varq.algorithms.posterior import TWO_PI, Posterior
 from varq.ansatze import Circuit, HardwareEfficient
 from varq.keys import Key
+from varq.node.verification import VerificationError
 from varq.problems import EigenPhase, Hubbard, MaxCut, Molecule, Operator, TransverseFieldIsing
 from varq.protocol import Reason, Stop
 
@@ -304,3 +305,47 @@ def test_function_costs_refuse_what_they_cannot_answer() -> None:
 
     with pytest.raises(TypeError, match="values and gradients only"):
         varq.run(Minimize(bowl, np.ones(2), optimizer="natural-gradient"), **QUIET)
+
+
+def test_differences_of_noise_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"shot noise drowns any slope\. Got a noisy cost\. Use optimizer='spsa'"):
+        minimize(lambda x: float(x[0] ** 2), [0.3], gradient="finite-diff", noisy=True, **QUIET)
+
+
+@pytest.mark.parametrize("grouping", ["qubit-wise", "commuting"])
+def test_energies_of_either_grouping_lie_within_their_error_bars(grouping: str) -> None:
+    h2 = Molecule.load("H2")
+    task = VQE(problem=h2, grouping=grouping, optimizer="spsa", shots=4000, stop=Stop(steps=1), seed=3)
+    result = varq.run(task, **QUIET)
+    ansatz = task.resolve("default.qubit", 4000).ansatz
+
+    @qml.qnode(qml.device("default.qubit", wires=4))
+    def energy() -> Any:
+        ansatz(result.parameters)
+        return qml.expval(h2.hamiltonian)
+
+    assert abs(result.value - float(energy())) < SIGMAS * result.stderr
+
+
+def test_commuting_groups_are_fewer() -> None:
+    h2 = Molecule.load("H2")
+    with varq.Session(shots=1000, store=None, progress=False) as session:
+        forecasts = [session.forecast(VQE(problem=h2, grouping=g)) for g in ("qubit-wise", "commuting")]
+    assert forecasts[1].circuits < forecasts[0].circuits
+
+
+def test_a_verified_run_is_checked_first() -> None:
+    with varq.Session(store=None, progress=False) as session:
+        assert session.start(VQE(problem=Molecule.load("H2")), verify=True).finish().deviation < EXACT
+
+    def leaking(x: Any) -> None:
+        qml.RX(x[0], 0)
+
+    class Promising(Circuit):
+        """Says that it keeps the electrons, and does not."""
+
+        electrons = (1, 1)
+
+    bad = VQE(problem=Molecule.load("H2"), ansatz=Promising(leaking, (1,), wires=4))
+    with varq.Session(store=None, progress=False) as session, pytest.raises(VerificationError, match="electrons"):
+        session.start(bad, verify=True)

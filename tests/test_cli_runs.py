@@ -26,6 +26,8 @@ from varq.optimizers import Optax
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Reason
 from varq.session import session as sessions
+from varq.session.loop import Loop
+from varq.session.opening import DEFAULT_STORE
 from varq.session.session import Session
 from varq.store.store import open_store
 
@@ -173,15 +175,15 @@ def test_shots_of_file_and_command_that_differ(tmp_path: Path) -> None:
 
 def test_a_run_that_fails_later_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "adam.toml").write_text(ADAM)
-    real = sessions.Run._tell
+    real = Loop.hear
 
-    def broken(run: Any, reply: Any) -> Any:
-        if run.steps == 2:
+    def broken(loop: Loop, *answer: Any) -> Any:
+        if loop.steps == 2:
             raise RuntimeError("the fridge is warm")
-        return real(run, reply)
+        return real(loop, *answer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sessions.Run, "_tell", broken)
+        patch.setattr(Loop, "hear", broken)
         shown = call("run", "adam.toml", "--quiet")
     assert shown.exit_code == 1
     assert "unexpected RuntimeError: the fridge is warm" in shown.stderr
@@ -308,7 +310,7 @@ def test_an_unknown_algorithm(store: Path) -> None:
 
 
 def test_the_folder_is_the_session_s() -> None:
-    assert str(stores.DEFAULT_FOLDER) == sessions.DEFAULT_STORE
+    assert str(stores.DEFAULT_FOLDER) == DEFAULT_STORE
     assert stores.line("show", "0123456789", None) == "varq show 01234567"
     assert stores.line("show", "0123456789", Path("my runs")) == "varq show 01234567 --store 'my runs'"
 

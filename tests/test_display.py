@@ -21,8 +21,11 @@ import numpy as np
 import plot_samples as samples
 import pytest
 
-from varq import display, names, spec
-from varq.display import Progress, deviation_text, result_html, result_text, run_html
+from varq import names, spec
+from varq.display import Board, Progress, deviation_text, ledger_html, ledger_text, result_html, result_text, run_html
+from varq.display import board as board_module
+from varq.display import progress as display
+from varq.display.buttons import buttons
 from varq.protocol import Event, Reason, Result
 
 EXACT = samples.EXACT
@@ -400,3 +403,123 @@ def test_the_table_of_names_leads_here() -> None:
     assert names.find("display", "progress") is Progress
     assert isinstance(samples.result(1.0, None), Result)
     assert names.find("display", "text")(samples.result(np.float64(1.0), None))
+
+
+# -- several runs of one session -------------------------------------------------------------------------------------
+
+USED = {"shots": [1200, 4000], "cost": [0.5, None], "circuits": [0, None]}
+STANDING: dict[str, Any] = {"waiting": {"bbbb": 12}, "paused": [], "used": USED}
+
+
+def two_runs(board: Board) -> None:
+    for run_id in ("aaaa", "bbbb"):
+        board(Event(run_id, "start", 0, info={**INFO, "title": f"<{run_id}>"}))
+    board(Event("aaaa", "step", 1, value=EXACT + 2e-3, stderr=1e-3))
+    board(Event("aaaa", "step", 2, value=EXACT + 5e-3, stderr=1e-3))
+    board(Event("aaaa", "job", 0, info={"job": "varq-1", "state": "done"}))
+    board(Event("bbbb", "end", 7, value=EXACT, reason=Reason.CONVERGED))
+
+
+def test_a_notebook_shows_all_runs_of_a_session_in_one_table(publisher: Publisher) -> None:
+    with Board("session-1f", lambda: STANDING) as board:
+        two_runs(board)
+        board.say("a <note>")
+    text = publisher.calls[-1]["data"]["text/plain"].splitlines()
+    assert [line.split()[0] for line in text] == ["run", "<aaaa>", "<bbbb>", "session-1f"]
+    assert "-7.8774(10) Ha" in text[1]
+    assert "-7.88036230 Ha" in text[1], "the best value was another one"
+    assert text[2].rstrip().endswith("converged")
+    assert "1 of 2 runs ended  shots 1,200 of 4,000 (30 %)  cost 0.5" in text[3]
+    assert "<aaaa>" in parsed(publisher.calls[-1]["data"]["text/html"]).text
+    handles = {c["transient"]["display_id"] for c in publisher.calls if "transient" in c}
+    assert len(handles) == 1
+
+
+def test_a_log_gets_lines_of_each_run() -> None:
+    out = io.StringIO()
+    with Board("session-1f", lambda: STANDING, file=out) as board:
+        two_runs(board)
+    assert out.getvalue().startswith("<bbbb>  step 7  -7.88236230 Ha  0 mHa off  converged  0:0")
+
+
+@pytest.mark.parametrize("width", [160, 80, 40])
+def test_a_narrow_window_keeps_run_step_value_and_state(width: int) -> None:
+    board = Board("session-1f", lambda: STANDING, file=io.StringIO())
+    for run_id in ("aaaa", "bbbb"):
+        board._rows[run_id] = row = board_module._Row(f"LiH 1.6 Å, UCCSD, {run_id}")
+        row.take(Event(run_id, "step", 3, value=EXACT + 1e-3, stderr=1e-4, info=INFO))
+    console = display.Console(width=width, file=io.StringIO())
+    console.print(board._shown(width, 20))
+    head, *rows, foot = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert all(len(line) <= width for line in (head, *rows, foot))
+    assert {"run", "step", "value", "state"} <= set(head.split())
+    assert ("best" in head) == (width == 160)
+    assert all("-7.88136(10) Ha" in line and "running" in line for line in rows)
+
+
+def test_more_runs_than_lines_show_those_that_go_on() -> None:
+    board = Board("session-1f", lambda: STANDING, file=io.StringIO())
+    for k in range(50):
+        board._rows[f"{k}"] = row = board_module._Row(f"run {k}")
+        row.take(Event(f"{k}", "end" if k < 48 else "step", 3, reason=Reason.STEPS if k < 48 else None))
+    console = display.Console(width=100, file=io.StringIO())
+    console.print(board._shown(100, 12))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) <= 12
+    assert "run 48" in lines[1]
+    assert "run 49" in lines[2]
+    assert "and 44 more" in lines[-2]
+
+
+def test_a_board_that_breaks_never_stops_runs() -> None:
+    def broken() -> Any:
+        raise ZeroDivisionError
+
+    board = Board("session-1f", broken, file=Broken())
+    with board:
+        two_runs(board)
+    board._shell = SimpleNamespace(display_pub=Publisher())
+    board._quiet = False
+    board(Event("aaaa", "step", 1))
+    assert board._quiet
+
+
+def test_buttons_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Widget:
+        def __init__(self, *children: Any, **options: Any) -> None:
+            self.children, self.description, self.value = children, options.get("description"), ""
+
+        def on_click(self, call: Any) -> None:
+            self.call = call
+
+    fake = SimpleNamespace(Button=Widget, HBox=lambda row: row, Label=Widget, Layout=lambda **options: None)
+    monkeypatch.setitem(sys.modules, "ipywidgets", fake)
+    asked: list[str] = []
+
+    def ask(do: str) -> None:
+        asked.append(do)
+        if do == "stop":
+            raise RuntimeError("nobody owns it")
+
+    *row, said = buttons(ask)
+    for button in row:
+        button.call(button)
+    assert asked == ["pause", "resume", "step", "stop"]
+    assert said.value == "nobody owns it"
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    assert buttons(ask) is None
+
+
+def test_ledgers_as_text_and_html() -> None:
+    ledger = samples.ledger(3, jobs=2)
+    text = ledger_text(ledger)
+    assert "2.5 s" in text
+    assert "in all" in text
+    assert max(map(len, text.splitlines())) < 300
+    page = parsed(ledger_html(samples.ledger(2, jobs=90)))
+    assert "... 52 more" in page.text
+    assert "<run 0>" in page.text
+    assert "no jobs" in ledger_text(samples.ledger(1, jobs=0))
+    assert ledger.table().row_count == 2
+    assert str(ledger) == text
+    assert ledger._repr_html_() == ledger_html(ledger)

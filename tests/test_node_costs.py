@@ -9,7 +9,7 @@ import pytest
 from scipy.linalg import expm
 
 from varq import names
-from varq.devices.catalog import Abilities, OpenDevice
+from varq.devices.local import LocalService
 from varq.keys import Key
 from varq.node.nodes import Cost, Nodes
 from varq.problems.pauli import PauliSum
@@ -170,19 +170,29 @@ def test_a_device_object_works() -> None:
     assert cost(device).evaluate(Value(X0), KEY).value == pytest.approx(energy(X0), abs=EXACT)
 
 
-def open_other(wires: int, precision: str) -> OpenDevice:
-    return OpenDevice("other", qml.device("default.qubit", wires=wires), Abilities("parameter-shift"))
+def open_other(name: str, **options: Any) -> LocalService:
+    return LocalService(name, lambda wires: qml.device("default.qubit", wires=wires, seed=5), None)
 
 
 def test_another_package_adds_a_device_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "TABLE", {**names.TABLE, "device:other": f"{__name__}:open_other"})
-    assert cost("other").evaluate(Value(X0), KEY).value == pytest.approx(energy(X0), abs=EXACT)
+    with pytest.warns(UserWarning, match="cannot set the random seed of other"):
+        reply = cost("other", shots=20000).evaluate(ValueAndGrad(X0), KEY)
+    assert abs(reply.value - energy(X0)) < SIGMAS * reply.stderr
+    assert np.all(np.abs(reply.grad - slopes(energy, X0)) < SIGMAS * reply.grad_stderr)
 
 
 def test_samples_that_cannot_be_drawn_again_are_announced() -> None:
-    with pytest.warns(UserWarning, match=r"cannot set the random seed of default.mixed"):
-        reply = cost("default.mixed", shots=2000).evaluate(Value(X0), KEY)
+    unseeded = LocalService("other", lambda wires: qml.device("default.mixed", wires=wires), None)
+    with pytest.warns(UserWarning, match="cannot set the random seed of other"):
+        reply = cost(unseeded, shots=2000).evaluate(Value(X0), KEY)
     assert abs(reply.value - energy(X0)) < 8 * reply.stderr  # unseeded: beyond any luck
+
+
+@pytest.mark.parametrize("name", ["default.mixed", "default.qubit", "lightning.qubit", "varq.qubit"])
+def test_samples_of_seeded_devices_are_drawn_again(name: str) -> None:
+    first, again = (cost(name, shots=200).evaluate(Sample(X0, 200), KEY).outcomes for _ in range(2))
+    np.testing.assert_array_equal(first, again)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,48 @@ def test_calibration_aims_at_the_first_step() -> None:
     np.testing.assert_array_equal(trace.infos[0]["x"], product.start)
 
 
+def test_exact_values_keep_the_narrow_perturbation() -> None:
+    trace = drive(SPSA(), product, 2)
+    plus, minus = (part.x for part in parts(trace.requests[1]))
+    np.testing.assert_allclose(np.abs(plus - minus), 2 * 0.1, atol=EXACT)
+
+
+def test_noise_widens_the_perturbation_and_steps_keep_their_length() -> None:
+    widths = []
+    for noise in (0.0001, 0.01, 0.1, 1.0):
+        lengths = []
+        for seed in range(40):
+            trace = drive(SPSA(calibration=50), replace(product, noise=noise), 2, key=Key.from_seed(seed))
+            plus, minus = (part.x for part in parts(trace.requests[1]))
+            assert trace.infos[0]["perturbation"] == pytest.approx(float(np.abs(plus - minus).max() / 2))
+            lengths.append(np.abs(trace.infos[1]["x"] - product.start).max())
+        widths.append(trace.infos[0]["perturbation"])
+        # Of one step by a slope that is signal and noise: its mean size is what was aimed at.
+        assert np.mean(lengths) == pytest.approx(0.1, rel=5 * 0.8 / np.sqrt(len(lengths)))
+    assert widths == sorted(widths)
+    assert widths[0] == 0.1
+    assert 0.2 < widths[2] < widths[3] <= np.pi / 2
+
+
+def test_a_perturbation_that_is_given_stays() -> None:
+    for given in ({"perturbation": 0.03}, {"learning_rate": 0.1}):
+        trace = drive(SPSA(**given), replace(product, noise=0.3), 3)
+        last = parts(trace.requests[0])
+        width = np.abs(last[0].x - last[1].x).max() / 2
+        assert width == pytest.approx(given.get("perturbation", 0.1))
+
+
+@pytest.mark.parametrize("cost", [product, excitation], ids=lambda c: c.name)
+def test_under_noise_the_wider_perturbation_ends_lower(cost: Cost) -> None:
+    noisy = replace(cost, noise=0.1)  # a hundred shots on a cost of order one
+    ends = {}
+    for perturbation in (None, 0.1):
+        optimizer = SPSA(perturbation=perturbation)
+        found = [drive(optimizer, noisy, 200, key=Key.from_seed(seed)).x.ravel() for seed in range(20)]
+        ends[perturbation] = np.mean([cost.value(x) for x in found]) - cost.lowest
+    assert ends[None] < ends[0.1] / 2
+
+
 def test_averaged_estimates_approach_the_gradient() -> None:
     trace = drive(SPSA(learning_rate=1e-9, resamplings=4000, perturbation=1e-3), product, 1)
     step = trace.infos[0]["x"] - product.start
@@ -133,7 +175,8 @@ def test_signs_belong_to_the_key_and_the_step() -> None:
     ("arguments", "error", "match"),
     [
         ({"learning_rate": 0.0}, ValueError, "learning_rate must be greater than 0"),
-        ({"perturbation": None}, TypeError, "perturbation must be a real number"),
+        ({"perturbation": "wide"}, TypeError, "perturbation must be a real number"),
+        ({"first_step": None}, TypeError, "first_step must be a real number"),
         ({"perturbation": -0.1}, ValueError, "perturbation must be greater than 0"),
         ({"first_step": 0}, ValueError, "first_step must be greater than 0"),
         ({"largest_step": 0}, ValueError, "largest_step must be greater than 0"),

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from varq.ansatze import HardwareEfficient
-from varq.plots import circuit, convergence, curve, distribution, parameters, posterior, problem, save
+from varq.plots import circuit, convergence, curve, distribution, parameters, posterior, problem, save, timeline
 from varq.plots.canvas import BAND, COLORS
 from varq.plots.drawings import layout
 from varq.plots.units import CHEMICAL_ACCURACY, difference, small, uncertain, value_text
@@ -487,6 +487,61 @@ def test_wrong_units_axes_and_kinds() -> None:
         posterior(samples.vqe())
     with pytest.raises(ValueError, match="most must be at least 1"):
         distribution(samples.qaoa(), most=0)
+
+
+# -- time lines ------------------------------------------------------------------------------------------------------
+
+
+def bars(axes: Axes) -> dict[str, list[tuple[float, float]]]:
+    """Begin and end of what is drawn, by color, in the order of the axes."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for drawn in axes.collections:
+        color = matplotlib.colors.to_hex(drawn.get_facecolor()[0]) if len(drawn.get_facecolor()) else ""
+        for path in drawn.get_paths():
+            ends = path.vertices[:, 0]
+            found.setdefault(color, []).append((float(ends.min()), float(ends.max())))
+    return found
+
+
+def test_a_timeline_has_a_row_a_run_and_a_bar_a_span() -> None:
+    ledger = samples.ledger(2, jobs=3)
+    axes = timeline(ledger)
+    drawn = bars(axes)
+    qpu = drawn["#0072b2"]
+    assert qpu == pytest.approx([(b, b + 2.5) for b in (2.6, 8.1, 13.6)] * 2, abs=1e-6)
+    assert sum(len(found) for found in drawn.values()) == 2 * 3 * 6
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["<run 0>", "<run 1>"]
+    assert axes.get_xlabel() == "Time (s)"
+    legend = [text.get_text() for text in axes.get_figure().legends[0].get_texts()]  # type: ignore[union-attr]
+    assert "QPU 15 s" in legend
+    assert "classical 1.2 s" in legend
+    assert ledger.plot(ax=Figure().add_subplot()).get_xlabel() == "Time (s)"
+
+
+def test_a_timeline_of_many_jobs_shows_shares_that_add_up() -> None:
+    ledger = samples.ledger(3, jobs=2000)
+    axes = timeline(ledger)
+    assert axes.get_xlabel() == "Time (h)"
+    for color, share in (("#0072b2", 2.5), ("#d55e00", 0.2)):
+        drawn = sum(end - begin for begin, end in bars(axes)[color])
+        assert drawn == pytest.approx(3 * 2000 * share / 3600, rel=1e-6)
+    assert len(save(axes, "many.png").read_bytes()) > 10_000
+
+
+def test_a_timeline_of_many_runs_names_some() -> None:
+    axes = timeline(samples.ledger(200, jobs=1))
+    labels = axes.get_yticklabels()
+    assert 20 < len(labels) < 60
+    assert axes.get_figure().get_size_inches()[1] <= 9  # type: ignore[union-attr]
+
+
+def test_a_timeline_of_nothing_says_so() -> None:
+    axes = timeline(samples.ledger(0, jobs=0))
+    assert "nothing measured yet" in [text.get_text() for text in axes.texts]
+    with pytest.raises(TypeError, match=r"ledger must be a session's. Got 3"):
+        timeline(3)
+    with pytest.raises(TypeError, match="ax must be of type Axes"):
+        timeline(samples.ledger(1, jobs=1), ax=3)
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------

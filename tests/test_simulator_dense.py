@@ -13,6 +13,7 @@ import pennylane as qml
 import pytest
 from pennylane.tape import QuantumScript
 from simulator_circuits import again, make, masks, matrix_of, names, random_gates, state_of, unitary, width, words
+from simulator_layers import as_written, exchanged, hardware, ladders, qaoa
 
 from varq.precision import double
 from varq.simulator.circuit import Circuit, Numbers
@@ -208,58 +209,16 @@ def test_single_precision() -> None:
     assert compare(gates, 5, Options(path="layers", dtype="float32"), rng).path == "layers"
 
 
-def hardware_layers(wires: int, repeats: int, rng: np.random.Generator) -> list[list[Any]]:
-    out = []
-    for _ in range(repeats):
-        turns = [qml.RX(rng.normal(), w) for w in range(wires)] + [qml.RZ(rng.normal(), w) for w in range(wires)]
-        out.append([*turns, *(qml.CNOT([w, (w + 1) % wires]) for w in range(wires))])
-    return out
-
-
-def qaoa_layers(wires: int, repeats: int, rng: np.random.Generator) -> list[list[Any]]:
-    pairs = [(a, b) for a in range(wires) for b in range(a) if rng.random() < 0.6]
-    out = []
-    for _ in range(repeats):
-        gamma, beta = rng.normal(size=2)
-        cost = [qml.IsingZZ(gamma, wires=pair) for pair in pairs]
-        out.append([*cost, *(qml.RX(beta, w) for w in range(wires))])
-    return out
-
-
-def ladders(wires: int, repeats: int, rng: np.random.Generator) -> list[list[Any]]:
-    out = []
-    for _ in range(repeats):
-        gamma, beta = rng.normal(size=2)
-        cost = []
-        for a in range(wires - 1):
-            cost += [qml.CNOT([a, a + 1]), qml.RZ(gamma, a + 1), qml.CNOT([a, a + 1])]
-        out.append([*cost, *(qml.RX(beta, w) for w in range(wires))])
-    return out
-
-
-def as_written(layers: list[list[Any]], rng: np.random.Generator, wires: int) -> list[Any]:
-    return [gate for layer in layers for gate in layer]
-
-
-def shuffled(layers: list[list[Any]], rng: np.random.Generator, wires: int) -> list[Any]:
-    """Neighbors on disjoint wires exchanged at random: the same circuit."""
-    gates = as_written(layers, rng, wires)
-    for k in rng.integers(0, len(gates) - 1, 400):
-        if not set(gates[k].wires) & set(gates[k + 1].wires):
-            gates[k], gates[k + 1] = gates[k + 1], gates[k]
-    return gates
-
-
 def test_the_paths_that_are_found() -> None:
     rng = np.random.default_rng(2)
     found = {}
-    for family in (hardware_layers, qaoa_layers, ladders):
+    for family in (hardware, qaoa, ladders):
         gates = [qml.Hadamard(w) for w in range(6)] + as_written(family(6, 5, rng), rng, 6)
         found[family.__name__] = engine(lowered(gates, 6)[0], DENSE).path
     found["random"] = engine(lowered(random_gates(6, 60, rng), 6)[0], DENSE).path
     assert found == {
-        "hardware_layers": "layers",
-        "qaoa_layers": "alternating",
+        "hardware": "layers",
+        "qaoa": "alternating",
         "ladders": "alternating",
         "random": "general",
     }
@@ -267,7 +226,7 @@ def test_the_paths_that_are_found() -> None:
 
 def test_commuting_gates_hide_no_layers() -> None:
     rng = np.random.default_rng(4)
-    circuit, _ = lowered(shuffled(hardware_layers(6, 8, rng), rng, 6), 6)
+    circuit, _ = lowered(exchanged(hardware(6, 8, rng), rng, 6), 6)
     assert max(s.repeats for s in segments(circuit.gates)) >= 6
 
 
@@ -296,28 +255,28 @@ def test_a_prepared_state_has_a_gradient() -> None:
 # -- derivatives of every kind
 
 
-def problem(kind: str) -> tuple[Callable[[Any], Any], np.ndarray, Any]:
+def problem(kind: str, wires: int = 5, count: int = 4) -> tuple[Callable[[Any], Any], np.ndarray, Any]:
     """Two expectation values as a function of a few angles, where they are, and the circuit's engine."""
     rng = np.random.default_rng(6)
     gates = {
-        "general": random_gates(5, 24, rng),
-        "layers": as_written(hardware_layers(5, 3, rng), rng, 5),
-        "alternating": as_written(qaoa_layers(5, 3, rng), rng, 5),
-        "sector": conserving(rng),
-    }[kind]
+        "general": lambda: random_gates(wires, 5 * wires, rng),
+        "layers": lambda: as_written(hardware(wires, 3, rng), rng, wires),
+        "alternating": lambda: as_written(qaoa(wires, 3, rng), rng, wires),
+        "sector": lambda: conserving(rng),
+    }[kind]()
     options = Options() if kind == "sector" else DENSE
-    front = [qml.X(0), qml.X(2)] if kind == "sector" else [qml.Hadamard(w) for w in range(5)]
-    circuit, numbers = lowered([*front, *gates], 5)
-    found, coefficients = words(5, 4, rng)
-    structure = PauliSum(5, masks(found))
-    mix = rng.normal(size=(len(numbers.angles), 4)) / 3
+    front = [qml.X(0), qml.X(2)] if kind == "sector" else [qml.Hadamard(w) for w in range(wires)]
+    circuit, numbers = lowered([*front, *gates], wires)
+    found, coefficients = words(wires, 4, rng)
+    structure = PauliSum(wires, masks(found))
+    mix = rng.normal(size=(len(numbers.angles), count)) / 3
 
     def values(x: Any) -> Any:
         angles = jnp.asarray(numbers.angles) + jnp.asarray(mix, x.dtype) @ x
         pair = (coefficients, 2 * coefficients[::-1])
         return expectations(circuit, numbers._replace(angles=angles), (structure, structure), pair, options)
 
-    return values, np.array([0.1, -0.2, 0.3, 0.05]), engine(circuit, options)
+    return values, np.array([0.1, -0.2, 0.3, 0.05])[:count], engine(circuit, options)
 
 
 def conserving(rng: np.random.Generator) -> list[Any]:
@@ -335,6 +294,16 @@ def conserving(rng: np.random.Generator) -> list[Any]:
 def differences(function: Callable[[Any], Any], x: np.ndarray, step: float = 1e-5) -> np.ndarray:
     rows = [np.asarray(function(x + step * e)) - np.asarray(function(x - step * e)) for e in np.eye(len(x))]
     return np.moveaxis(np.array(rows) / (2 * step), 0, -1)
+
+
+@pytest.mark.parametrize("kind", ["general", "alternating"])
+def test_second_derivatives_of_small_circuits(kind: str) -> None:
+    """The other two paths, and all other derivatives of these, are in `test_derivatives_of_every_kind`."""
+    values, x, chosen = problem(kind, 3 if kind == "general" else 5, 2)
+    assert chosen.path == kind
+    with double():
+        curved = differences(jax.jit(jax.jacrev(values)), x)
+        np.testing.assert_allclose(jax.jit(jax.hessian(values))(jnp.asarray(x)), curved, atol=FINITE)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +329,7 @@ def test_derivatives_of_every_kind(kind: str) -> None:
         np.testing.assert_allclose(slopes[0], truth, atol=FINITE)
 
 
-def test_coefficients_have_derivatives_and_need_no_new_program() -> None:
+def test_coefficients_have_derivatives() -> None:
     rng = np.random.default_rng(9)
     circuit, numbers = lowered(random_gates(4, 15, rng), 4)
     found, coefficients = words(4, 6, rng)

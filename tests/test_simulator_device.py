@@ -19,8 +19,10 @@ import pytest
 from pennylane import numpy as pnp
 from pennylane.exceptions import DeviceError, WireError
 from scipy.sparse import csr_matrix
+from simulator_branches import fits, indices
 
 from varq.simulator import compile_cache
+from varq.simulator.preprocessing import NATIVE
 
 # NumPy's arrays go in and come out: nothing here depends on JAX's flag.
 pytestmark = pytest.mark.flagless
@@ -244,9 +246,9 @@ def test_structure_is_shared_and_numbers_are_not() -> None:
     assert (float(first), float(measured(matrix))) == pytest.approx((1.0, 9.0))
 
 
-@pytest.mark.parametrize("method", [None, "device", "one-shot", "tree-traversal", "deferred"])
+@pytest.mark.parametrize("method", [None, "device", "tree-traversal", "deferred"])
 def test_measured_circuits(method: str | None) -> None:
-    @qml.qnode(qml.device("varq.qubit"), mcm_method=None if method == "one-shot" else method)
+    @qml.qnode(qml.device("varq.qubit"), mcm_method=method)
     def circuit(angle: float) -> Any:
         qml.RX(angle, 0)
         outcome = qml.measure(0)
@@ -259,6 +261,37 @@ def test_measured_circuits(method: str | None) -> None:
     np.testing.assert_allclose(found[0], 2 * up - 1, atol=EXACT)
     np.testing.assert_allclose(found[1], [up, 1 - up], atol=EXACT)
     np.testing.assert_allclose(found[2], chance, atol=EXACT)
+
+
+@pytest.mark.parametrize("method", [None, *NATIVE])
+def test_shots_of_measured_circuits(method: str | None) -> None:
+    """Outcomes and what follows them have one law, whatever PennyLane calls the way to draw them."""
+
+    @qml.set_shots(20000)
+    @qml.qnode(qml.device("varq.qubit", seed=3), mcm_method=method)
+    def circuit() -> Any:
+        qml.RX(0.9, 0)
+        first = qml.measure(0, reset=True)
+        qml.cond(first, qml.RY, qml.RX)(0.7, 1)
+        second = qml.measure(1)
+        qml.RY(0.4 + second, 0)
+        return qml.sample([first, second]), qml.sample(wires=[0])
+
+    outcomes, after = circuit()
+    one = np.array([np.cos(0.45) ** 2, np.sin(0.45) ** 2])  # of the first; of the second, whatever the first was
+    two = np.array([np.cos(0.35) ** 2, np.sin(0.35) ** 2])
+    three = np.array([[np.cos(t / 2) ** 2, np.sin(t / 2) ** 2] for t in (0.4, 1.4)])  # by the second
+    law = (one[:, None, None] * two[:, None] * three).ravel()
+    assert fits(np.bincount(indices(np.hstack([outcomes, after])), minlength=8), law)
+
+
+def test_one_shot_without_shots_is_refused() -> None:
+    @qml.qnode(qml.device("varq.qubit"), mcm_method="one-shot")
+    def circuit() -> Any:
+        return qml.expval(qml.measure(0))
+
+    with pytest.raises(ValueError, match=r"one-shot.*analytic mode"):
+        circuit()
 
 
 @pytest.mark.parametrize("method", [None, "deferred"])
@@ -369,17 +402,17 @@ def test_cache_is_kept_small(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["3", "4"]
 
 
-def conform(shots: str) -> dict[str, int]:
+def conform(shots: str, device: str = "varq.qubit") -> dict[str, int]:
     """PennyLane's own device tests, in a process of their own: they rewrite pytest's options."""
     folder = Path(conformance.__file__).parent
     command = [
-        sys.executable, "-m", "pytest", str(folder), "--device=varq.qubit", f"--shots={shots}", "-p", "flaky", "-q",
+        sys.executable, "-m", "pytest", str(folder), f"--device={device}", f"--shots={shots}", "-p", "flaky", "-q",
         "-p", "no:cacheprovider", "--no-flaky-report", "-o", "addopts=", "--tb=short",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     tail = done.stdout[-4000:]
     found = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", tail)}
-    assert done.returncode == 0, tail
+    assert done.returncode == 0 or device != "varq.qubit", tail
     return found
 
 
@@ -389,6 +422,9 @@ def test_conformance() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_conformance_with_shots() -> None:
-    assert "failed" not in conform("8192")
+    """No test fails, and as many pass as for default.qubit, whose samples may fail one by chance."""
+    theirs = conform("8192", "default.qubit")
+    assert theirs["passed"] > DEFAULT_QUBIT_PASSES / 2  # the suite did run
+    assert conform("8192")["passed"] >= theirs["passed"]

@@ -9,7 +9,7 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from varq.simulator import explain
+from varq.simulator import explain, measurements
 from varq.simulator.dense.engine import DenseEngine
 from varq.simulator.roofline import Rates
 
@@ -35,13 +35,14 @@ def repeated(x: Any) -> Any:
 
 
 def alternating(x: Any) -> Any:
+    gamma, beta = x
     for w in range(6):
         qml.Hadamard(w)
     for _ in range(4):
         for w in range(6):
-            qml.IsingZZ(x[0], wires=[w, (w + 2) % 6])
+            qml.IsingZZ(gamma, wires=[w, (w + 2) % 6])
         for w in range(6):
-            qml.RX(x[1], w)
+            qml.RX(beta, w)
     return qml.expval(qml.Z(0) @ qml.Z(1))
 
 
@@ -64,7 +65,7 @@ def measured(x: Any) -> Any:
     [
         (conserving, "sector", "amplitudes"),
         (repeated, "layers", "4 repeats of 12 gates cover 48 of 48 gates"),
-        (alternating, "alternating", "a diagonal cost and a product mixer"),
+        (alternating, "alternating", "a precomputed diagonal cost"),
         (plain, "general", "other measurements go by the whole state"),
         (measured, "measured", "every branch of outcomes is summed"),
     ],
@@ -82,8 +83,60 @@ def test_each_path_is_named(
     assert part.facts["amplitudes"] <= 64
     assert {"trace", "compile", "run"} <= set(part.seconds)
     assert all(value >= 0 for value in part.seconds.values())
+    if path == "general":  # probabilities: no gradient is run, so that no time is expected
+        assert "gradient" not in part.seconds
+        assert part.expected is None
+        return
+    assert "gradient" in part.seconds
     assert part.expected is not None
     assert part.expected > 0
+
+
+@pytest.mark.parametrize(
+    ("results", "timed"),
+    [
+        (lambda: qml.probs(wires=[0, 1]), ["ProbabilityMP"]),
+        (lambda: qml.vn_entropy(wires=[0]), ["VnEntropyMP"]),
+        (lambda: (qml.expval(qml.Z(1)), qml.state()), ["StateMP"]),
+        (lambda: (qml.expval(qml.Z(1)), qml.expval(qml.X(0))), []),
+    ],
+)
+def test_what_is_measured_is_what_is_timed(
+    results: Callable[[], Any], timed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left to the final state is measured on it; a gradient is promised only where one was run."""
+    seen: list[str] = []
+    on_state = measurements.on_state
+
+    def spied(tape: Any, chosen: Any, state: Any) -> Any:
+        seen.extend(type(tape.measurements[k]).__name__ for k in chosen)
+        return on_state(tape, chosen, state)
+
+    monkeypatch.setattr(measurements, "on_state", spied)
+
+    def alone(x: Any) -> Any:  # of no other test: programs are kept
+        qml.RX(x[0], 0)
+        qml.Toffoli([0, 1, 2])
+        qml.CRX(x[0], wires=[2, 1])
+        return results()
+
+    (part,) = explain(node(alone, 3))(X).parts
+    assert seen == timed
+    assert ("gradient" in part.seconds, part.expected is not None) == (not timed, not timed)
+    assert part.work == ("a value" if timed else "a value and gradient")
+
+
+@pytest.mark.parametrize("circuit", [conserving, repeated, plain])
+def test_a_batch_is_explained_as_a_whole(circuit: Callable[[Any], Any], capsys: pytest.CaptureFixture[str]) -> None:
+    (one,) = explain(qml.QNode(circuit, DEVICE))(np.array([0.3, 0.4])).parts
+    capsys.readouterr()
+    (many,) = explain(qml.QNode(circuit, DEVICE))(np.array([[0.3, 0.1, 0.2], [0.4, 0.5, 0.6]])).parts
+    assert "3 elements of a batch at once" in capsys.readouterr().out
+    assert (many.facts["batch"], many.facts["columns"], "batch" in one.facts) == (3, 3, False)
+    assert many.facts["amplitudes"] == one.facts["amplitudes"]
+    for name in ("state_bytes", "bytes_per_gradient"):
+        assert many.facts[name] == 3 * one.facts[name]
+    assert many.seconds.keys() == one.seconds.keys()
 
 
 def test_the_sector_is_as_small_as_what_can_be_reached(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 import pennylane as qml
 import pytest
 from pennylane import numpy as pnp
+
+from varq.simulator.precision import double
 
 DOUBLE = 1e-10  # linear algebra in float64
 SINGLE = 2e-6  # what float32 outputs can show
@@ -266,6 +269,72 @@ def test_measured_circuits_are_differentiated() -> None:
     assert float(qml.grad(q)(pnp.array(0.7, requires_grad=True))) == pytest.approx(wanted, abs=1e-8)
 
 
+@contextmanager
+def compilations() -> Iterator[list[str]]:
+    """What is compiled within the block."""
+    found: list[str] = []
+
+    def listen(event: str, seconds: float, **more: Any) -> None:
+        if event.endswith("backend_compile_duration"):
+            found.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield found
+    finally:
+        if hasattr(jax.monitoring, "unregister_event_duration_listener"):  # jax 0.8
+            jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def conserving(x: Any) -> None:
+    qml.BasisState([1, 1, 0, 0], range(4))
+    qml.DoubleExcitation(x[0], range(4))
+    qml.SingleExcitation(x[1], [1, 3])
+
+
+def entangling(x: Any) -> None:
+    for layer in range(3):
+        for wire in range(4):
+            qml.RY(x[layer % 2] + wire, wire)
+        for wire in range(3):
+            qml.CNOT([wire, wire + 1])
+
+
+WORDS = [qml.Z(0) @ qml.Z(1), qml.X(0) @ qml.X(1) @ qml.Y(2) @ qml.Y(3), qml.Z(3), qml.X(2), qml.Identity(0)]
+GEOMETRIES = np.random.default_rng(7).normal(size=(2, len(WORDS)))
+
+
+@pytest.mark.parametrize("prepare", [conserving, entangling])
+@pytest.mark.parametrize("jitted", [False, True])
+def test_another_geometry_compiles_nothing(prepare: Callable[[Any], None], jitted: bool) -> None:
+    """Coefficients are run-time inputs: a Hamiltonian of the same words in a new QNode is the same program."""
+    wrap = jax.jit if jitted else lambda function: function
+
+    def energy(x: Any, coefficients: Any, device: str) -> Any:
+        def prepared(x: Any) -> Any:
+            prepare(x)
+            return qml.expval(qml.dot(coefficients, WORDS))
+
+        return qml.QNode(prepared, qml.device(device, wires=4), interface="jax")(x)
+
+    both = wrap(jax.value_and_grad(lambda x, c: energy(x, c, "varq.qubit")))
+    x, found, counts = jnp.asarray(X), [], []
+    for coefficients in GEOMETRIES:
+        c = jnp.asarray(coefficients) if jitted else coefficients
+        with compilations() as compiled:
+            found.append(both(x, c))
+        counts.append(len(compiled))
+    assert counts[0] > 0
+    assert counts[1] == 0
+    near = tolerance()
+    with double():
+        exact = jax.value_and_grad(lambda x, c: energy(x, c, "default.qubit"))
+        for mine, coefficients in zip(found, GEOMETRIES, strict=True):
+            value, slope = exact(jnp.asarray(X), coefficients)
+            np.testing.assert_allclose(mine[0], value, atol=near)
+            np.testing.assert_allclose(mine[1], slope, atol=near)
+
+
 def small(x: Any) -> Any:
     for wire in range(4):
         qml.RX(x[wire], wire)
@@ -281,20 +350,10 @@ def test_a_small_circuit_is_compiled_once(kind: str) -> None:
     q = node(small, 4)
     wrap = partial(pnp.array, requires_grad=True) if kind == "autograd" else jnp.asarray
     gradient = qml.grad(q) if kind == "autograd" else jax.grad(q)
-    compiled: list[str] = []
-
-    def listen(event: str, seconds: float, **more: Any) -> None:
-        if event.endswith("backend_compile_duration"):
-            compiled.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
+    with compilations() as compiled:
         for function in (q, gradient):
             function(wrap(np.linspace(0, 1, 8)))
             first = len(compiled)
             assert first > 0
             function(wrap(np.linspace(1, 2, 8)))
             assert len(compiled) == first
-    finally:
-        if hasattr(jax.monitoring, "unregister_event_duration_listener"):  # jax 0.8
-            jax.monitoring.unregister_event_duration_listener(listen)

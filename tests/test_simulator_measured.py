@@ -1,4 +1,4 @@
-"""Measured circuits against PennyLane's deferred measurements, a NumPy sum over branches, and closed forms."""
+"""Measured circuits summed over branches: PennyLane's deferred measurements, a NumPy sum, and closed forms."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pennylane.exceptions import DeviceError
-from pennylane.ops import Conditional, MeasurementValue
-from pennylane.ops.mid_measure import MidMeasure
-from simulator_branches import Script, at, branches, fits, indices, law, mixture, record, within
+from pennylane.ops import Conditional
+from simulator_branches import Script, at, law, mixture, record, run
 
 from varq.simulator.measured.execution import execute_measured
-from varq.simulator.measured.statistics import INVALID
 from varq.simulator.outcomes import outcome
 from varq.simulator.precision import double
 from varq.simulator.preprocessing import is_measured
@@ -30,16 +28,9 @@ SINGLE = 1e-5  # the same in float32
 STEP, SLOPE = 1e-5, 1e-7  # central differences: step, and what they leave
 
 
-def run(circuit: Callable[..., Any], *args: Any, wires: int = 2, **options: Any) -> Any:
-    return execute_measured(record(circuit, *args), range(wires), **options)
-
-
 def deferred(circuit: Callable[..., Any], *args: Any, wires: int = 2) -> Any:
     node = qml.QNode(circuit, qml.device("default.qubit", wires=2 * wires + 6), mcm_method="deferred")
     return node(*args)
-
-
-# ---- exact sums over branches
 
 
 def plain(x: Any, y: Any) -> list[Any]:
@@ -263,342 +254,6 @@ def test_ghz_in_constant_depth() -> None:
     np.testing.assert_allclose(run(circuit, wires=7), want, atol=EXACT)
 
 
-# ---- shots
-
-
-def test_shots_follow_the_exact_law() -> None:
-    def circuit() -> Any:
-        qml.RX(0.9, 0)
-        qml.CRY(1.3, [0, 1])
-        m0 = qml.measure(0, reset=True)
-        qml.RX(outcome(lambda b: 0.5 + b, m0), 0)
-        m1 = qml.measure(1)
-        qml.cond(m1, qml.RY)(0.8, 1)
-        return qml.sample([m0, m1]), qml.sample(wires=[0, 1])
-
-    shots = 40000
-    mid, end = run(circuit, shots=shots, key=3)
-    assert mid.shape == end.shape == (shots, 2)
-    tape = record(circuit)
-    chances = np.zeros(16)
-    for bits, state in branches(tape, 2):
-        first = indices([[bits[m.meas_uid] for m in tape.operations if isinstance(m, MidMeasure)]])[0]
-        chances[4 * first : 4 * first + 4] += np.abs(state) ** 2
-    assert fits(np.bincount(indices(np.hstack([mid, end])), minlength=16), chances)
-
-
-def test_shots_are_those_of_their_key() -> None:
-    def circuit() -> Any:
-        qml.Hadamard(0)
-        return qml.sample(qml.measure(0))
-
-    first = run(circuit, shots=100, key=7)
-    np.testing.assert_array_equal(first, run(circuit, shots=100, key=jax.random.key(7)))
-    assert (np.asarray(first) != run(circuit, shots=100, key=8)).any()
-    jitted = jax.jit(lambda key: run(circuit, shots=100, key=key))
-    np.testing.assert_array_equal(first, jitted(jax.random.key(7)))
-
-
-def phase_estimation(phase: Any, rounds: int) -> list[Any]:
-    """Semiclassical: the control is one wire, reset after each round; the least significant digit comes first."""
-    qml.X(1)
-    seen: list[Any] = []
-    for k in range(rounds):
-        qml.Hadamard(0)
-        qml.ControlledPhaseShift(2 * np.pi * phase * 2 ** (rounds - 1 - k), wires=[0, 1])
-        if seen:
-            qml.PhaseShift(outcome(lambda *b: -sum(jnp.pi * x / 2 ** (len(b) - i) for i, x in enumerate(b)), *seen), 0)
-        qml.Hadamard(0)
-        seen.append(qml.measure(0, reset=True))
-    return seen
-
-
-def fejer(phase: float, rounds: int) -> np.ndarray:
-    """The law of textbook phase estimation over the numbers that the digits make."""
-    size = 2**rounds
-    away = np.pi * (phase - np.arange(size) / size)
-    law: np.ndarray = (np.sin(size * away) / (size * np.sin(away))) ** 2
-    return law
-
-
-@pytest.mark.parametrize("rounds", [5, 14])  # more than 12 outcomes: no table, but an affine form
-def test_semiclassical_phase_estimation_has_the_textbook_law(rounds: int) -> None:
-    phase = 0.3012
-    samples = run(lambda: qml.sample(phase_estimation(phase, rounds)), shots=20000, key=1)
-    counts = np.bincount(indices(samples[:, ::-1]), minlength=2**rounds)
-    assert fits(counts, fejer(phase, rounds))
-
-
-def test_phase_estimation_exactly() -> None:
-    found = run(lambda: qml.probs(op=phase_estimation(0.3012, 5)[::-1]))
-    np.testing.assert_allclose(found, fejer(0.3012, 5), atol=EXACT)
-
-
-def test_reuse_of_a_wire_has_the_law_of_many_wires() -> None:
-    def reused() -> Any:
-        seen = []
-        for _ in range(5):
-            qml.RY(1.1, 0)
-            qml.CRX(0.9, [0, 1])
-            seen.append(qml.measure(0, reset=True))
-        return qml.probs(op=seen)
-
-    def wide() -> Any:
-        for w in range(5):
-            qml.RY(1.1, w)
-            qml.CRX(0.9, [w, 5])
-        return qml.probs(wires=range(5))
-
-    want = qml.QNode(wide, qml.device("default.qubit", wires=6))()
-    np.testing.assert_allclose(run(reused), want, atol=EXACT)
-
-
-def test_repeat_until_success() -> None:
-    """At most 40 attempts, each made only if none before succeeded; the number of attempts is geometric."""
-
-    def circuit() -> Any:
-        done: Any = None
-        attempts: Any = 0
-        for _ in range(40):
-            qml.RX(1.0, 0)
-            hit = qml.measure(0, reset=True)
-            attempts = (
-                outcome(lambda n, d: n + 1 - d, attempts, done) if done is not None else outcome(lambda h: 1, hit)
-            )
-            done = outcome(jnp.maximum, done, hit) if done is not None else outcome(lambda h: h, hit)
-        qml.RY(outcome(lambda n: n * 0.1, attempts), 1)
-        qml.cond(done, qml.X)(0)
-        return qml.sample(wires=[0]), qml.expval(qml.X(1))
-
-    chance = np.sin(0.5) ** 2
-    flag, tilt = run(circuit, shots=20000, key=2)
-    assert abs(np.mean(np.asarray(flag)) - (1 - (1 - chance) ** 40)) < 5 * np.sqrt((1 - chance) ** 40 / 20000) + 1e-4
-    weights = chance * (1 - chance) ** np.arange(40)
-    weights[-1] = 1 - weights[:-1].sum()
-    want = np.sum(weights * np.sin(0.1 * np.arange(1, 41)))
-    assert abs(tilt - want) < 5 / np.sqrt(20000)
-
-
-def posterior_means(phase: float, rounds: int, grid: np.ndarray, runs: int) -> np.ndarray:
-    """The mean phases that the adaptive scheme ends with, by drawing its outcomes with NumPy."""
-    rng = np.random.default_rng(3)
-    posterior = np.full((runs, len(grid)), 1 / len(grid))
-    angle = np.full(runs, 0.5)
-    for _ in range(rounds):
-        bit = rng.random(runs) < (1 - np.cos(phase - angle)) / 2
-        posterior *= 1 + np.where(bit, -1, 1)[:, None] * np.cos(grid - angle[:, None])
-        posterior /= posterior.sum(1, keepdims=True)
-        angle = np.angle(posterior @ np.exp(1j * grid)) + np.pi / 2
-    return np.asarray(angle - np.pi / 2)
-
-
-def test_an_array_is_carried_from_round_to_round() -> None:
-    """A posterior over a grid of 32 phases, updated in the circuit and used for the next angle."""
-    grid = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-    rounds, phase, shots = 30, 2.0, 20000
-
-    def update(posterior: Any, angle: Any, bit: Any) -> Any:
-        new = posterior * (1 + (1 - 2 * bit) * jnp.cos(grid - angle)) / 2
-        return new / jnp.sum(new)
-
-    def circuit(x: Any) -> Any:
-        posterior: Any = np.full(32, 1 / 32)
-        angle: Any = 0.5
-        for _ in range(rounds):
-            qml.Hadamard(0)
-            qml.PhaseShift(x, 0)
-            qml.PhaseShift(-angle if isinstance(angle, float) else outcome(lambda a: -a, angle), 0)
-            qml.Hadamard(0)
-            bit = qml.measure(0, reset=True)
-            posterior = outcome(update, posterior, angle, bit)
-            angle = outcome(lambda p: jnp.angle(jnp.sum(p * np.exp(1j * grid))) + np.pi / 2, posterior)
-        qml.RY(outcome(lambda p: jnp.angle(jnp.sum(p * np.exp(1j * grid))), posterior), 1)
-        return qml.expval(qml.Z(1))
-
-    found = run(circuit, phase, shots=shots, key=5)
-    drawn = posterior_means(phase, rounds, grid, runs := 20000)
-    assert abs(found - np.mean(np.cos(drawn))) < within(shots) + within(runs)
-    jitted = jax.jit(lambda x: run(circuit, x, shots=shots, key=5))
-    np.testing.assert_allclose(jitted(phase), found, atol=SINGLE)
-
-
-def test_all_statistics_of_shots_agree_with_exact_values() -> None:
-    def circuit() -> Any:
-        qml.RX(0.9, 0)
-        qml.CRY(1.3, [0, 1])
-        m0 = qml.measure(0)
-        qml.RX(0.5 + m0, 1)
-        m1 = qml.measure(0, reset=True)
-        qml.RY(0.7, 0)
-        return [
-            qml.expval(qml.X(0)),
-            qml.expval(qml.Z(1) + 0.5 * qml.X(0) @ qml.Y(1) + 0.2 * qml.I(0)),
-            qml.var(qml.Y(1)),
-            qml.var(qml.X(0) + 0.5 * qml.Z(1)),
-            qml.probs(wires=[1, 0]),
-            qml.probs(op=qml.Hadamard(1)),
-            qml.expval(qml.Hermitian(np.array([[1, 2j], [-2j, 0.5]]), 1)),
-            qml.expval(qml.Projector([1], wires=[0])),
-            qml.expval(2 * m0 - m1),
-            qml.var(m0),
-            qml.probs(op=[m1, m0]),
-        ]
-
-    shots = 40000
-    for mine, exact in zip(run(circuit, shots=shots, key=4), run(circuit), strict=True):
-        assert np.shape(mine) == np.shape(exact)
-        np.testing.assert_allclose(mine, exact, atol=6 * 2.5 / np.sqrt(shots))  # 2.5 bounds every spread here
-    traced = jax.jit(lambda key: run(circuit, shots=100, key=key))(jax.random.key(1))
-    for mine, concrete in zip(traced, run(circuit, shots=100, key=1), strict=True):
-        np.testing.assert_allclose(mine, concrete, atol=EXACT)
-
-
-def test_a_sum_of_words_that_do_not_commute_is_measured_as_a_whole() -> None:
-    """(X + Z) / sqrt 2 squares to one and has mean zero here: the variance of shots is one less their mean squared."""
-
-    def circuit() -> Any:
-        qml.Hadamard(0)
-        qml.measure(0)
-        return qml.var((qml.X(0) + qml.Z(0)) / np.sqrt(2))
-
-    assert abs(float(run(circuit)) - 1) < EXACT
-    shots = 2000
-    assert 1 - within(shots) ** 2 <= float(run(circuit, shots=shots, key=2)) <= 1 + EXACT
-
-
-def test_counts_samples_and_shot_vectors() -> None:
-    def circuit() -> Any:
-        qml.Hadamard(0)
-        m0 = qml.measure(0)
-        m1 = qml.measure(1)
-        return (
-            qml.counts(m0),
-            qml.counts([m0, m1]),
-            qml.counts(wires=[0, 1], all_outcomes=True),
-            qml.counts(qml.Z(0)),
-            qml.counts(m0 + m1, all_outcomes=True),
-            qml.sample(qml.Z(0)),
-            qml.sample(m0),
-        )
-
-    first, second = run(circuit, shots=[100, (50, 1)], key=4)
-    one, two, three, four, five, signs, bits = first
-    ones = int(np.sum(np.asarray(bits)))
-    assert one == {0.0: 100 - ones, 1.0: ones}
-    assert two == {"00": 100 - ones, "10": ones}
-    assert three == {"00": 100 - ones, "01": 0, "10": ones, "11": 0}
-    assert four == {-1.0: ones, 1.0: 100 - ones}
-    assert five == {0.0: 100 - ones, 1.0: ones, 2.0: 0}
-    np.testing.assert_array_equal(signs, 1 - 2 * np.asarray(bits))
-    assert second[5].shape == (50,)
-
-    def total() -> Any:
-        qml.Hadamard(0)
-        qml.measure(0)
-        return qml.counts(wires=[0, 1], all_outcomes=True)
-
-    traced = jax.jit(lambda key: run(total, shots=100, key=key))(jax.random.key(4))
-    assert sum(int(n) for n in traced.values()) == 100
-
-
-# ---- postselection and readout
-
-
-def selected(x: float) -> Any:
-    m0 = prepared(x)
-    return qml.sample([m0]), qml.expval(qml.Z(1)), qml.probs(op=m0)
-
-
-def alone(x: float) -> Any:
-    return qml.probs(op=prepared(x))
-
-
-def prepared(x: float) -> Any:
-    qml.RX(x, 0)
-    qml.RY(0.8, 1)
-    m0 = qml.measure(0)
-    qml.cond(m0, qml.RY)(1.1, 1)
-    qml.measure(1, postselect=1)
-    qml.RX(0.3, 1)
-    return m0
-
-
-@pytest.mark.parametrize("mode", [None, "hw-like", "fill-shots"])
-def test_postselected_shots_have_the_conditional_law(mode: str | None) -> None:
-    samples, mean, chances = run(selected, 1.2, shots=30000, key=6, postselect_mode=mode)
-    tape = record(selected, 1.2)
-    want = law(tape, 2, [MeasurementValue([next(op for op in tape.operations if isinstance(op, MidMeasure))])])
-    np.testing.assert_allclose(run(alone, 1.2), want, atol=EXACT)
-    assert (len(samples) == 30000) == (mode == "fill-shots")
-    assert fits(np.bincount(np.asarray(samples)[:, 0], minlength=2), want)
-    np.testing.assert_allclose(mean, -np.cos(0.3), atol=5 / np.sqrt(len(samples)))
-    np.testing.assert_allclose(chances, np.bincount(np.asarray(samples)[:, 0]) / len(samples), atol=EXACT)
-
-
-def test_traced_calls_mark_rejected_shots() -> None:
-    samples, mean, _ = jax.jit(lambda key: run(selected, 1.2, shots=1000, key=key))(jax.random.key(6))
-    plain_samples, plain_mean, _ = run(selected, 1.2, shots=1000, key=6)
-    kept = np.asarray(samples)[np.asarray(samples)[:, 0] != INVALID]
-    np.testing.assert_array_equal(kept, plain_samples)
-    np.testing.assert_allclose(mean, plain_mean, atol=EXACT)
-    padded = run(selected, 1.2, shots=1000, key=6, postselect_mode="pad-invalid-samples")[0]
-    np.testing.assert_array_equal(padded, samples)
-
-
-def test_impossible_postselection_is_no_number() -> None:
-    def circuit() -> Any:
-        m = qml.measure(0, postselect=1)
-        return qml.expval(m), qml.probs(wires=[0]), qml.sample(wires=[0])
-
-    for mode in ("hw-like", "fill-shots"):
-        mean, chances, samples = run(circuit, shots=10, key=0, postselect_mode=mode)
-        assert np.isnan(mean)
-        assert np.isnan(chances).all()
-        assert samples.shape == (0, 1)
-
-
-@pytest.mark.parametrize("readout", [0.1, {0: (0.1, 0.2)}, {0: [[0.9, 0.2], [0.1, 0.8]]}])
-def test_readout_errors_are_recorded_and_fed_forward(readout: Any) -> None:
-    up, down = (0.1, 0.1) if readout == 0.1 else (0.1, 0.2)
-
-    def circuit(x: Any) -> Any:
-        qml.RX(x, 0)
-        m = qml.measure(0)
-        qml.cond(m, qml.X)(1)
-        return qml.expval(m), qml.expval(qml.Z(1)), qml.expval(qml.Z(0)), qml.expval(qml.Z(0) @ qml.Z(1))
-
-    one = np.sin(0.45) ** 2
-    read = one * (1 - down) + (1 - one) * up
-    right = one * (1 - down) + (1 - one) * (1 - up)
-    want = [read, 1 - 2 * read, 1 - 2 * one, 2 * right - 1]
-    np.testing.assert_allclose(run(circuit, 0.9, readout_error=readout), want, atol=EXACT)
-    shots = 40000
-    np.testing.assert_allclose(
-        run(circuit, 0.9, readout_error=readout, shots=shots, key=1), want, atol=5 / np.sqrt(shots)
-    )
-    with double():
-        slope = jax.grad(lambda x: run(circuit, x, readout_error=readout)[0])(0.9)
-    assert abs(float(slope) - np.sin(0.9) / 2 * (1 - up - down)) < EXACT
-
-
-@pytest.mark.parametrize("mode", ["hw-like", "fill-shots"])
-def test_postselection_is_on_what_is_recorded(mode: str) -> None:
-    def circuit() -> Any:
-        qml.RX(0.9, 0)
-        qml.measure(0, postselect=1)
-        return qml.expval(qml.Z(0))
-
-    one = np.sin(0.45) ** 2
-    want = 1 - 2 * one * 0.8 / (one * 0.8 + (1 - one) * 0.2)
-    assert abs(float(run(circuit, readout_error=0.2)) - want) < EXACT
-    shots = 40000
-    found = run(circuit, readout_error=0.2, shots=shots, key=1, postselect_mode=mode)
-    assert abs(float(found) - want) < 8 / np.sqrt(shots)  # about a third of them are kept
-
-
-# ---- use
-
-
 def test_measured_values_with_arithmetic() -> None:
     with qml.tape.QuantumTape():
         m0, m1 = qml.measure(0), qml.measure(1)
@@ -645,6 +300,40 @@ def test_other_devices_name_the_way_out() -> None:
     assert "RX" in qml.draw(circuit, decimals=None)()
 
 
+def by_outcome(angle: Any) -> Any:
+    qml.RX(0.3, 0)
+    qml.RX(angle(qml.measure(0)), 1)
+    return qml.expval(qml.Z(1))
+
+
+ANGLES = {"outcome": lambda m: outcome(lambda bit: 0.4 * bit, m), "PennyLane's": lambda m: 0.4 * m}
+
+
+@pytest.mark.parametrize("name", ANGLES)
+def test_deferred_measurements_name_the_way_out(name: str) -> None:
+    """Nothing is left of the measurement that could be read."""
+    node = qml.QNode(by_outcome, qml.device("varq.qubit", wires=3), mcm_method="deferred")
+    with pytest.raises(ValueError, match=r"mcm_method='deferred'\), leave that out"):
+        node(ANGLES[name])
+    late = qml.defer_measurements(qml.QNode(by_outcome, qml.device("varq.qubit", wires=3)))
+    with pytest.raises(ValueError, match=r"qml\.defer_measurements, .* leave that out"):
+        late(ANGLES[name])
+
+
+def test_elsewhere_pennylanes_own_arithmetic_is_an_error_of_pennylane() -> None:
+    """As `outcome` says: no number comes out, but only its own values can name the way out.  Drawings go as it says."""
+    plain = ANGLES["PennyLane's"]
+    for method in (None, "deferred"):
+        elsewhere = qml.QNode(by_outcome, qml.device("default.qubit", wires=3), mcm_method=method)
+        with pytest.raises(TypeError, match="MeasurementValue"):
+            elsewhere(plain)
+    node = qml.QNode(by_outcome, qml.device("varq.qubit", wires=2))
+    with pytest.raises(AttributeError, match="'MeasurementValue' object has no attribute"):
+        qml.draw(node)(plain)
+    assert "RX" in qml.draw(node, decimals=None)(plain)
+    np.testing.assert_allclose(node(plain), np.cos(0.15) ** 2 + np.sin(0.15) ** 2 * np.cos(0.4), atol=EXACT)
+
+
 def test_other_devices_take_outcomes_as_conditions() -> None:
     def circuit() -> Any:
         qml.Hadamard(0)
@@ -678,8 +367,8 @@ def test_is_measured() -> None:
     [
         (lambda: outcome(3, None), "must be a function"),
         (lambda: outcome(jnp.sin, 0.3), "at least one measured value"),
-        (lambda: run(selected, 0.1, shots=10), "needs `key`"),
-        (lambda: run(selected, 0.1, postselect_mode="drop"), "`postselect_mode` must be one of"),
+        (lambda: run(feedback, 0.1, 0.2, wires=1, shots=10), "needs `key`"),
+        (lambda: run(plain, 0.1, 0.2, postselect_mode="drop"), "`postselect_mode` must be one of"),
         (lambda: run(plain, 0.1, 0.2, max_branches=3), "max_branches=3. Set shots"),
         (lambda: run(plain, 0.1, 0.2, readout_error=1.5), "between 0 and 1"),
         (lambda: run(plain, 0.1, 0.2, readout_error={7: 0.1}), "names wires"),

@@ -15,6 +15,7 @@ from pennylane.exceptions import DeviceError
 
 from varq.precision import double
 from varq.simulator import explain
+from varq.simulator.limits import check_size
 
 pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
 
@@ -203,3 +204,121 @@ def test_higher_derivatives_in_the_callers_precision(name: str, middle: bool) ->
     found = HIGHER[name](qml.QNode(circuit, qml.device("varq.qubit", wires=2)))(jnp.asarray(x, "float32"))
     assert found.dtype == "float32"
     np.testing.assert_allclose(found, truth, atol=SINGLE)
+
+
+DIAGONAL: dict[str, Callable[[Any], Any]] = {
+    "diagonal": lambda x: qml.DiagonalQubitUnitary(np.exp(1j * np.arange(8) ** 2), [0, 1, 3]),
+    "controlled RZ": lambda x: qml.ctrl(qml.RZ(x, 3), [0, 1]),
+    "on a zero": lambda x: qml.ctrl(qml.RZ(x, 3), 1, control_values=[0]),
+    "controlled phase": lambda x: qml.ctrl(qml.PhaseShift(x, 0), [3, 1, 2], control_values=[1, 0, 1]),
+    "controlled pair": lambda x: qml.ctrl(qml.IsingZZ(x, [0, 2]), [3, 1]),
+    "controlled Z": lambda x: qml.ctrl(qml.Z(2), [0, 3], control_values=[0, 1]),
+    "controlled T": lambda x: qml.ctrl(qml.T(2), [0, 3]),
+}
+
+
+def hopping(gate: Callable[[Any], Any], device: str) -> Any:
+    """A QNode with a gate among others that conserve the number of particles."""
+
+    @qml.qnode(qml.device(device, wires=5), interface="jax")
+    def circuit(x: Any) -> Any:
+        qml.BasisState([1, 0, 1, 0], range(4))
+        for k in range(3):
+            qml.SingleExcitation(0.7 + k + x, [k, k + 1])
+        gate(x)
+        for k in range(3):
+            qml.SingleExcitation(0.4 - k, [k, k + 1])
+        return qml.expval(qml.Z(0) @ qml.Z(2) + 0.3 * (qml.X(0) @ qml.X(1) + qml.Y(0) @ qml.Y(1)))
+
+    return circuit
+
+
+@pytest.mark.parametrize("name", DIAGONAL)
+def test_diagonal_matrices_conserve_the_number_of_particles(name: str) -> None:
+    ours, truth = (hopping(DIAGONAL[name], d) for d in ("varq.qubit", "default.qubit"))
+    with double():
+        x = jnp.asarray(0.6)
+        found, expected = (jax.value_and_grad(f)(x) for f in (ours, truth))
+        np.testing.assert_allclose(found, expected, atol=EXACT)
+        np.testing.assert_allclose(jax.hessian(ours)(x), jax.hessian(truth)(x), atol=EXACT)
+        assert explain(ours)(x).parts[0].path == "sector"
+
+
+def test_a_diagonal_that_is_differentiated_keeps_its_length() -> None:
+    """By phases alone the slope along a diagonal's absolute values would be lost."""
+
+    def gate(x: Any) -> Any:
+        return qml.DiagonalQubitUnitary(jnp.exp((1j + (x - 0.6)) * jnp.arange(4)), [0, 1])
+
+    ours, truth = (jax.grad(hopping(gate, d)) for d in ("varq.qubit", "default.qubit"))
+    with double():
+        np.testing.assert_allclose(ours(jnp.asarray(0.6)), truth(jnp.asarray(0.6)), atol=EXACT)
+
+
+def test_wide_diagonal_gates_of_measured_circuits_are_no_matrices() -> None:
+    """The matrices would take more than a thousand times as much as a state."""
+    wires = 8
+    phases = np.random.default_rng(3).normal(size=2**wires)
+
+    @qml.qnode(qml.device("varq.qubit", wires=wires))
+    def circuit(angle: Any) -> Any:
+        for w in range(wires):
+            qml.Hadamard(w)
+        found = qml.measure(0)
+        qml.cond(found, qml.DiagonalQubitUnitary)(np.exp(1j * phases), wires=range(wires))
+        qml.cond(found, qml.MultiRZ)(angle, wires=range(wires))
+        return qml.expval(qml.X(3) @ qml.X(7))
+
+    signs = np.array([1 - 2 * (k.bit_count() % 2) for k in range(2**wires)])
+    state = np.exp(1j * (phases - 0.35 * signs))
+    state[: 2 ** (wires - 1)] = 0  # the branch in which wire 0 is 1
+    flipped = state[np.arange(2**wires) ^ (1 << (wires - 4) | 1 << (wires - 8))]
+    kept = np.vdot(state, flipped).real / np.vdot(state, state).real
+    np.testing.assert_allclose(circuit(0.7), (1 + kept) / 2, atol=EXACT)  # where it is 0, all wires stay along X
+    taken = jax.jit(circuit).lower(0.7).compile().memory_analysis().temp_size_in_bytes
+    assert taken < 8 * 4**wires
+
+
+@pytest.mark.parametrize("measures", [False, True])
+def test_registers_that_no_memory_holds_are_refused(measures: bool) -> None:
+    @qml.qnode(qml.device("varq.qubit", wires=40))
+    def circuit(x: Any) -> Any:
+        for w in range(40):
+            qml.RX(x, w)
+        if measures:
+            qml.measure(0)
+        return qml.expval(qml.Z(0))
+
+    with pytest.raises(DeviceError, match=r"Got 40 wires, 17,592,186,044,416 bytes for each state.*Use fewer wires"):
+        circuit(0.3)
+
+
+def test_states_that_fit_only_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("varq.simulator.limits.memory_bytes", lambda: 2 * 16 * 2**10)
+    check_size(10, "float64")
+    check_size(11, "float32")
+    with pytest.raises(DeviceError, match="Got 11 wires, 32,768 bytes for each state, and 32,768 bytes of memory"):
+        check_size(11, "float64")
+    monkeypatch.setattr("varq.simulator.limits.memory_bytes", lambda: None)
+    check_size(30, "float64")
+    with pytest.raises(DeviceError, match=r"Got 31 wires.*an unknown amount of memory"):
+        check_size(31, "float32")
+
+
+@pytest.mark.parametrize(
+    ("interface", "method", "exact"), [("torch", None, False), ("torch", "deferred", True), ("jax", None, True)]
+)
+def test_derivatives_of_measured_circuits_are_promised_where_they_are_given(
+    interface: str, method: str | None, exact: bool
+) -> None:
+    with qml.tape.QuantumTape() as tape:
+        qml.RX(0.3, 0)
+        qml.measure(0)
+        qml.expval(qml.Z(0))
+    config = qml.devices.ExecutionConfig(
+        gradient_method="best", interface=interface, mcm_config=qml.devices.MCMConfig(mcm_method=method)
+    )
+    device = qml.device("varq.qubit", wires=1)
+    for promise in (device.supports_derivatives, device.supports_vjp, device.supports_jvp):
+        assert promise(config, tape) == exact
+        assert promise(config, qml.tape.QuantumScript([qml.RX(0.3, 0)], [qml.expval(qml.Z(0))]))

@@ -8,6 +8,9 @@ import numpy as np
 import pennylane as qml
 import pytest
 
+from varq.precision import double
+from varq.simulator.lowering import lower
+from varq.simulator.paths import Options, engine
 from varq.simulator.scans import carried
 
 pytestmark = pytest.mark.flagless  # what is kept does not depend on JAX's flag
@@ -93,3 +96,57 @@ def temporary(layer, stored):
 @pytest.mark.parametrize("layer", [mixed, hopping])
 def test_a_gradient_of_probabilities_stores_no_more_than_it_may(layer):
     assert temporary(layer, 0) * SPARED < temporary(layer, 2**30)
+
+
+def measured(stored, layers, every, wires=WIRES):
+    """The same of a circuit that measures in its middle, and its slopes."""
+
+    @qml.qnode(qml.device("varq.qubit", wires=wires, stored_bytes=stored))
+    def circuit(x):
+        for k, angles in enumerate(x):
+            for wire in range(wires):
+                qml.RY(angles[wire], wire)
+                qml.CNOT([wire, (wire + 1) % wires])
+            if k % every == 0:
+                qml.cond(qml.measure(0), qml.X)(1)
+        return qml.expval(qml.Z(1) @ qml.X(2))
+
+    cost = jax.jit(jax.grad(circuit))
+    given = jnp.full((layers, wires), 0.1)
+    return cost.lower(given).compile().memory_analysis().temp_size_in_bytes, cost(given)
+
+
+@pytest.mark.parametrize(("layers", "every"), [(8, 2), (12, 6)])
+def test_a_gradient_of_a_measured_circuit_stores_no_more_than_it_may(layers, every):
+    """Where gates would be written out one by one, and where they are a loop in any case."""
+    (few, ours), (many, others) = (measured(stored, layers, every) for stored in (0, 2**30))
+    assert few * SPARED < many
+    np.testing.assert_allclose(ours, others, atol=SAME)
+
+
+def test_all_parts_of_a_circuit_share_what_a_gradient_may_store():
+    """Three loops of which any one fits: the states that are kept are no more than allowed, and no fewer than one's."""
+    wires, repeats = 6, 8
+    layers = ((qml.RY, qml.CZ), (qml.RX, qml.IsingZZ), (qml.Hadamard, qml.CRZ))
+    gates = [
+        kind(*[0.1] * kind.num_params, wires=[w, (w + 1) % wires][: kind.num_wires])
+        for layer in layers
+        for _ in range(repeats)
+        for kind in layer
+        for w in range(wires)
+    ]
+    circuit, numbers = lower(qml.tape.QuantumScript(gates), range(wires))
+    one = repeats * 2 * 8 * 2**wires
+
+    def kept(stored):
+        made = engine(circuit, Options(path="layers", stored_bytes=stored))
+        assert [p.segment.repeats for p in made.parts].count(repeats) == 3
+        with double():
+            states = made.forward(made.tables, numbers, keep=True)[1]
+        found = sum(leaf.nbytes for leaf in jax.tree.leaves(states))
+        assert found == made.facts["stored_bytes"]
+        return found
+
+    assert one <= kept(one) < 2 * one
+    assert 3 * one <= kept(4 * one) <= 4 * one
+    assert kept(0) == 0

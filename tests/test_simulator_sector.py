@@ -13,6 +13,7 @@ import pennylane as qml
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulator_circuits import masks, matrix_of, words
 
 from varq.ansatze.excitations import FermionicDouble, FermionicSingle, excite
 from varq.precision import double
@@ -97,23 +98,10 @@ def padded(circuit: Circuit) -> Circuit:
     return Circuit(circuit.wires + 1, circuit.gates, initial, circuit.angles)
 
 
-def words(wires: int, count: int, rng: Any) -> tuple[PauliSum, Any]:
-    """A random Pauli sum with coefficients: conserving and other words."""
-    masks = rng.integers(0, 2**wires, (count, 2))
-    masks[: count // 2, 0] &= -2  # some with fewer X
-    masks[::3, 0] = 0
-    return PauliSum(wires, tuple((int(x), int(z)) for x, z in masks)), rng.normal(size=count)
-
-
-def dense(structure: PauliSum, coefficients: Any) -> Any:
-    """The matrix of a Pauli sum, word by word."""
-    n = structure.wires
-    out = np.zeros((2**n, 2**n), complex)
-    columns = np.arange(2**n)
-    for (x, z), c in zip(structure.terms, coefficients, strict=True):
-        sign = 1 - 2 * (np.bitwise_count(columns & z) & 1).astype(int)
-        out[columns ^ x, columns] += c * 1j ** (x & z).bit_count() * sign
-    return out
+def sums(wires: int, count: int, rng: Any) -> tuple[PauliSum, Any, Any]:
+    """A random Pauli sum, its coefficients and its matrix: words that conserve, that do in part, and others."""
+    found, coefficients = words(wires, count, rng)
+    return PauliSum(wires, masks(found)), coefficients, matrix_of(found, coefficients)
 
 
 def value(found: SectorEngine, structure: PauliSum, tables: Any, angles: Any, coefficients: Any) -> Any:
@@ -175,8 +163,7 @@ def check(circuit: Circuit, seed: int) -> None:
     rng = np.random.default_rng(seed)
     found = engine(circuit)
     angles = rng.normal(size=circuit.angles)
-    structure, coefficients = words(circuit.wires, 60, rng)
-    matrix = dense(structure, coefficients)
+    structure, coefficients, matrix = sums(circuit.wires, 60, rng)
     state = reference(circuit, angles)
     want = float(np.real(state.conj() @ matrix @ state))
     tables = tables_of(found, structure)
@@ -233,7 +220,7 @@ def test_sums_too_large_for_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     check(chain(6, 3), 5)
     check(program(["IsingXY", "RZ", "IsingXY"], 6, np.random.default_rng(5), (1, 0, 1, 0, 1, 0)), 5)
     monkeypatch.setattr("varq.simulator.sector.basis._TABLE_WIRES", 4)
-    assert engine(chain(6, 3)).observable(words(6, 30, np.random.default_rng(5))[0]) is None
+    assert engine(chain(6, 3)).observable(sums(6, 30, np.random.default_rng(5))[0]) is None
 
 
 def shared(circuit: Circuit) -> Circuit:
@@ -255,7 +242,7 @@ def test_second_derivatives_batches_and_forward_mode(names: tuple[str, ...]) -> 
     rng = np.random.default_rng(9)
     circuit = program(names * 2, 6, rng, (1, 1, 0, 0, 1, 0))
     found = engine(circuit)
-    structure, coefficients = words(6, 40, rng)
+    structure, coefficients, _ = sums(6, 40, rng)
     tables = tables_of(found, structure)
     angles = rng.normal(size=circuit.angles)
     slope = lambda x: results(found, structure, tables, x, coefficients)[1]  # noqa: E731
@@ -270,16 +257,17 @@ def test_second_derivatives_batches_and_forward_mode(names: tuple[str, ...]) -> 
         np.testing.assert_allclose(plain, slope(angles), atol=SLOPE)
         batch = jax.vmap(slope)(jnp.asarray(angles + moves))
         np.testing.assert_allclose(batch[1], slope(angles + moves[1]), atol=EXACT)
-        several = jax.vmap(lambda c: results(found, structure, tables, angles, c)[1])(np.eye(40)[:3])
-        np.testing.assert_allclose(several[2], results(found, structure, tables, angles, np.eye(40)[2])[1], atol=EXACT)
+        single = np.eye(len(coefficients))
+        several = jax.vmap(lambda c: results(found, structure, tables, angles, c)[1])(single[:3])
+        np.testing.assert_allclose(several[2], results(found, structure, tables, angles, single[2])[1], atol=EXACT)
 
 
-def hamiltonian(molecule: Molecule) -> tuple[PauliSum, Any]:
-    """The words and coefficients of a molecule's Hamiltonian."""
+def hamiltonian(molecule: Molecule) -> tuple[PauliSum, Any, Any]:
+    """The words, coefficients and matrix of a molecule's Hamiltonian."""
     sentence = molecule.hamiltonian.pauli_rep
-    n = molecule.wires
-    masks = [[sum(1 << (n - 1 - k) for k, p in w.items() if p in some) for some in ("XY", "YZ")] for w in sentence]
-    return PauliSum(n, tuple((x, z) for x, z in masks)), np.array([float(np.real(c)) for c in sentence.values()])
+    found = ["".join(word.get(k, "I") for k in range(molecule.wires)) for word in sentence]
+    coefficients = np.array([float(np.real(c)) for c in sentence.values()])
+    return PauliSum(molecule.wires, masks(found)), coefficients, matrix_of(found, coefficients)
 
 
 def excitations(wires: int, electrons: int, broken: bool, rng: Any) -> Circuit:
@@ -302,7 +290,7 @@ def excitations(wires: int, electrons: int, broken: bool, rng: Any) -> Circuit:
 @pytest.mark.parametrize("broken", [False, True])
 def test_molecule(broken: bool) -> None:
     molecule = Molecule.load("H4")
-    structure, coefficients = hamiltonian(molecule)
+    structure, coefficients, matrix = hamiltonian(molecule)
     rng = np.random.default_rng(11)
     circuit = excitations(molecule.wires, 4, broken, rng)
     found = engine(circuit)
@@ -310,7 +298,6 @@ def test_molecule(broken: bool) -> None:
     angles = rng.normal(size=circuit.angles)
     with double():
         got, slopes = results(found, structure, tables_of(found, structure), angles, coefficients)
-        matrix = dense(structure, coefficients)
         state = reference(circuit, angles)
         np.testing.assert_allclose(got, np.real(state.conj() @ matrix @ state), atol=EXACT)
         check_slopes(circuit, matrix, angles, slopes)

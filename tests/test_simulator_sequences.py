@@ -114,7 +114,7 @@ def test_a_long_circuit_is_looped_by_itself() -> None:
         np.testing.assert_allclose(mean, np.trace(mixture(tape, 3) @ observable).real, atol=EXACT)
 
 
-def total(x: Any, after: int = 3) -> Any:
+def total(x: Any, after: int = 3, **options: Any) -> Any:
     """A function of one number by two loops, the second of `after` rounds of conditions and angles from an outcome."""
 
     def circuit() -> Any:
@@ -128,17 +128,22 @@ def total(x: Any, after: int = 3) -> Any:
             qml.RZ(m * x, 1)
         return qml.expval(qml.Z(0) @ qml.X(1)), qml.probs(op=m)
 
-    mean, chances = run(circuit, wires=2)
+    mean, chances = run(circuit, wires=2, **options)
     return mean + chances[1] ** 2
 
 
-@pytest.mark.parametrize("stored", [sequence._STORED, 0])
-def test_slopes_of_loops_equal_finite_differences(stored: int, looped: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stored", [2**30, 0])
+@pytest.mark.parametrize("way", ["looped", "written out"])
+def test_slopes_equal_finite_differences(stored: int, way: str, request: pytest.FixtureRequest) -> None:
     """Also where few states are stored, and the last chunk of a loop is filled up."""
-    monkeypatch.setattr(sequence, "_STORED", stored)
+    if way == "looped":
+        request.getfixturevalue("looped")
     with double():
         slope = (total(POINT + STEP) - total(POINT - STEP)) / (2 * STEP)
-        np.testing.assert_allclose(jax.grad(total)(POINT), slope, atol=SLOPE)
+        value = partial(total, stored_bytes=stored)
+        np.testing.assert_allclose(jax.grad(value)(POINT), slope, atol=SLOPE)
+        curve = (jax.grad(total)(POINT + STEP) - jax.grad(total)(POINT - STEP)) / (2 * STEP)
+        np.testing.assert_allclose(jax.hessian(value)(POINT), curve, atol=SLOPE)
 
 
 def test_loops_are_differentiated_twice_and_in_batches(looped: None) -> None:

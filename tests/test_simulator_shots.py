@@ -12,10 +12,9 @@ import pennylane as qml
 import pytest
 from pennylane import numpy as pnp
 from pennylane.exceptions import DeviceError
-from scipy.stats import chisquare
+from simulator_branches import fits
 
 MANY = 20000
-RARE = 1e-4  # a p-value below this is a wrong law; seeds are fixed, so that it never is by chance
 SIGMAS = 5
 
 
@@ -34,10 +33,6 @@ def node(measure: Callable[[], Any], shots: Any, seed: Any = 7, **options: Any) 
 def law(angle: float) -> Any:
     one, two = np.sin(angle / 2) ** 2, np.sin(angle) ** 2
     return np.array([(1 - one) * (1 - two), (1 - one) * two, one * (1 - two), one * two])  # of wires 0 and 2
-
-
-def fits(found: Any, wanted: Any) -> bool:
-    return bool(chisquare(found, np.asarray(wanted) * np.sum(found)).pvalue > RARE)
 
 
 def test_samples_follow_their_law() -> None:
@@ -131,6 +126,28 @@ def test_shadow_estimates() -> None:
     assert np.shape(jax.jit(node(lambda: qml.shadow_expval(qml.Z(0), seed=3), 100))(0.8)) == ()
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_shadows_are_a_function_of_the_key(compiled: bool) -> None:
+    def shadow(key: Any) -> Any:
+        return node(lambda: qml.classical_shadow(wires=[0, 2]), 3000, seed=key)(0.8)
+
+    run = jax.jit(shadow) if compiled else shadow
+    first, again, other = (np.asarray(run(jax.random.key(k))) for k in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    for bits, recipes in (first, other):
+        assert fits(np.bincount(3 * recipes[:, 0] + recipes[:, 1], minlength=9), np.full(9, 1 / 9))
+        along_x = bits[recipes[:, 1] == 0, 1]
+        assert np.mean(along_x) == pytest.approx((1 - np.sin(1.6)) / 2, abs=SIGMAS * 0.5 / np.sqrt(along_x.size))
+    chance = np.sqrt(2 / 9 / first[1].size)  # the bases of two keys agree by chance alone, in one of three
+    assert np.mean(first[1] == other[1]) == pytest.approx(1 / 3, abs=SIGMAS * chance)
+
+
+def test_compiled_shadows_draw_their_bases_anew_in_every_call() -> None:
+    run = jax.jit(node(lambda: qml.classical_shadow(wires=[0, 2]), 3000))
+    bases = [np.asarray(run(0.8))[1] for _ in range(2)]
+    assert np.mean(bases[0] == bases[1]) == pytest.approx(1 / 3, abs=SIGMAS * np.sqrt(2 / 9 / bases[0].size))
+
+
 def test_integer_seeds_move_on_and_repeat() -> None:
     def series() -> list[float]:
         circuit = node(lambda: qml.expval(qml.Z(0)), 50, seed=5)
@@ -164,9 +181,13 @@ def test_keys_are_pure_and_may_be_traced(make: Any) -> None:
 
 
 def test_seeds_from_elsewhere() -> None:
-    for seed in (None, "global", np.random.default_rng(3)):
-        assert abs(float(node(lambda: qml.expval(qml.Z(0)), 10, seed=seed)(0.8))) <= 1
-    np.random.seed(3)  # noqa: NPY002  (what "global" reads)
+    for seed in ("global", np.random.default_rng(3), np.random.Philox(3)):
+        np.random.seed(3)  # noqa: NPY002  (what "global" reads)
+        samples = node(lambda: qml.sample(wires=[0, 2]), MANY, seed=seed)(0.8)
+        assert fits(np.bincount(samples @ [2, 1], minlength=4), law(0.8)), seed
+    entropy = [node(lambda: qml.sample(wires=[2]), 200, seed=None)(np.pi / 4) for _ in range(2)]
+    assert not np.array_equal(*entropy)  # of the system: alike once in 2**200 times
+    np.random.seed(3)  # noqa: NPY002
     first = float(node(lambda: qml.expval(qml.Z(0)), 1000, seed="global")(0.8))
     np.random.seed(3)  # noqa: NPY002
     assert first == float(node(lambda: qml.expval(qml.Z(0)), 1000, seed="global")(0.8))

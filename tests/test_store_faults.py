@@ -30,7 +30,7 @@ from varq.store.faults import (
     StoreNewer,
     StoreUnwritable,
 )
-from varq.store.schema import APPLICATION
+from varq.store.schema import APPLICATION, SCHEMA
 from varq.store.store import open_store
 
 FILE = "ada.sqlite"
@@ -473,12 +473,12 @@ def test_files_that_are_not_varqs(tmp_path: Path, what: str, host: str) -> None:
 
 def test_a_file_of_a_newer_varq(folder: Path) -> None:
     with closing(sqlite3.connect(folder / FILE)) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
         db.execute("UPDATE meta SET value = '3.1.4' WHERE key = 'needs'")
         db.commit()
     before = contents(folder)
     with pytest.raises(
-        StoreNewer, match=r"has layout 2; this varq reads layouts up to 1.*Update to varq 3\.1\.4 or newer"
+        StoreNewer, match=r"has layout 3; this varq reads layouts up to 2.*Update to varq 3\.1\.4 or newer"
     ):
         open_store(folder, host="ada")
     assert contents(folder) == before
@@ -487,7 +487,7 @@ def test_a_file_of_a_newer_varq(folder: Path) -> None:
 def test_the_file_says_whose_it_is(folder: Path) -> None:
     with closing(sqlite3.connect(folder / FILE)) as db:
         assert db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION == 0x76617271
-        assert db.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert db.execute("PRAGMA user_version").fetchone()[0] == 2
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 

@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from varq.devices.choice import device
     from varq.keys import Key
     from varq.optimizers.classical import Scipy
     from varq.optimizers.coordinate import ExcitationSolve, Rotosolve
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
     from varq.optimizers.stochastic import SPSA
     from varq.protocol import Event, Reason, Result, Stop
     from varq.session.api import compare, load, resume, run, start
+    from varq.session.attached import attach
+    from varq.session.budget import Budget
     from varq.session.replay import ReplayError
+    from varq.session.retry import Retry
     from varq.session.run import Run
     from varq.session.session import Session
     from varq.store.store import open_store
 
 _HOME = {
+    "Budget": "varq.session.budget",
     "Event": "varq.protocol",
     "ExcitationSolve": "varq.optimizers.coordinate",
     "Key": "varq.keys",
@@ -36,13 +41,16 @@ _HOME = {
     "Reason": "varq.protocol",
     "ReplayError": "varq.session.replay",
     "Result": "varq.protocol",
+    "Retry": "varq.session.retry",
     "Rotosolve": "varq.optimizers.coordinate",
     "Run": "varq.session.run",
     "SPSA": "varq.optimizers.stochastic",
     "Scipy": "varq.optimizers.classical",
     "Session": "varq.session.session",
     "Stop": "varq.protocol",
+    "attach": "varq.session.attached",
     "compare": "varq.session.api",
+    "device": "varq.devices.choice",
     "load": "varq.session.api",
     "open_store": "varq.store.store",
     "resume": "varq.session.api",
@@ -54,6 +62,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "Budget",
     "Event",
     "ExcitationSolve",
     "Key",
@@ -62,13 +71,16 @@ __all__ = [
     "Reason",
     "ReplayError",
     "Result",
+    "Retry",
     "Rotosolve",
     "Run",
     "SPSA",
     "Scipy",
     "Session",
     "Stop",
+    "attach",
     "compare",
+    "device",
     "load",
     "open_store",
     "resume",

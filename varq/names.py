@@ -48,7 +48,13 @@ TABLE = MappingProxyType(
         "request:reply": "varq.protocol:Reply",
         "request:stop": "varq.protocol:Stop",
         "request:result": "varq.protocol:Result",
+        "device:braket": "varq.devices.braket:open_braket",
+        "device:ibm": "varq.devices.ibm:open_ibm",
+        "device:qiskit-aer": "varq.devices.aer:open_aer",
+        "data:chain": "varq.testing.storms:Chain",
         "data:integrals": "varq.problems.integrals:Integrals",
+        "data:device": "varq.devices.choice:Device",
+        "device:cloud": "varq.testing.cloud:CloudService",
         "plot:convergence": "varq.plots.energies:convergence",
         "plot:curve": "varq.plots.energies:curve",
         "plot:parameters": "varq.plots.traces:parameters",
@@ -56,15 +62,20 @@ TABLE = MappingProxyType(
         "plot:posterior": "varq.plots.probabilities:posterior",
         "plot:problem": "varq.plots.drawings:problem",
         "plot:circuit": "varq.plots.circuits:circuit",
-        "display:progress": "varq.display:Progress",
-        "display:result": "varq.display:result_html",
-        "display:run": "varq.display:run_html",
-        "display:text": "varq.display:result_text",
+        "plot:timeline": "varq.plots.spans:timeline",
+        "display:ledger": "varq.display.ledgers:ledger_table",
+        "display:ledger-html": "varq.display.ledgers:ledger_html",
+        "display:ledger-text": "varq.display.ledgers:ledger_text",
+        "display:progress": "varq.display.progress:Progress",
+        "display:result": "varq.display.results:result_html",
+        "display:run": "varq.display.results:run_html",
+        "display:session": "varq.display.board:Board",
+        "display:text": "varq.display.results:result_text",
     }
 )
 """Every name of this package that data may carry, as `kind:name` -> `module:attribute`."""
 
-KINDS = tuple(sorted({key.split(":")[0] for key in TABLE} | {"device"}))
+KINDS = tuple(sorted({key.split(":")[0] for key in TABLE}))
 
 
 def _plugins(kind: str) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Float64 whatever JAX's flag says: the one place that knows how each JAX release spells it."""
+"""Float64 whatever JAX's flag says, however each JAX release spells it.
+
+The one place for all rooms but `varq.simulator`, which stands without them and has its own in `simulator/precision.py`.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, TypeAlias
@@ -17,6 +17,7 @@ from varq.keys import Key
 
 __all__ = [
     "Array",
+    "Evaluating",
     "Event",
     "Experiment",
     "Finished",
@@ -27,6 +28,7 @@ __all__ = [
     "Optimizer",
     "Outcome",
     "Plan",
+    "Prepared",
     "Progress",
     "Reason",
     "Record",
@@ -57,7 +59,7 @@ class Reason(StrEnum):
     @property
     def final(self) -> bool:
         """Whether the same call again returns the result (True) or goes on with the run (False)."""
-        return self not in (Reason.STOPPED, Reason.FAILED)
+        return self not in (Reason.STOPPED, Reason.FAILED, Reason.BUDGET)
 
 
 # -- requests: what a method asks for ------------------------------------------------------------------------------
@@ -227,6 +229,26 @@ class Outcome:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A request as circuits that can travel in a job, in any company.
+
+    Args:
+        circuits: of `varq.devices.service.Circuit`.
+        decode: the reply, from the measured bits of each circuit in order, uint8, shape (shots, wires).
+    """
+
+    circuits: tuple[Any, ...]
+    decode: Callable[[Sequence[NDArray[np.uint8]]], Reply]
+
+
+class Evaluating(Protocol):
+    """What answers requests."""
+
+    def evaluate(self, request: Request, key: Key) -> Reply:
+        """The reply to a request, with its device key."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A spec made runnable on an open device: what the session's loop drives.
@@ -234,13 +256,17 @@ class Plan:
     Args:
         method: asks and is told.
         start: resolved starting parameters (or prior).
-        evaluate: answers a request, with the device key of the request; the only place where circuits run.
+        evaluate: answers a request, with the device key of the request, by itself.
         conclude: the answer, from what the loop knows at the end.
         final: one more request before concluding (a fresh estimate of the chosen point), or None.
         reference: the independent exact answer, computed when first called.
         stop: the stop rule where the spec names none.
         title: what is run, in a few words.
         unit: of the value.
+        prepare: the circuits of a request, where circuits answer it: given the request, its device key, and by how much
+            its shots are multiplied.  None where `evaluate` does not run circuits that a job could carry.
+        verify: checks the cost at a random point, given what answers requests and a key; raises if a check fails.  None
+            where there is nothing to check.
     """
 
     method: Method
@@ -252,6 +278,8 @@ class Plan:
     stop: Stop
     title: str
     unit: str = ""
+    prepare: Callable[[Request, Key, float], Prepared] | None = None
+    verify: Callable[[Evaluating, Key], Any] | None = None
 
 
 @dataclass(frozen=True)

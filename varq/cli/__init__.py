@@ -10,10 +10,14 @@ if TYPE_CHECKING:
     from varq.cli.health import doctor
     from varq.cli.keeping import gc, merge, remove, verify
     from varq.cli.looking import list_runs, show
+    from varq.cli.machines import show_devices
     from varq.cli.probing import probe
     from varq.cli.running import resume, run_file
+    from varq.cli.sessions import attach_to, cancel, send, show_ledger, work
 
 _HOME = {
+    "attach_to": "varq.cli.sessions",
+    "cancel": "varq.cli.sessions",
     "compare": "varq.cli.drawing",
     "demo": "varq.cli.demonstration",
     "doctor": "varq.cli.health",
@@ -27,11 +31,17 @@ _HOME = {
     "remove": "varq.cli.keeping",
     "resume": "varq.cli.running",
     "run_file": "varq.cli.running",
+    "send": "varq.cli.sessions",
     "show": "varq.cli.looking",
+    "show_devices": "varq.cli.machines",
+    "show_ledger": "varq.cli.sessions",
     "verify": "varq.cli.keeping",
+    "work": "varq.cli.sessions",
 }
 
 __all__ = [
+    "attach_to",
+    "cancel",
     "compare",
     "demo",
     "doctor",
@@ -45,8 +55,12 @@ __all__ = [
     "remove",
     "resume",
     "run_file",
+    "send",
     "show",
+    "show_devices",
+    "show_ledger",
     "verify",
+    "work",
 ]
 
 if not TYPE_CHECKING:

@@ -87,6 +87,7 @@ Store = Annotated[
     typer.Option("--store", metavar="DIR", help="Folder of the store.  [default: varq-runs]", show_default=False),
 ]
 Run = Annotated[str, typer.Argument(metavar="ID", help="The run's id, or its first 4 characters or more.")]
+SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session's id, or its first 4 characters or more.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Steps = Annotated[
     int | None, typer.Option("--stop-steps", metavar="N", min=0, help="Stop after N steps in all, resumed or not.")
@@ -144,6 +145,19 @@ def run_file(
             metavar="continue|return|error|repeat", help="What to do with a run of the same file that the store has."
         ),
     ] = "continue",
+    budget_shots: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Stop before the job that would cross N shots in all.")
+    ] = None,
+    budget_circuits: Annotated[int | None, typer.Option(metavar="N", min=0, help="The same for circuits.")] = None,
+    budget_seconds: Annotated[
+        float | None, typer.Option(metavar="S", min=0, help="The same for seconds of the device.")
+    ] = None,
+    budget_cost: Annotated[
+        float | None, typer.Option(metavar="C", min=0, help="The same for money, in the currency of the price.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Go on in a process of its own; prints the session's id.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run what a TOML file describes, or carry it on.
@@ -153,7 +167,8 @@ def run_file(
     """
     with waiting():
         work = cli.run_file
-    raise typer.Exit(work(file, store, stop_steps, device, shots, existing, quiet))
+    budget = {"shots": budget_shots, "circuits": budget_circuits, "seconds": budget_seconds, "cost": budget_cost}
+    raise typer.Exit(work(file, store, stop_steps, device, shots, existing, quiet, budget, detach))
 
 
 @app.command(rich_help_panel=RUN)
@@ -173,6 +188,57 @@ def resume(
     with waiting():
         work = cli.resume
     raise typer.Exit(work(run, store, stop_steps, take_over, fork, quiet))
+
+
+@app.command(rich_help_panel=RUN)
+def attach(session: SessionId, store: Store = None, quiet: Quiet = False) -> None:
+    """Watch a session that another process owns, until it ends.
+
+    Ctrl-C ends the watching only.  Status 1 if the session ended by an error, or nobody owns it any more.
+    """
+    with waiting():
+        work = cli.attach_to
+    raise typer.Exit(work(session, store, quiet))
+
+
+@app.command(rich_help_panel=RUN)
+def cancel(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A session's id, or that of a run in one.")],
+    store: Store = None,
+) -> None:
+    """End a session or one of its runs, after what is in flight."""
+    with waiting():
+        work = cli.cancel
+    work(name, store)
+
+
+@app.command(rich_help_panel=RUN)
+def worker(
+    where: Annotated[
+        str, typer.Argument(metavar="SESSION|HOST", help="A session of the store; or a machine, with a file to run.")
+    ],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE.toml", help="What to run on HOST.", show_default=False)
+    ] = None,
+    store: Store = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="As of `run`.", show_default=False)] = None,
+    shots: Annotated[int | None, typer.Option(metavar="N", min=1, help="As of `run`.")] = None,
+    command: Annotated[str, typer.Option(metavar="WORDS", help="How varq is called on HOST.")] = "varq",
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Take it from an owner that no longer shows signs of life.")
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="In a process of its own.")] = False,
+) -> None:
+    """Own a session until its runs have ended, here or near the device.
+
+    With SESSION: drain it here.  With HOST and FILE.toml: hand the file's run to HOST over ssh, where a process of its
+    own goes on with it; --store and --command are those of HOST.
+    """
+    with waiting():
+        work, send = cli.work, cli.send
+    if file is not None:
+        raise typer.Exit(send(where, file, store, device, shots, command))
+    raise typer.Exit(work(where, store, take_over, detach))
 
 
 @app.command("list", rich_help_panel=LOOK)
@@ -205,13 +271,46 @@ def plot(
             "--kind", "-k", metavar="KIND", help="convergence, parameters, distribution, posterior, circuit, curve ..."
         ),
     ] = "convergence",
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Where the time of a session went; ID is its own, or a run's.")
+    ] = False,
     out: Out = None,
     store: Store = None,
 ) -> None:
     """Draw a run to a file (PNG, PDF or SVG, by its ending)."""
     with waiting():
         work = cli.plot
-    work(runs, kind, out, store)
+    work(runs, kind, out, store, timeline)
+
+
+@app.command(rich_help_panel=LOOK)
+def ledger(
+    session: Annotated[
+        str | None, typer.Argument(metavar="SESSION", help="Only this one's jobs.", show_default=False)
+    ] = None,
+    store: Store = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Only the N newest sessions.")] = 20,
+    json: Json = False,
+) -> None:
+    """What sessions used; of one, every job and where its time went."""
+    with waiting():
+        work = cli.show_ledger
+    work(session, store, limit, json)
+
+
+@app.command(rich_help_panel=LOOK)
+def devices(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these.", show_default=False)] = None,
+    status: Annotated[bool, typer.Option("--status", help="Ask for queue, age of calibration and price.")] = False,
+    prices: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Prices of your own.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """What there is to run on, and what each can do."""
+    with waiting():
+        work = cli.show_devices
+    work(names or [], status, prices, json)
 
 
 @app.command(rich_help_panel=LOOK)

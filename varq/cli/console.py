@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from varq import spec
-from varq.display import result_text
+from varq.display.results import result_text
 from varq.protocol import Result
 
 __all__ = ["lines", "note", "print_json", "result_block", "say", "table", "when"]

@@ -17,7 +17,8 @@ from varq.cli.stores import DEFAULT_FOLDER, line
 from varq.plots.units import CHEMICAL_ACCURACY
 from varq.problems.molecule import Molecule
 from varq.protocol import Result
-from varq.session.session import UNSET, Session
+from varq.session.opening import UNSET
+from varq.session.session import Session
 
 __all__ = ["BONDS", "demo"]
 

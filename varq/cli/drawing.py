@@ -18,8 +18,9 @@ from varq.cli.console import note, print_json, say, table
 from varq.cli.looking import facts, result_data, worded
 from varq.cli.mistakes import InputError, asked
 from varq.cli.stores import reading
-from varq.session import api
+from varq.session import api, ledger
 from varq.session.replay import ReplayError
+from varq.session.reporting import RUN
 from varq.session.run import Run
 from varq.session.session import Session
 from varq.store.store import Store
@@ -29,12 +30,15 @@ __all__ = ["compare", "export", "plot"]
 _FORMS = ("csv", "json")
 
 
-def plot(runs: Sequence[str], kind: str, out: Path | None, store: Path | None) -> None:
-    """Draw runs to a file.
+def plot(runs: Sequence[str], kind: str, out: Path | None, store: Path | None, timeline: bool = False) -> None:
+    """Draw runs to a file, or with `timeline` where the time of sessions went.
 
     Raises:
         InputError: for an unknown run or kind, a kind that does not suit the run, or a file that cannot be written.
     """
+    if timeline or kind == "timeline":
+        _timelines(runs, out, store)
+        return
     with asked():
         drawer = kind if kind in names.names("plot") else checks.choice("--kind", kind, names.names("plot"))
         draw = names.find("plot", drawer)
@@ -43,6 +47,29 @@ def plot(runs: Sequence[str], kind: str, out: Path | None, store: Path | None) -
         axes = draw(_subject(found, kind))
         target = out or Path(f"{found[0].id[:8]}-{kind}.png")
         say(str(plots.save(axes, target)))
+
+
+def _timelines(sessions: Sequence[str], out: Path | None, store: Path | None) -> None:
+    """The time line of a session, or of one in which a run took part."""
+    if len(sessions) != 1:
+        raise InputError(f"--timeline draws one session. Got {len(sessions)} ids.")
+    with reading(store) as opened, asked():
+        name = _session_of(opened, sessions[0])
+        axes = names.find("plot", "timeline")(ledger.of_session(opened, name))
+        target = out or Path(f"{name.removeprefix('session-')[:8]}-timeline.png")
+        say(str(plots.save(axes, target)))
+
+
+def _session_of(store: Store, name: str) -> str:
+    """The session of this name, or the newest in which the run of this name took part."""
+    try:
+        return store.jobs.session(name).id
+    except LookupError:
+        run = store.find(name).id
+        for record in store.jobs.sessions():
+            if any(note.kind == RUN and note.body["run"] == run for note in store.jobs.notes(record.id)):
+                return record.id
+        raise LookupError(f"Run {run[:8]} took part in no session of this store: there is no time line.") from None
 
 
 def _rebuilt(session: Session, run_id: str) -> Run:

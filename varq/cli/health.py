@@ -20,7 +20,7 @@ from varq.cli.waiting import waiting
 from varq.store.faults import StoreError
 from varq.store.store import open_store
 
-__all__ = ["CONFLICTS", "Check", "doctor", "satisfies"]
+__all__ = ["CONFLICTS", "Check", "doctor", "lacking", "satisfies"]
 
 OK, NOTE, BROKEN = "ok", "note", "broken"
 _SOUND, _BROKEN = 0, 1
@@ -222,10 +222,14 @@ def _plugins(probe: Any) -> Iterator[Check]:
     yield Check(section, "others", OK, "run too: by values alone, with shift rules for gradients")
 
 
+def lacking(extra: str) -> list[str]:
+    """The packages of an extra that are not installed."""
+    return [package for package in _needs(extra) if package != "varq" and _installed(package) is None]
+
+
 def _extras() -> Iterator[Check]:
     for extra in metadata("varq").get_all("Provides-Extra") or []:
-        needs = {package: bounds for package, bounds in _needs(extra).items() if package != "varq"}
-        absent = [package for package in needs if _installed(package) is None]
+        absent = lacking(extra)
         if absent:
             mend = f"if wanted: pip install 'varq[{extra}]'"
             yield Check("Extras", extra, OK, f"not installed (lacks {', '.join(absent)})", mend)

@@ -10,7 +10,7 @@ from varq.store.store import Store, open_store
 
 __all__ = ["DEFAULT_FOLDER", "line", "reading", "writing"]
 
-DEFAULT_FOLDER = Path("varq-runs")  # as varq.session.session.DEFAULT_STORE, which would load PennyLane
+DEFAULT_FOLDER = Path("varq-runs")  # as varq.session.opening.DEFAULT_STORE, which would load PennyLane
 
 
 def reading(folder: Path | None) -> Store:

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq import checks
-from varq.devices.catalog import DEFAULT, open_device
+from varq.devices.catalog import DEFAULT, open_device, open_service
+from varq.devices.service import Service, run_now
 from varq.keys import Key
 from varq.node.compiled import CompiledCost
 from varq.node.exact import ExactCost
 from varq.node.sampled import SampledCost
 from varq.problems.pauli import PauliSum
-from varq.protocol import Array, Experiment, Many, Metric, Reply, Request, Sample, Value
+from varq.protocol import Array, Experiment, Many, Metric, Prepared, Reply, Request, Sample, Value
 
 __all__ = ["Cost", "Nodes"]
 
@@ -28,7 +29,7 @@ class Nodes:
 
     Args:
         device: a PennyLane device name or device object; None for varq's default.
-        shots: of each circuit; None for exact expectation values.
+        shots: of each circuit, on average over measurement groups; None for exact expectation values.
         precision: "double" or "single".
 
     Raises:
@@ -59,6 +60,8 @@ class Nodes:
         wires: int,
         shape: tuple[int, ...],
         tracked: Mapping[str, Any] | None = None,
+        grouping: str = "qubit-wise",
+        allocation: str = "variance",
     ) -> Cost:
         """The expectation value of `observable` in the state that `circuit` prepares, as a function of its parameters.
 
@@ -68,8 +71,11 @@ class Nodes:
             wires: how many wires.
             shape: of the parameters.
             tracked: further observables, evaluated at each point asked for, by name.
+            grouping: with shots, which Pauli words are measured together: "qubit-wise" or "commuting".
+            allocation: how shots are shared out over groups: by "variance" or "equal".
         """
-        opened = open_device(DEFAULT if self.device is None else self.device, wires, self.precision)
+        device = DEFAULT if self.device is None else self.device
+        opened = open_device(device, wires, self.precision)
         further = dict(tracked or {})
         if self.shots is None:
             kind = CompiledCost if opened.abilities.gradient == "jax" else ExactCost
@@ -82,7 +88,7 @@ class Nodes:
                 {k: _operator(o) for k, o in further.items()},
                 self.precision,
             )
-            return Cost(exact, None, shape)
+            return Cost(exact, None, None, shape)
         if not opened.abilities.seeded:
             warnings.warn(
                 f"varq cannot set the random seed of {opened.name}: its samples differ from run to run. "
@@ -91,7 +97,9 @@ class Nodes:
             )
         sums = {k: _pauli(o, wires) for k, o in further.items()}
         pauli = _pauli(observable, wires)
-        return Cost(None, SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision), shape)
+        ways = {"grouping": grouping, "allocation": allocation}
+        sampled = SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision, **ways)
+        return Cost(None, sampled, open_service(device, self.precision), shape)
 
 
 def _operator(observable: Any) -> Any:
@@ -108,7 +116,13 @@ class Cost:
 
     exact: CompiledCost | ExactCost | None
     sampled: SampledCost | None
+    service: Service | None
     shape: tuple[int, ...]
+
+    @property
+    def prepare(self) -> Callable[[Request, Key, float], Prepared] | None:
+        """What makes circuits of requests; None for exact values, which need none."""
+        return None if self.sampled is None else self.sampled.prepare
 
     def evaluate(self, request: Request, key: Key) -> Reply:
         """The reply to a request.
@@ -121,57 +135,36 @@ class Cost:
             ValueError: if the parameters have another shape or are not finite.
             TypeError: for a request that a cost cannot answer.
         """
+        if self.sampled is not None and self.service is not None:
+            prepared = self.sampled.prepare(request, key)
+            return prepared.decode(run_now(self.service, prepared.circuits))
         if isinstance(request, Many):
-            parts = tuple(self._single(part, key.fold(k)) for k, part in enumerate(request.parts))
+            parts = tuple(self._single(part) for part in request.parts)
             return Reply(parts=parts, executions=sum(p.executions for p in parts))
-        return self._single(request, key)
+        return self._single(request)
 
-    def _single(self, request: Request, key: Key) -> Reply:
+    def _single(self, request: Request) -> Reply:
+        assert self.exact is not None
         if isinstance(request, (Experiment, Many)):
             raise TypeError(f"A variational cost answers values, gradients, metrics and samples. Got {request!r}.")
         x = checks.array("parameters", request.x, self.shape)
         if isinstance(request, Metric):
-            return self._metric(x)
+            return Reply(metric=self.exact.metric(x), executions=1)
         if isinstance(request, Sample):
-            return self._sample(x, key)
-        reply = self._value(x, key) if isinstance(request, Value) else self._gradient(x, key)
-        tracked, circuits = self._tracked(x, key)
+            raise ValueError("Samples need a number of shots. Got shots=None. Give shots, such as shots=1000.")
+        reply = self._value(x) if isinstance(request, Value) else self._gradient(x)
+        tracked, circuits = self.exact.tracked(x)
         return replace(reply, tracked=tracked, executions=reply.executions + circuits)
 
-    def _value(self, x: Array, key: Key) -> Reply:
-        if self.exact is not None:
-            value, circuits = self.exact.value(x)
-            return Reply(value=value, executions=circuits)
-        assert self.sampled is not None
-        value, stderr, circuits = self.sampled.value(x, key)
-        return Reply(value=value, stderr=stderr, executions=circuits)
+    def _value(self, x: Array) -> Reply:
+        assert self.exact is not None
+        value, circuits = self.exact.value(x)
+        return Reply(value=value, executions=circuits)
 
-    def _gradient(self, x: Array, key: Key) -> Reply:
-        if self.exact is not None:
-            value, grad, circuits = self.exact.value_and_grad(x)
-            return Reply(value=value, grad=grad, executions=circuits)
-        assert self.sampled is not None
-        value, stderr, grad, grad_stderr, circuits = self.sampled.value_and_grad(x, key)
-        return Reply(value=value, stderr=stderr, grad=grad, grad_stderr=grad_stderr, executions=circuits)
-
-    def _tracked(self, x: Array, key: Key) -> tuple[dict[str, float], int]:
-        if self.exact is not None:
-            return self.exact.tracked(x)
-        assert self.sampled is not None
-        return self.sampled.tracked(x, key.fold("tracked"))
-
-    def _metric(self, x: Array) -> Reply:
-        if self.exact is None:
-            raise ValueError(
-                "The metric tensor is computed from the state, so it needs shots=None. "
-                "Use shots=None, or an optimizer without a metric such as 'spsa' or 'adam'."
-            )
-        return Reply(metric=self.exact.metric(x), executions=1)
-
-    def _sample(self, x: Array, key: Key) -> Reply:
-        if self.sampled is None:
-            raise ValueError("Samples need a number of shots. Got shots=None. Give shots, such as shots=1000.")
-        return Reply(outcomes=self.sampled.sample(x, key), executions=1)
+    def _gradient(self, x: Array) -> Reply:
+        assert self.exact is not None
+        value, grad, circuits = self.exact.value_and_grad(x)
+        return Reply(value=value, grad=grad, executions=circuits)
 
     def probabilities(self, x: Array) -> NDArray[np.float64]:
         """The exact probability of each basis state, shape (2**wires,)."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -18,6 +18,8 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 from varq.devices.catalog import OpenDevice
+from varq.devices.digests import structure_digest
+from varq.devices.service import Circuit
 from varq.precision import double
 from varq.protocol import Array
 
@@ -31,6 +33,13 @@ class _Template:
     tape: QuantumScript
     dependent: list[int]
     shapes: list[tuple[int, ...]]
+
+    @cached_property
+    def structure(self) -> str:
+        """Digest of all but the numbers that depend on the user's."""
+        free = self.tape.copy()
+        free.trainable_params = self.dependent
+        return structure_digest(free)
 
     @property
     def size(self) -> int:
@@ -191,6 +200,18 @@ class Traced:
         bound = template.tape.bind_new_parameters(template.values(flat), template.dependent)
         bound.trainable_params = template.dependent
         return bound
+
+    def circuit(self, circuit: int, values: Sequence[Any], wires: int, shots: int, seed: int) -> Circuit:
+        """A circuit of one tape that samples wires 0 .. wires-1, with numbers in it, ready for a job."""
+        if len(self._templates[circuit]) != 1:
+            raise ValueError(
+                f"A sampled circuit must be one circuit for the device. {self.opened.name} makes "
+                f"{len(self._templates[circuit])} of it. Use another device, or a simpler circuit."
+            )
+        tape = self.bind(circuit, 0, values[0])
+        tape = QuantumScript(tape.operations, tape.measurements, shots, tape.trainable_params)
+        structure = self._templates[circuit][0].structure
+        return Circuit(tape, wires, shots, seed, structure, np.asarray(values[0], dtype=np.float64))
 
     def tapes(self, circuit: int) -> int:
         """How many tapes the device makes of a circuit."""

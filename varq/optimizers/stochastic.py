@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from varq import checks
+from varq.estimation.steps import difference_step
 from varq.keys import Key
 from varq.optimizers.content import gradient_norm, vector
 from varq.protocol import Array, Finished, Many, Reply, Request, Stop, Value
 
 __all__ = ["SPSA"]
 
+PERTURBATION = 0.1  # of exact values: the bias of its slopes is below a percent for rotations
 SIGMAS = 2.0  # a candidate worse than this many standard errors is blocked (Spall 1998, section III.B)
 
 
@@ -27,10 +29,16 @@ class SPSA:
     start, such that the first steps change each parameter by `first_step`.  One request holds all values of a step,
     which are independent and travel together.
 
+    Slopes over +-c carry the error bars of two values divided by 2 c, so a c that suits exact values drowns them in
+    shot noise, and calibration, which sees slopes and noise together, then makes steps of full length in random
+    directions. Hence calibration also widens c, from the error bars and the slopes that remain once their noise is
+    taken off.
+
     Args:
         learning_rate: the gain a, in parameter squared per unit of the cost; None calibrates it.
-        perturbation: c, how far from x the first values are taken, in the parameters' unit (radians).  Under shots,
-            take it so large that the cost changes there by more than its error bar.
+        perturbation: c, how far from x the first values are taken, in the parameters' unit (radians).  None: 0.1, and
+            where values have error bars and the gain is calibrated, as much more as balances bias and noise
+            (`varq.estimation.difference_step`, at most pi/2).  Under shots with a `learning_rate`, give it.
         first_step: the change of each parameter in the first steps that calibration aims at.
         largest_step: a step that would change any parameter by more is shortened to it; None for no limit.
         stability: A, about a tenth of the steps that one expects to make.
@@ -56,7 +64,7 @@ class SPSA:
     """
 
     learning_rate: float | None = None
-    perturbation: float = 0.1
+    perturbation: float | None = None
     first_step: float = 0.1
     largest_step: float | None = 0.5
     stability: float = 20.0
@@ -71,7 +79,7 @@ class SPSA:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "perturbation", "first_step", "largest_step"):
             value = getattr(self, name)
-            if value is not None or name in ("perturbation", "first_step"):
+            if value is not None or name == "first_step":
                 object.__setattr__(self, name, checks.real(name, value, above=0.0))
         for name in ("stability", "alpha", "gamma"):
             object.__setattr__(self, name, checks.real(name, getattr(self, name), minimum=0.0))
@@ -97,6 +105,7 @@ class _State:
         x: the current point.
         key: of the run.
         gain: a; None until calibrated.
+        width: c.
         k: steps made, from which gains and perturbations follow.
         value: the cost at `x` and its standard error, where blocking has evaluated it.
         candidate: where the step leads, while blocking waits for its value.
@@ -105,6 +114,7 @@ class _State:
     x: Array
     key: Key
     gain: float | None
+    width: float
     k: int = 0
     value: tuple[float, float] | None = None
     candidate: Array | None = None
@@ -118,7 +128,7 @@ class SPSAMethod:
 
     def init(self, start: Array, key: Key) -> _State:
         """The first state, at `start`."""
-        return _State(vector(start), key, self.spec.learning_rate)
+        return _State(vector(start), key, self.spec.learning_rate, self.spec.perturbation or PERTURBATION)
 
     def ask(self, state: _State) -> Request | Finished:
         """The perturbed values of a step (of calibration first), or with blocking the value of where it leads."""
@@ -145,8 +155,9 @@ class SPSAMethod:
             **_spread(reply.parts[: values.size]),
         }
         if state.gain is None:
-            gain = self._calibrated(slopes)
-            return replace(state, gain=gain), {**info, "learning_rate": gain, "x": vector(state.x)}
+            gain, wider = self._calibrated(slopes, _noise(reply.parts[: values.size]), state)
+            found = {"learning_rate": gain, "perturbation": wider}
+            return replace(state, gain=gain, width=wider), {**info, **found, "x": vector(state.x)}
         return self._move(state, directions, slopes, info)
 
     def _move(
@@ -173,14 +184,24 @@ class SPSAMethod:
         info = {"value": new[0], "accepted": accepted, "x": vector(state.x)}
         return replace(state, candidate=None, k=state.k + 1), info
 
-    def _calibrated(self, slopes: Array) -> float:
+    def _calibrated(self, slopes: Array, noise: float, state: _State) -> tuple[float, float]:
+        """The gain a and the perturbation c, from slopes at the start and the standard error of values there."""
         size = float(np.mean(np.abs(slopes)))
+        width = state.width
+        if self.spec.perturbation is None and noise > 0:
+            drowned = (noise / width) ** 2 / 2
+            # A mean of squares of noise alone strays by this share: less than that is no slope that was seen.
+            unseen = drowned * np.sqrt(2 / len(slopes))
+            signal = max(float(np.mean(slopes**2)) - drowned, unseen)
+            width = max(width, difference_step(noise, float(np.sqrt(signal / state.x.size)), state.x.size))
+            # Slopes over the wider perturbation have less noise, and steps shall keep their length.
+            size *= float(np.sqrt((signal + (noise / width) ** 2 / 2) / (signal + drowned)))
         aimed = self.spec.first_step * (self.spec.stability + 1) ** self.spec.alpha
         # On a flat start there is no slope to calibrate by; `largest_step` bounds what a small one does.
-        return float(aimed / size if size > np.finfo(np.float64).eps else aimed)
+        return float(aimed / size if size > np.finfo(np.float64).eps else aimed), width
 
     def _width(self, state: _State) -> float:
-        return float(self.spec.perturbation / (state.k + 1) ** self.spec.gamma)
+        return float(state.width / (state.k + 1) ** self.spec.gamma)
 
     def _directions(self, state: _State) -> Array:
         calibrating = state.gain is None
@@ -193,6 +214,12 @@ def _spread(replies: tuple[Reply, ...]) -> dict[str, float]:
     """The standard error of the mean of values, where they have one."""
     errors = [reply.stderr for reply in replies if reply.stderr is not None]
     return {"stderr": float(np.linalg.norm(errors)) / len(replies)} if errors else {}
+
+
+def _noise(replies: tuple[Reply, ...]) -> float:
+    """The root mean square of the standard errors of values; 0 where they have none."""
+    errors = [reply.stderr or 0.0 for reply in replies]
+    return float(np.sqrt(np.mean(np.square(errors))))
 
 
 def _measured(reply: Reply) -> tuple[float, float]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from varq.plots.drawings import problem
     from varq.plots.energies import convergence, curve
     from varq.plots.probabilities import distribution, posterior
+    from varq.plots.spans import timeline
     from varq.plots.traces import parameters
 
 _HOME = {
@@ -20,6 +21,7 @@ _HOME = {
     "posterior": "varq.plots.probabilities",
     "problem": "varq.plots.drawings",
     "save": "varq.plots.canvas",
+    "timeline": "varq.plots.spans",
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "posterior",
     "problem",
     "save",
+    "timeline",
 ]
 
 if not TYPE_CHECKING:

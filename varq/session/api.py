@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from varq.protocol import Observer, Result, Stop
+from varq.session.opening import UNSET, Unset
 from varq.session.run import Run
-from varq.session.session import UNSET, Session, Unset
+from varq.session.session import Session
 from varq.store.records import RunRecord
 from varq.store.store import Store
 

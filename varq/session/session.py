@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
-import platform
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pennylane.tape import QuantumScript
 
 from varq import checks, names, spec
-from varq.devices.catalog import DEFAULT, known
+from varq.devices.catalog import DEFAULT, called, known
+from varq.devices.choice import Device
+from varq.devices.prices import load_prices
 from varq.node.nodes import Nodes
-from varq.protocol import Event, Observer, Plan, Reason, Result, Stop
+from varq.protocol import Event, Observer, Plan, Result, Stop
+from varq.session.batch import Batch
+from varq.session.budget import Budget
+from varq.session.desk import Desk
+from varq.session.drive import Lane, drive
+from varq.session.forecast import Forecast
+from varq.session.handing import hand_over
+from varq.session.known import create, finished, state, warn_untracked, warn_versions
+from varq.session.ledger import Ledger
+from varq.session.opening import UNSET, Unset, agreed, check_stop, store_of
+from varq.session.orders import hold, obey
+from varq.session.retry import Retry
 from varq.session.run import Run
-from varq.store.faults import StoreUnwritable
+from varq.session.terms import read_terms
+from varq.session.viewing import together
+from varq.store.job_records import SessionState
 from varq.store.records import RunRecord
-from varq.store.store import Store, open_store
+from varq.store.store import Store
 
-__all__ = ["DEFAULT_STORE", "UNSET", "Session", "Unset"]
+__all__ = ["EXISTING", "Session"]
 
 log = logging.getLogger("varq")
 
-DEFAULT_STORE = "varq-runs"
 EXISTING = ("continue", "return", "error", "repeat")
 
 # Specs with objects that cannot be written down, by run id: such a run resumes in the process that started it.
 _HELD: dict[str, Any] = {}
 
 
-class Unset:
-    """No store was named: the default folder, or memory if that cannot be written."""
-
-
-UNSET = Unset()
+Results: TypeAlias = list[Result]  # inside the class, `list` is a method
 
 
 class Session:
@@ -46,6 +56,11 @@ class Session:
     Args:
         device: a PennyLane device name or object; None for varq's default.
         shots: of each circuit; None for exact expectation values.
+        budget: what all its runs together may use up; None for no limit.
+        on_error: whether an error of one run ends `drain` ("abort"), or the other runs go on ("continue").
+        retry: how calls of a device are tried again after errors that may pass.
+        prices: a TOML file, or the same as a mapping, with prices of devices: for those that varq does not know, or
+            knows by an old list.
         store: folder of the store; None keeps nothing; by default the folder "varq-runs" here, or memory with one
             warning if that cannot be written.
         progress: whether to show a live line for each run (on standard error).
@@ -68,34 +83,93 @@ class Session:
         device: Any = None,
         *,
         shots: int | None = None,
+        budget: Budget | None = None,
+        on_error: str = "abort",
+        retry: Retry | None = None,
+        prices: str | Path | Mapping[str, Any] | None = None,
         store: str | os.PathLike[str] | Store | Unset | None = UNSET,
         progress: bool = True,
         observers: Sequence[Observer] = (),
+        _again: str | None = None,
     ) -> None:
-        self.device = known(device) if isinstance(device, str) else device
+        if isinstance(device, (str, Device)):
+            known(called(device))
+        self.device = device
         self.shots = None if shots is None else checks.integer("shots", shots, minimum=1, hint="None is exact.")
-        self.store, self._owns_store = _open(store)
+        budget = (
+            Budget() if budget is None else checks.instance("budget", budget, Budget, "Give varq.Budget(shots=...).")
+        )
+        retry = Retry() if retry is None else checks.instance("retry", retry, Retry)
+        self._on_error = checks.choice("on_error", on_error, ("abort", "continue"))
+        self.store, self._owns_store = store_of(store)
         self._observers = list(observers)
+        own = None if prices is None else load_prices(prices)
+        self._desk = Desk(
+            self.store, self.device, self.shots, budget, retry, self._say, _again, prices=own, on_error=self._on_error
+        )
+        self._observers.insert(0, self._desk.reporter)
+        self._started: dict[str, Lane] = {}
+        self._ledger: Ledger | None = None
         self._progress = names.find("display", "progress")() if progress else None
         if self._progress is not None:
             self._observers.append(self._progress)
 
+    @classmethod
+    def reopened(cls, session: str, store: Store, take_over: bool = False, **options: Any) -> Session:
+        """A session of the store, owned by this process from now on.
+
+        Args:
+            session: its id, or a unique beginning of it.
+            store: where it is.
+            take_over: take it from an owner that no longer shows signs of life.
+            options: `progress` and `observers`.
+
+        Raises:
+            LookupError: if there is no such session.
+            OwnedError: if another process owns it.
+            ValueError: if it was opened on a device that cannot be written down.
+        """
+        record = store.jobs.session(session)
+        opened = cls(**read_terms(record.settings), shots=record.shots, store=store, **options, _again=record.id)
+        opened._desk.own(take_over)
+        store.jobs.set_state(record.id, SessionState.OPEN)
+        return opened
+
+    @property
+    def desk(self) -> Desk:
+        """What its runs share."""
+        return self._desk
+
     def __enter__(self) -> Session:
+        self._desk.known = True
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End the live display and close the store, if this session opened it."""
+    def close(self, state: SessionState = SessionState.CLOSED) -> None:
+        """End the live display and the session, and close the store if this session opened it."""
         if self._progress is not None:
             self._progress.close()
+        if self._owns_store and self._ledger is None:
+            self._ledger = self._desk.ledger()
+        self._desk.close(state)
         if self._owns_store:
             self.store.close()
 
     # -- specs become runs --
 
-    def start(self, task: Any, *, stop: Stop | None = None, existing: str = "continue", take_over: bool = False) -> Run:
+    def start(
+        self,
+        task: Any,
+        *,
+        stop: Stop | None = None,
+        existing: str = "continue",
+        take_over: bool = False,
+        priority: int = 0,
+        deadline: float | None = None,
+        verify: bool = False,
+    ) -> Run:
         """The run of a spec, ready to be stepped: a new one, or the one that the store knows.
 
         Args:
@@ -104,20 +178,60 @@ class Session:
             existing: what to do if this very spec was run before: "continue" it (a finished one just gives its
                 result), "return" what there is, raise an "error", or "repeat" it as a run of its own.
             take_over: take a run whose owner's heartbeat has gone stale.
+            priority: among the runs that `drain` drives together; the higher goes first.
+            deadline: seconds from now after which none of its circuits is sent any more.
+            verify: check first, at a random point: the gradient by two methods, that the observable is Hermitian, and
+                what the ansatz promises to conserve.
 
         Raises:
+            VerificationError: if a check failed; says which, and what to do.
             ValueError: if the spec names another device or other shots than the session, or is known and
                 `existing="error"`.
         """
+        run = self._begin(task, stop, existing, take_over)
+        if checks.boolean("verify", verify) and not run.settled:
+            self._desk.verify(run)
+        if deadline is not None:
+            deadline = time.time() + checks.real("deadline", deadline, minimum=0)
+        self.adopt(run, checks.integer("priority", priority), deadline)
+        return run
+
+    def adopt(self, run: Run, priority: int = 0, deadline: float | None = None) -> Lane:
+        """Have `drain` drive a run, until a deadline in seconds since 1970."""
+        lane = self._started[run.id] = self._desk.lane(run, priority, deadline)
+        return lane
+
+    def detach(self, tasks: Sequence[Any] = ()) -> str:
+        """Hand the session over to a process of its own, which goes on when this one ends.
+
+        That process owns the session and drains its runs; `varq.attach(id)` watches it and gives it commands, from any
+        process that sees the store. This object can start nothing more.
+
+        Args:
+            tasks: specs, which are started as `start(spec)` would, with the runs that were started and have not ended.
+
+        Returns:
+            The session's id.
+
+        Raises:
+            ValueError: if the store is in memory, or if the device or a spec holds objects of this process.
+            OSError: if no process can be started.
+        """
+        runs = [self.start(task) for task in tasks]
+        runs += [lane.run for lane in self._started.values() if lane.run not in runs]
+        hand_over(self._desk, {run.title: spec.dumps(run.spec) for run in runs if not run.settled})
+        return self.id
+
+    def _begin(self, task: Any, stop: Stop | None, existing: str, take_over: bool) -> Run:
         checks.choice("existing", existing, EXISTING)
-        _check_stop(stop)
+        check_stop(stop)
         resolved = self._resolve(task)
         rule = stop if stop is not None else resolved.stop
         identity, findable = spec.identity(resolved)
         known = self.store.get(identity[:16]) if findable else None
         if known is not None and existing == "error":
             raise ValueError(
-                f"This spec was run before, as {known.id} ({_state(known)}). "
+                f"This spec was run before, as {known.id} ({state(known)}). "
                 "Use existing='continue', 'return' or 'repeat', or change the spec (for instance its seed)."
             )
         while known is not None and existing == "repeat":
@@ -126,14 +240,138 @@ class Session:
             known = self.store.get(identity[:16])
         if known is not None:
             return self._known(known, resolved, rule, frozen=existing == "return", take_over=take_over)
-        record = self._create(resolved, identity, findable)
-        return self._run(record, resolved, rule, take_over)
+        return self._run(self._create(resolved, identity, findable), resolved, rule, take_over)
+
+    def drain(self) -> Results:
+        """Finish all runs that were started here, together: circuits that wait at the same time share jobs.
+
+        Returns:
+            The results, in the order in which the runs were started.
+
+        Raises:
+            Exception: what a run raised; with `on_error="continue"` the first error, after all others have ended.
+        """
+        lanes = list(self._started.values())
+        self._desk.known = True
+        self._desk.begin(lanes)
+        with together(self._progress, self._desk, lanes):
+            drive(lanes, stop_all=self._on_error == "abort", attend=self._desk.attend)
+        self._started = {name: lane for name, lane in self._started.items() if not lane.run.done}  # paused ones
+        for lane in lanes:
+            if lane.error is not None:
+                raise lane.error
+        return [lane.run.result for lane in lanes if lane.run.result is not None]
+
+    def submit(
+        self, circuits: Sequence[QuantumScript], *, priority: int = 0, deadline: float | None = None, seed: int = 0
+    ) -> Batch:
+        """Any circuits, in as few jobs as the device allows; equal ones are sent once.
+
+        Args:
+            circuits: tapes on wires 0, 1, ..., such as `qml.tape.make_qscript(function)(...)` gives.
+            priority: in the session's queue, higher first.
+            deadline: seconds from now after which nothing of it is sent any more.
+            seed: of their random numbers, where the device takes a seed.
+
+        Returns:
+            The batch; its `result()` is what `qml.execute` would give.
+
+        Raises:
+            TypeError: for something else than tapes.
+            ValueError: for a tape without shots in a session without, or one that cannot be sampled.
+            BudgetError: if the session's budget does not allow it.
+
+        Example:
+            >>> import pennylane as qml
+            >>> tape = qml.tape.make_qscript(lambda: (qml.X(0), qml.expval(qml.Z(0))))()
+            >>> with Session("varq.qubit", shots=100, store=None, progress=False) as session:
+            ...     float(session.submit([tape]).result()[0])
+            -1.0
+        """
+        when = None if deadline is None else time.time() + checks.real("deadline", deadline, minimum=0)
+        return self._desk.submit(circuits, checks.integer("priority", priority), when, checks.integer("seed", seed))
+
+    def forecast(self, task: Any, *, stop: Stop | None = None) -> Forecast:
+        """What a spec would use up here: circuits, jobs, shots, seconds, money.  Nothing is sent.
+
+        Args:
+            task: a spec such as `VQE(...)`.
+            stop: the stop rule, in place of the spec's own.
+
+        Raises:
+            ValueError: if the spec names another device or other shots than the session.
+        """
+        check_stop(stop)
+        resolved = self._resolve(task)
+        plan = _plan(resolved)
+        rule = stop or resolved.stop or plan.stop
+        return self._desk.forecast(resolved, plan, rule.steps)
+
+    def cancel(self, run: Run | str) -> None:
+        """Stop a run after the evaluation in flight; circuits of it that wait in the queue are not sent.
+
+        Args:
+            run: the run, or its id.
+
+        Raises:
+            LookupError: if it was not started here.
+        """
+        obey([self._lane(run)], {"do": "cancel"})
+
+    def pause(self, run: Run | str, paused: bool = True) -> None:
+        """Hold back the circuits of a run, or let it go on with `paused=False`.
+
+        Raises:
+            LookupError: if it was not started here.
+        """
+        hold(self._lane(run), checks.boolean("paused", paused))
+
+    @property
+    def paused(self) -> bool:
+        """Whether runs that were started here wait, held back, after `drain`."""
+        return any(not lane.run.done for lane in self._started.values())
+
+    def settle(self, job: str, provider_id: str | None = None, lost: bool = False) -> str:
+        """Say what became of a job of which its vendor cannot tell whether it received it.
+
+        Args:
+            job: its id, or a unique beginning of it, as `ledger` shows it.
+            provider_id: the vendor's id of it, as the vendor's own pages show it.
+            lost: that the vendor surely never received it: its circuits are sent anew when the run goes on.
+
+        Returns:
+            Its state now.
+
+        Raises:
+            ValueError: unless one of the two is given, or for a job whose state is known.
+            LookupError: if there is no such job.
+            DeviceError: if the vendor cannot be asked for `provider_id`, or that is a job of other circuits.
+        """
+        return self._desk.settle(checks.text("job", job), provider_id, checks.boolean("lost", lost)).value
+
+    def _lane(self, run: Run | str) -> Lane:
+        name = run.id if isinstance(run, Run) else checks.text("run", run)
+        for lane in self._started.values():
+            if lane.run.id.startswith(name):
+                return lane
+        raise LookupError(f"A run is named by its id among those started in this session. Got {name!r}.")
+
+    @property
+    def id(self) -> str:
+        """The session's id, under which its jobs are in the store."""
+        return self._desk.id
+
+    def ledger(self) -> Ledger:
+        """Every job: whose it was, when, circuits, shots, seconds, cost, attempts, its vendor's id, and where the time
+        went.  It can be asked for when the session is closed, too.
+        """
+        return self._ledger if self._ledger is not None else self._desk.ledger()
 
     def run(
         self, task: Any, *, stop: Stop | None = None, existing: str = "continue", take_over: bool = False
     ) -> Result:
         """`start(...)` and finish: the result of a spec."""
-        return self.start(task, stop=stop, existing=existing, take_over=take_over).finish()
+        return self._begin(task, stop, existing, take_over).finish()
 
     # -- runs are found again --
 
@@ -158,7 +396,7 @@ class Session:
         Raises:
             LookupError: if there is no such run, or an object is not at hand.
         """
-        _check_stop(stop)
+        check_stop(stop)
         record = self.store.find(run_id)
         resolved = _HELD.get(record.id)
         if resolved is None:
@@ -190,51 +428,38 @@ class Session:
             raise TypeError(
                 f"A session runs specs: VQE(...), QAOA(...), PhaseEstimation(...) or Minimize(...). Got {task!r}."
             )
-        device = _agreed("device", task.device, self.device)
-        shots = _agreed("shots", task.shots, self.shots)
+        device = agreed("device", task.device, self.device)
+        shots = agreed("shots", task.shots, self.shots)
         return task.resolve(DEFAULT if device is None else device, shots)
 
     def _create(self, resolved: Any, identity: str, findable: bool) -> RunRecord:
-        arrays: dict[str, Any] = {}
-        device = spec.unwrap(resolved.device)
-        record = RunRecord(
-            id=identity[:16],
-            identity=identity,
-            findable=findable,
-            spec=spec.dumps(resolved, arrays),
-            algorithm=resolved.kind,
-            title=resolved.title,
-            device=device if isinstance(device, str) else getattr(device, "name", "the function's own"),
-            created=time.time(),
-            host=platform.node(),
-            versions=names.versions(),
-        )
-        self.store.create(record, arrays)
+        record = create(self.store, resolved, identity, findable)
         if not findable:
             _HELD[record.id] = resolved
         return record
 
     def _run(self, record: RunRecord, resolved: Any, rule: Stop | None, take_over: bool) -> Run:
-        return Run(record, resolved, partial(_plan, resolved), self.store, rule, self._observers, take_over)
+        plan = self._desk.reporter.measured(record.id, partial(_plan, resolved))
+        return Run(record, resolved, plan, self.store, rule, self._desk.step, self._observers, take_over)
 
     def _known(
         self, record: RunRecord, resolved: Any, rule: Stop | None, frozen: bool = False, take_over: bool = False
     ) -> Run:
         """A run that the store has: its result if it is finished under this rule, else ready to go on."""
         run = self._run(record, resolved, rule, take_over)
-        _warn_untracked(record, resolved)
+        warn_untracked(record, resolved)
         if record.result is None:
             if frozen:
                 run.recall()
             return run
         result = spec.loads(record.result, self.store.array)
-        if not frozen and not _finished(result, lambda: rule or run.plan.stop):
+        if not frozen and not finished(result, lambda: rule or run.plan.stop):
             if result.reason.final:
                 run.outdo(result)
             return run
         run.settle(result)
-        _warn_versions(record)
-        self._note(record, f"{record.title}: run {record.id} is done already ({_state(record)}); nothing was computed.")
+        warn_versions(record)
+        self._note(record, f"{record.title}: run {record.id} is done already ({state(record)}); nothing was computed.")
         return run
 
     def _fork(self, record: RunRecord, resolved: Any, stop: Stop | None) -> Run:
@@ -254,6 +479,12 @@ class Session:
         self._note(fresh, f"{record.title}: forked {record.id} at step {kept} as {fresh.id}.")
         return self._run(fresh, forked, stop if stop is not None else resolved.stop, take_over=False)
 
+    def _say(self, message: str) -> None:
+        """Something that concerns no single run."""
+        log.warning(message)
+        for observer in self._observers:
+            observer(Event(run_id="", kind="note", step=0, info={"message": message}))
+
     def _note(self, record: RunRecord, message: str) -> None:
         log.info(message)
         event = Event(run_id=record.id, kind="note", step=record.steps, info={"message": message})
@@ -265,84 +496,3 @@ def _plan(resolved: Any) -> Plan:
     device = spec.unwrap(resolved.device)
     plan: Plan = resolved.plan(Nodes(device, resolved.shots, resolved.precision))
     return plan
-
-
-def _open(store: Any) -> tuple[Store, bool]:
-    if isinstance(store, Store):
-        return store, False
-    if not isinstance(store, Unset):
-        return open_store(store), True
-    try:
-        return open_store(DEFAULT_STORE), True
-    except StoreUnwritable as error:
-        warnings.warn(
-            f"Runs are kept in memory only, and are gone when this process ends: {error} "
-            "Name a folder that can be written, Session(store=...), or store=None to be silent.",
-            stacklevel=4,
-        )
-        return open_store(None), True
-
-
-def _check_stop(stop: Any) -> None:
-    if stop is not None:
-        checks.instance("stop", stop, Stop, hint="Give varq.Stop(steps=...).")
-
-
-def _agreed(name: str, asked: Any, session: Any) -> Any:
-    if asked is None:
-        return session
-    if session is not None and asked != session:
-        raise ValueError(
-            f"{name} of the spec must be None or the session's. Got {asked!r} in a session with {session!r}. "
-            f"Leave it out of the spec, or open a session with {name}={asked!r}."
-        )
-    return asked
-
-
-def _finished(result: Result, rule: Callable[[], Stop]) -> bool:
-    """Whether a recorded result stands under this stop rule, or the rule lets the run go on."""
-    ended = result.rule
-    if ended is None or not result.reason.final:
-        return result.reason.final
-    asked = rule()
-    if asked.steps is not None and result.steps >= asked.steps:
-        return True
-    if asked.seconds is not None and result.seconds >= asked.seconds:
-        return True
-    if result.reason in (Reason.STEPS, Reason.SECONDS):
-        return False
-    return (asked.tolerance, asked.patience) == (ended.tolerance, ended.patience)
-
-
-def _warn_untracked(record: RunRecord, resolved: Any) -> None:
-    recorded = json.loads(record.spec).get("track", {})
-    missing = sorted(set(getattr(resolved, "track", {})) - set(recorded))
-    if missing and record.steps:
-        warnings.warn(
-            f"Run {record.id} is recorded without {', '.join(missing)}: what was done before is not tracked. "
-            "Use existing='repeat' to follow it from the start.",
-            stacklevel=4,
-        )
-
-
-def _state(record: RunRecord) -> str:
-    value = "" if record.value is None else f", value {record.value:.10g}"
-    return f"{record.reason or 'unfinished'} after {record.steps} steps{value}"
-
-
-def _warn_versions(record: RunRecord) -> None:
-    now = names.versions()
-    changed = [
-        f"{package} {record.versions[package]} (now {now.get(package, 'absent')})"
-        for package in ("varq", "pennylane", "jax")
-        if package in record.versions and _minor(record.versions[package]) != _minor(now.get(package, ""))
-    ]
-    if changed:
-        warnings.warn(
-            f"Run {record.id} was computed with {', '.join(changed)}. Use existing='repeat' to compute it anew.",
-            stacklevel=4,
-        )
-
-
-def _minor(version: str) -> list[str]:
-    return version.split(".")[:2]

@@ -14,10 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-__all__ = ["IGNORED", "MATRIX", "Circuit", "Constants", "Gate", "Initial", "Numbers"]
+__all__ = ["DIAGONAL", "IGNORED", "MATRIX", "Circuit", "Constants", "Gate", "Initial", "Numbers"]
 
 MATRIX = "Matrix"
 """The name of a gate that is given by its matrix alone, of shape (2, 2**k, 2**k): real part, imaginary part."""
+
+DIAGONAL = "diagonal"
+"""What is `static` of a `MATRIX` known to be diagonal and unitary; its angles are the phases of its basis states."""
 
 IGNORED = frozenset({"Barrier", "Identity", "WireCut", "Snapshot"})
 """Names of operations that do nothing to a state."""
@@ -27,10 +30,10 @@ class Numbers(NamedTuple):
     """The run-time inputs of a circuit.
 
     Args:
-        angles: every scalar parameter, each object once, shape (circuit.inputs,); while a circuit runs, with its
-            products after them, shape (circuit.angles,).
+        angles: every scalar parameter in radians, each object once, shape (circuit.inputs,); while a circuit runs, with
+            its products after them, shape (circuit.angles,).
         arrays: an initial state of shape (2, 2**wires), real part and imaginary part, and for each size of matrices the
-            stack of all of that size, shape (matrices, 2, d, d).
+            stack of all of that size, shape (matrices, 2, d, d); none of them has a unit.
     """
 
     angles: Any

@@ -36,7 +36,7 @@ __all__ = ["VarqQubit"]
 
 _EXACT = ("best", "device", "backprop", "adjoint")
 _JAX = (Interface.JAX, Interface.JAX_JIT)
-_MEASURED = ("postselect_mode", "readout_error", "max_branches")
+_MEASURED = ("postselect_mode", "readout_error", "max_branches", "stored_bytes")
 
 
 @simulator_tracking
@@ -48,11 +48,17 @@ class VarqQubit(Device):  # type: ignore[misc]
         wires: a number of wires, their labels, or None for those of each circuit.
         shots: a default number of shots; prefer `qml.set_shots`.
         seed: of finite shots: an integer, None (the system's entropy), "global" (NumPy's global generator), or a JAX
-            key, which makes results a pure function of it.  A key may be traced.
+            key, which makes results a pure function of it.  A key may be traced.  The bases of classical shadows are
+            drawn with it too where it is a key or JAX traces the circuit; elsewhere by the seed of each shadow, as
+            PennyLane does.  (A shadow's own seed cannot serve there: where none is given, PennyLane fills one in.)
         precision: "double" or "single".  Double is computed whatever JAX's x64 flag says.
-        stored_bytes: how many bytes of intermediate states a gradient may keep; beyond, they are computed anew.
-        readout_error: the probability that a mid-circuit measurement reports the wrong outcome, or a mapping from wires
-            to such, as `varq.simulator.measured.execution.execute_measured` takes it; None for none.
+        stored_bytes: how many bytes of intermediate states a gradient may keep; beyond, they are computed anew, which
+            takes the states of about twice the square root of the steps.  Each element of a batch (of parameters, or
+            of `jax.vmap`) keeps its own.
+        readout_error: the probability that the outcome of `qml.measure` is recorded, and so fed forward, wrongly; for
+            all wires, or as a mapping from a wire's label to such a number, to a pair (0 recorded as 1, 1 recorded as
+            0) or to a 2x2 matrix whose entry [i, j] is the probability to record i where j was found.  The state is
+            not affected, nor are measurements at the end.  None for none.
         max_branches: how many branches of outcomes are summed where shots are None.
         cache: whether compiled programs are kept on disk for later processes; see `varq.simulator.compile_cache`.
 
@@ -97,7 +103,14 @@ class VarqQubit(Device):  # type: ignore[misc]
             compile_cache.enable()
 
     def reseed(self, seed: Any) -> None:
-        """Start the random numbers of finite shots anew, from any seed that the constructor takes."""
+        """Start the random numbers of finite shots anew.
+
+        Args:
+            seed: an integer, None, "global" or a JAX key, as the constructor takes it.
+
+        Raises:
+            ValueError: if it is none of these.
+        """
         self._seeds = Seeds(seed)
 
     @property
@@ -108,10 +121,14 @@ class VarqQubit(Device):  # type: ignore[misc]
     def supports_derivatives(
         self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
     ) -> bool:
-        """Exact derivatives wherever results are exact."""
+        """Exact derivatives wherever results are exact; of measured circuits through JAX and autograd alone."""
         if execution_config is None:
             return True
-        return execution_config.gradient_method in _EXACT and not (circuit is not None and circuit.shots)
+        if execution_config.gradient_method not in _EXACT or (circuit is not None and circuit.shots):
+            return False
+        deferred = execution_config.mcm_config.mcm_method == "deferred"
+        alone = circuit is None or deferred or not preprocessing.is_measured(circuit)
+        return alone or _through(execution_config)
 
     def supports_vjp(
         self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
@@ -128,11 +145,16 @@ class VarqQubit(Device):  # type: ignore[misc]
     def setup_execution_config(
         self, config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
     ) -> ExecutionConfig:
-        """The configuration with this device's choices filled in."""
+        """The configuration with this device's choices filled in.
+
+        Raises:
+            DeviceError: for an unknown device option, or a way to measure in the middle that is none of this device.
+            ValueError: for an option that has no such value.
+        """
         config = config or ExecutionConfig()
         changed: dict[str, Any] = {"device_options": self._options_of(config)}
         # JAX and autograd differentiate through `execute` itself; other frameworks ask for products with the Jacobian.
-        through = config.interface not in (Interface.TORCH, Interface.TF, Interface.TF_AUTOGRAPH)
+        through = _through(config)
         # An angle computed from an outcome is no number that could be converted.
         changed["convert_to_numpy"] = config.interface not in _JAX and not preprocessing.has_outcomes(circuit)
         if config.gradient_method in _EXACT:
@@ -165,7 +187,20 @@ class VarqQubit(Device):  # type: ignore[misc]
         return preprocessing.pipeline(execution_config or ExecutionConfig(), self.wires, self.name)
 
     def execute(self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None) -> Any:
-        """The results of circuits, in the caller's kind of arrays."""
+        """The results of circuits, in the caller's kind of arrays.
+
+        Args:
+            circuits: preprocessed; angles in radians.
+            execution_config: resolved by `setup_execution_config`.
+
+        Returns:
+            One entry for each circuit: the result of its only measurement or a tuple of results; with a shot vector a
+            tuple of these, one for each entry.  Each has PennyLane's shape, behind the batch axis if there is one.
+
+        Raises:
+            DeviceError: for what this device cannot run; names it and the way out.
+            ValueError: for more branches of outcomes than `max_branches`, or a readout error of unknown wires.
+        """
         config = execution_config or ExecutionConfig()
         options = self.options(config.device_options)
         taken = [None if preprocessing.is_measured(c) else take_apart(c, options) for c in circuits]
@@ -221,13 +256,22 @@ class VarqQubit(Device):  # type: ignore[misc]
     def compute_derivatives(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """The Jacobians of circuits with respect to their trainable parameters."""
+        """The Jacobians of circuits with respect to their trainable parameters.
+
+        Returns:
+            For each circuit a tuple (measurements) of tuples (trainable parameters) of arrays, whose shape is that of
+            the measurement and then that of the parameter.  What is alone stands without a tuple.
+
+        Raises:
+            DeviceError: for circuits with measurements in their middle, and for trainable integers or matrices of
+                observables.
+        """
         return self.execute_and_compute_derivatives(circuits, execution_config)[1]
 
     def execute_and_compute_derivatives(
         self, circuits: Sequence[QuantumScript], execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Results and Jacobians."""
+        """Results as of `execute`, and Jacobians as of `compute_derivatives`, which names the errors."""
         both = [self._derived("jacobian", c, execution_config) for c in circuits]
         results = tuple(alone(found[0]) for found in both)
         jacobians = tuple(alone([alone(row) for row in found[1]]) for found in both)
@@ -236,7 +280,19 @@ class VarqQubit(Device):  # type: ignore[misc]
     def compute_vjp(
         self, circuits: Sequence[QuantumScript], cotangents: Any, execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Products of cotangents with Jacobians, one for each trainable parameter."""
+        """Products of cotangents with Jacobians.
+
+        Args:
+            circuits: preprocessed.
+            cotangents: for each circuit one for its measurement, or a tuple of one for each, in the results' shapes.
+            execution_config: resolved by `setup_execution_config`.
+
+        Returns:
+            For each circuit one entry for each trainable parameter, in its shape.
+
+        Raises:
+            DeviceError: as `compute_derivatives`.
+        """
         return tuple(
             self._derived("pull", c, execution_config, (dy,) if len(c.measurements) == 1 else tuple(dy))
             for c, dy in zip(circuits, cotangents, strict=True)
@@ -245,19 +301,31 @@ class VarqQubit(Device):  # type: ignore[misc]
     def execute_and_compute_vjp(
         self, circuits: Sequence[QuantumScript], cotangents: Any, execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Results and products of cotangents with Jacobians."""
+        """Results as of `execute`, and products as of `compute_vjp`, which names the errors."""
         return self.execute(circuits, execution_config), self.compute_vjp(circuits, cotangents, execution_config)
 
     def compute_jvp(
         self, circuits: Sequence[QuantumScript], tangents: Any, execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Products of Jacobians with tangents of the trainable parameters."""
+        """Products of Jacobians with tangents.
+
+        Args:
+            circuits: preprocessed.
+            tangents: for each circuit one for each trainable parameter, in its shape.
+            execution_config: resolved by `setup_execution_config`.
+
+        Returns:
+            For each circuit the tangents of its results, in their shapes.
+
+        Raises:
+            DeviceError: as `compute_derivatives`.
+        """
         return self.execute_and_compute_jvp(circuits, tangents, execution_config)[1]
 
     def execute_and_compute_jvp(
         self, circuits: Sequence[QuantumScript], tangents: Any, execution_config: ExecutionConfig | None = None
     ) -> Any:
-        """Results and products of Jacobians with tangents."""
+        """Results as of `execute`, and products as of `compute_jvp`, which names the errors."""
         both = [self._derived("push", c, execution_config, tuple(t)) for c, t in zip(circuits, tangents, strict=True)]
         return tuple(alone(b[0]) for b in both), tuple(alone(b[1]) for b in both)
 
@@ -277,6 +345,11 @@ class VarqQubit(Device):  # type: ignore[misc]
                 f"not trainable."
             )
         return interfaces.outside(parts.program.derived(kind, places), parts.numbers, *given)
+
+
+def _through(config: ExecutionConfig) -> bool:
+    """Whether an interface differentiates through `execute` itself, rather than asking for products."""
+    return config.interface not in (Interface.TORCH, Interface.TF, Interface.TF_AUTOGRAPH)
 
 
 def _run(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, words: Any, place: int) -> Any:
@@ -302,9 +375,10 @@ def _run_shots(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, wo
             "Deferred postselection with shots drops none of them on varq.qubit. Set postselect_mode='fill-shots', "
             "or leave mcm_method out: then the shots that fail are dropped."
         )
-    recipes = [draw_recipes(m, total) for m in circuit.measurements if isinstance(m, SHADOWS)]
+    by_key = isinstance(words, jax.Array)  # given as a key, or drawn anew by each run of a compiled program
+    recipes = [None if by_key else draw_recipes(m, total) for m in circuit.measurements if isinstance(m, SHADOWS)]
     arguments = (parts.numbers, (words, np.uint32(place)), recipes)
-    if _is_jax(config, parts):
+    if _is_jax(config, parts) or isinstance(words, jax.core.Tracer):
         found = parts.program.sampled(*arguments)
     else:
         found = interfaces.outside(parts.program.sampled, *arguments)

@@ -1,7 +1,8 @@
 """Expectation values and states of circuits, compiled and differentiable in every mode.
 
 Expectation values have a rule of their own (`jax.custom_jvp`): it runs the circuit forwards, applies the observable,
-and runs backwards once, which gives the whole gradient; the tangent is its product with the tangents of the numbers.
+and runs backwards once, which gives the whole gradient (adjoint differentiation: T. Jones and J. Gacon,
+https://arxiv.org/abs/2009.02823); the tangent is its product with the tangents of the numbers.
 JAX transposes that product by itself, so reverse mode costs one value and gradient, forward mode is right, and what
 is differentiated twice is plain JAX code.  A rule for reverse mode alone (`jax.custom_vjp`) would refuse forward mode.
 A circuit with a matrix that is not known to be unitary cannot run backwards: JAX differentiates it by itself.
@@ -276,10 +277,13 @@ def expectations(
 
     Args:
         circuit: static.
-        numbers: its run-time numbers.
+        numbers: its run-time numbers; angles in radians.
         sums: static structures.
-        coefficients: of each sum, shape (terms,).
+        coefficients: of each sum, shape (terms,), in the unit of the result.
         options: how to run.
+
+    Raises:
+        ValueError: if `options` ask for a path that this circuit cannot take.
     """
     program = _program(circuit, sums, options)
     given = _real(numbers), _real(coefficients)
@@ -322,7 +326,17 @@ def _plain_rule(program: _Program, name: str, primals: Any, tangents: Any) -> An
 
 
 def state(circuit: Circuit, numbers: Numbers, options: Options) -> Any:
-    """The final state as a complex vector of 2**wires amplitudes."""
+    """The final state as a complex vector of 2**wires amplitudes; position 0 is the most significant bit.
+
+    Args:
+        circuit: static.
+        numbers: its run-time numbers; angles in radians.
+        options: how to run.
+
+    Raises:
+        ValueError: if `options` ask for a path that this circuit cannot take, or the vector of a sector's register
+            would not fit into memory.
+    """
     program = _program(circuit, (), options)
     return _plain(program, "state", program.tables, (_real(numbers),))
 

@@ -24,7 +24,7 @@ from varq.simulator.midcircuit import run_measured
 from varq.simulator.paths import Options, engine
 from varq.simulator.precision import double
 from varq.simulator.preprocessing import is_measured
-from varq.simulator.programs import take_apart
+from varq.simulator.programs import Taken, take_apart
 from varq.simulator.shadows import SHADOWS, draw_recipes
 from varq.simulator.timing import timed
 
@@ -34,15 +34,19 @@ _LARGE = 1 << 18  # amplitudes from which single precision and stored states mat
 _SLOW = 3.0  # times its bound from which a run is worth a remark
 _MANY = 64  # branches from which shots are worth a remark
 _FEWEST = 3  # rounds that could be a loop
+_OF_EACH = ("state_bytes", "stored_bytes", "held_bytes", "bytes_per_gradient", "operations_per_gradient")
 _WORDS: Any = np.zeros(2, np.uint32)  # of the key that runs with shots are timed with
 
 
 def explain(qnode: Any) -> Callable[..., Explanation]:
     """A function of the QNode's arguments that prints what `varq.qubit` does with the circuit, and returns it.
 
-    It compiles and runs the circuit; the seconds are those of this call.  A program that is in the compile cache on
-    disk is read from there, which the count of hits says.  A measured circuit with more branches than the device may
-    sum is explained, but not run.  The device's random numbers stay where they are.
+    It compiles and runs what the QNode measures, and a value and gradient where everything measured is an expectation
+    value of Pauli words; the seconds are those of this call.  A program that is in the compile cache on disk is read
+    from there, which the count of hits says.  The expected milliseconds are for what "work" of a part names, and are
+    left out where that is not run.  A batch is run at once: its size is among the facts, and bytes are those of all
+    its elements.  A measured circuit with more branches than the device may sum is explained, but not run.  The
+    device's random numbers stay where they are.
 
     Args:
         qnode: a QNode on `varq.qubit`.
@@ -85,38 +89,54 @@ def _part(tape: QuantumScript, device: VarqQubit, config: ExecutionConfig) -> Pa
     options = device.options(config.device_options)
     if is_measured(tape):
         return _measured(tape, config, options, device.measured_options(config))
-    if tape.batch_size is not None:
-        tape = qml.transforms.broadcast_expand(tape)[0][0]
-    made, inputs = measurements.plan(tape.map_to_standard_wires(), take_apart(tape, options).program.trusted)
+    parts = take_apart(tape, options)
+    one = tape if tape.batch_size is None else qml.transforms.broadcast_expand(tape)[0][0]
+    made, _ = measurements.plan(one.map_to_standard_wires(), parts.program.trusted)
     sums = () if tape.shots else made.sums  # samples are taken from the state
     chosen, _ = execution.chosen(made.circuit, sums, options)
-    why, facts = chosen.why, execution.facts(made.circuit, sums, options)
+    why, facts = chosen.why, _of_batch(execution.facts(made.circuit, sums, options), tape.batch_size)
     if chosen is not engine(made.circuit, options):
         why += "; the circuit conserves particles, but the tables of an observable in their sector would be too large"
-    seconds, hits = _timed_shots(tape, options) if tape.shots else _timed(made, inputs, options)
-    expected = None if tape.shots or not made.circuit.unitary else _bound(facts, options, "gradient")
+    seconds, hits = _timed_shots(tape, parts) if tape.shots else _timed(tape, parts, not made.rest)
+    reversible = "gradient" in seconds and made.circuit.unitary  # else JAX stores states, which no count here knows
+    expected = _bound(facts, options, "gradient") if reversible else None
     hints = tuple(_hints(made.circuit, chosen.path, facts, options, seconds, expected, bool(tape.shots or made.rest)))
-    return Part(chosen.path, why, facts, seconds, expected, hits, hints)
+    work = "all shots" if tape.shots else "a value and gradient" if "gradient" in seconds else "a value"
+    return Part(chosen.path, why, facts, seconds, expected, hits, hints, work)
 
 
-def _timed(made: measurements.Plan, inputs: Any, options: Options) -> tuple[dict[str, float], int]:
-    """Of exact results."""
-    numbers, coefficients = inputs
+def _of_batch(facts: dict[str, Any], size: int | None) -> dict[str, Any]:
+    """The facts of one element as those of a batch, which is run at once: each has a state and work of its own."""
+    if size is None:
+        return dict(facts)
+    totals = {name: size * facts[name] for name in _OF_EACH if name in facts}
+    return {**facts, **totals, "batch": size, "columns": size}
 
-    def value(angles: Any) -> Any:
-        moved = numbers._replace(angles=angles)
-        if made.sums:
-            return execution.expectations(made.circuit, moved, made.sums, coefficients, options).sum()
-        return abs(execution.state(made.circuit, moved, options)[0]) ** 2
+
+def _timed(tape: QuantumScript, parts: Taken, by_sums: bool) -> tuple[dict[str, float], int]:
+    """Of exact results, and (if `by_sums`) of their sum with its slopes by the real numbers of the gates."""
+    program, numbers = parts.program, list(parts.numbers)
+    gates = parts.places[: sum(len(op.data) for op in tape.operations)]
+    vary = sorted({k for k in gates if k is not None and _is_real(numbers[k])})
+
+    def whole(moved: Any) -> Any:
+        given = list(numbers)
+        for place, number in zip(vary, moved, strict=True):
+            given[place] = number
+        return program.compiled(given)
+
+    def total(moved: Any) -> Any:
+        return sum(jax.numpy.sum(found) for found in whole(moved))
 
     with double():
-        angles = jax.numpy.asarray(numbers.angles, options.dtype)
-        return timed({"run": value, **({"gradient": jax.grad(value)} if made.sums and angles.size else {})}, angles)
+        numbers = [n if isinstance(n, jax.Array) else jax.numpy.asarray(np.asarray(n)) for n in numbers]
+        slopes = {"gradient": jax.value_and_grad(total)} if by_sums and vary else {}
+        return timed({"run": whole, **slopes}, [numbers[k] for k in vary])
 
 
-def _timed_shots(tape: QuantumScript, options: Options) -> tuple[dict[str, float], int]:
+def _timed_shots(tape: QuantumScript, parts: Taken) -> tuple[dict[str, float], int]:
     """Of samples of the final state."""
-    program, numbers, _ = take_apart(tape, options)
+    program, numbers, _ = parts
     recipes = [draw_recipes(m, tape.shots.total_shots) for m in tape.measurements if isinstance(m, SHADOWS)]
     with double():
         return timed({"run": lambda n, words: program.sampled(n, (words, 0), recipes)}, numbers, _WORDS)
@@ -145,7 +165,7 @@ def _hints(
         yield "repeat the same gates on the same wires in every layer: then one layer is compiled and looped over"
         if why := facts.get("not sector"):
             yield f"the sector path was not open: {why[0].lower()}{why[1:]}"
-    large = facts["amplitudes"] >= _LARGE
+    large = facts.get("columns", 1) * facts["amplitudes"] >= _LARGE
     if large and options.dtype == "float64":
         yield "precision='single' halves the bytes, where 1e-5 is enough"
     if large and path in ("layers", "alternating") and not facts.get("stored_bytes"):
@@ -218,6 +238,7 @@ def _timed_measured(
 
 
 def _is_real(value: Any) -> bool:
+    """Whether this is a floating number, or an array of such."""
     return isinstance(value, float) or getattr(getattr(value, "dtype", None), "kind", "O") == "f"
 
 

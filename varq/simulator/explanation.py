@@ -25,9 +25,11 @@ class Part:
     Args:
         path: "sector", "layers", "alternating", "general" or "measured".
         why: why this path.
-        facts: sizes, by name.
-        seconds: measured times by name: "trace", "compile", "run" of a value, and "gradient" (a value and gradient).
-        expected: seconds that it would take at this machine's rates, or None.
+        facts: sizes, by name; "batch" is how many elements a batch has, of all of which bytes and operations are.
+        seconds: measured times by name: "trace", "compile", "run" of what is measured, and "gradient" (a value and
+            gradient) where everything measured is an expectation value of Pauli words.
+        expected: seconds that `work` would take at this machine's rates; None where it is not run, or its bytes are
+            not known.
         hits: programs found in the compile cache on disk.
         hints: what would make it faster.
         work: what the expected seconds are for.
@@ -71,7 +73,8 @@ class Explanation:
 def _sizes(facts: dict[str, Any]) -> str:
     named = [f"{facts[k]:,} {k}" for k in _COUNTS if k in facts]
     if "columns" in facts:
-        named.append(f"{facts['columns']:,} states at once")
+        states = "states at once" if "batch" not in facts else "elements of a batch at once"
+        named.append(f"{facts['columns']:,} {states}")
     named += [f"{facts[k] / _MEBI:,.3g} MiB {what}" for k, what in _BYTES.items() if facts.get(k)]
     if "arithmetic" in facts:
         named.append(f"{facts['arithmetic']} arithmetic")

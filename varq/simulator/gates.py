@@ -26,7 +26,7 @@ __all__ = ["NAMES", "Block", "Move", "Primitive", "Turn", "expand", "is_real", "
 
 
 class Turn(NamedTuple):
-    """exp(-i (scale * angle + offset) / 2 * Z on every wire); a global phase if there are no wires."""
+    """exp(-i (scale * angle + offset) / 2 * Z on every wire), in radians; a global phase if there are no wires."""
 
     wires: tuple[int, ...]
     angle: int | None

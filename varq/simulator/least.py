@@ -36,7 +36,7 @@ SLOPE = 4
 
 _RUNS = 3  # of every gate: forwards, and back for both states
 _ROUNDING = 1e-9
-_TOUCHED = {
+_TOUCHED: dict[str, float] = {
     **dict.fromkeys(("CRX", "CRY", "SingleExcitation", "IsingXY", "PSWAP", "FermionicSWAP"), 1 / 2),
     **dict.fromkeys(("SingleExcitationPlus", "SingleExcitationMinus", "CH", "CRot"), 1 / 2),
     "PauliRot": 1.0,
@@ -126,9 +126,8 @@ def _parts(gate: Gate) -> list[Primitive]:
     word = gate.static if gate.name == "PauliRot" else _WORDS.get(gate.name)
     if not word or not set(str(word)) & set("XY"):
         return expand(gate, "frame")
-    return [
-        Block("PauliRot", tuple(w for w, letter in zip(gate.wires, str(word), strict=True) if letter in "XY"), (0,))
-    ]
+    changing = tuple(w for w, letter in zip(gate.wires, str(word), strict=True) if letter in "XY")
+    return [Block("PauliRot", changing, gate.angles)]
 
 
 def _operations(one: Primitive) -> float:
@@ -136,11 +135,11 @@ def _operations(one: Primitive) -> float:
     if isinstance(one, Move):
         return 0.0
     assert isinstance(one, Block)
-    size = 2 ** len(one.wires)
+    size = 1 << len(one.wires)
     each = 2 * (2 * size - 1) if is_real(one.name) else (PHASE + 2) * size - 2
     if len(one.wires) == 1 or one.name in _TOUCHED:
         each = PAIR  # phases apart it is a real rotation, of both parts of two amplitudes
-    part = _TOUCHED.get(one.name, 1.0)
+    part: float = _TOUCHED.get(one.name, 1.0)
     return part * (_RUNS * each + SLOPE * len(one.angles))
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
+from autograd.tracer import isbox
 from pennylane import MultiControlledX
 from pennylane.exceptions import DeviceError
 from pennylane.operation import Operator
@@ -18,12 +19,13 @@ from pennylane.ops import Adjoint, Controlled, Evolution, Exp, Pow, Prod
 from pennylane.ops.op_math import SymbolicOp
 from pennylane.tape import QuantumScript
 
-from varq.simulator.circuit import IGNORED, MATRIX, Circuit, Constants, Gate, Initial, Numbers
+from varq.simulator.circuit import DIAGONAL, IGNORED, MATRIX, Circuit, Constants, Gate, Initial, Numbers
 from varq.simulator.evolutions import WordEvolution, gather, is_complex, together, words_of
 from varq.simulator.gates import NAMES
+from varq.simulator.naming import is_native, name_of
 from varq.simulator.stacks import Stacks, parts
 
-__all__ = ["MOST_WIRES", "Lowered", "gather", "identity", "is_unitary", "lower", "supported"]
+__all__ = ["MOST_WIRES", "Lowered", "identity", "is_unitary", "lower", "supported"]
 
 MOST_WIRES = 4
 """Gates that are known by their matrix alone are taken whole up to this many wires; wider ones are decomposed."""
@@ -35,9 +37,10 @@ Lowered = tuple[Circuit, Numbers]
 
 def supported(op: Operator) -> bool:
     """Whether `lower` takes an operation as it is."""
-    if op.name in IGNORED or op.name in NAMES or _known(op) is not None or words_of(op) is not None:
+    name = name_of(op)
+    if name in IGNORED or name in NAMES or _known(op) is not None or words_of(op) is not None:
         return True
-    if isinstance(op, Adjoint):
+    if isinstance(op, Adjoint) and is_native(op.base):  # others PennyLane would decompose by their names
         return _undone(op) is not None
     if isinstance(op, Pow) and op.has_decomposition:
         return False  # its matrix is none that JAX can trace
@@ -45,11 +48,12 @@ def supported(op: Operator) -> bool:
 
 
 _TURNED = {
-    "Adjoint(S)": ("PhaseShift", -pi / 2),
-    "Adjoint(T)": ("PhaseShift", -pi / 4),
-    "Adjoint(ISWAP)": ("IsingXY", -pi),
-    "Adjoint(SISWAP)": ("IsingXY", -pi / 2),
+    "S": ("PhaseShift", -pi / 2),
+    "T": ("PhaseShift", -pi / 4),
+    "ISWAP": ("IsingXY", -pi),
+    "SISWAP": ("IsingXY", -pi / 2),
 }
+"""What the adjoints of gates without a parameter are."""
 
 
 def _known(op: Operator) -> list[tuple[str, tuple[Any, ...], Any]] | None:
@@ -58,13 +62,13 @@ def _known(op: Operator) -> list[tuple[str, tuple[Any, ...], Any]] | None:
     Number-conserving gates stay number-conserving, which a matrix would hide.
     """
     w = tuple(op.wires)
-    if op.name in _TURNED:
-        name, turn = _TURNED[op.name]
+    if isinstance(op, Adjoint) and name_of(op.base) in _TURNED:
+        name, turn = _TURNED[name_of(op.base)]
         return [(name, w, turn)]
     if len(op.data) != 1:
         return None
     x = op.data[0]
-    match op.name:
+    match name_of(op):
         case "U1":
             return [("PhaseShift", w, x)]
         case "CPhaseShift00":  # on both empty: 1 - n - m + n m
@@ -85,10 +89,10 @@ def _known(op: Operator) -> list[tuple[str, tuple[Any, ...], Any]] | None:
 
 def _undone(op: Adjoint) -> Operator | None:
     """The adjoint of a known gate as a known gate."""
-    if op.base.name not in NAMES or not op.base.has_adjoint:
+    if name_of(op.base) not in NAMES or not op.base.has_adjoint:
         return None
     found = op.base.adjoint()
-    return found if found.name in NAMES else None
+    return found if name_of(found) in NAMES else None
 
 
 def identity(value: Any) -> Hashable:
@@ -150,9 +154,9 @@ class _Lowering:
         )
 
     def add(self, op: Operator) -> None:
-        if op.name in IGNORED:
+        if name_of(op) in IGNORED:
             return
-        if op.name in NAMES:
+        if name_of(op) in NAMES:
             self.named(op)
         elif (known := _known(op)) is not None:
             for name, wires, value in known:
@@ -166,14 +170,15 @@ class _Lowering:
 
     def named(self, op: Operator) -> None:
         static: Any = None
-        if op.name == "PauliRot":
+        name = name_of(op)
+        if name == "PauliRot":
             static = op.hyperparameters["pauli_word"]
         elif isinstance(op, MultiControlledX):
             static = tuple(int(v) for v in op.hyperparameters["control_values"])
         for p in op.parameters:
             _real(p, op)
-        wires = () if op.name == "GlobalPhase" else self.positions(op)
-        self.gates.append(Gate(op.name, wires, tuple(self.angle(p) for p in op.parameters), None, static))
+        wires = () if name == "GlobalPhase" else self.positions(op)
+        self.gates.append(Gate(name, wires, tuple(self.angle(p) for p in op.parameters), None, static))
 
     def evolution(self, op: WordEvolution) -> None:
         weights, time = op.data
@@ -202,25 +207,59 @@ class _Lowering:
         if isinstance(op, Evolution):
             _real(op.param, op)
         self.unitary &= self.trusted or is_unitary(op)
-        self.gates.append(Gate(MATRIX, self.positions(op), (), self.stacks.row(op)))
+        array = self.stacks.row(op)
+        if not _is_diagonal(op, self.trusted):
+            self.gates.append(Gate(MATRIX, self.positions(op), (), array))
+            return
+        phases = qml.math.angle(qml.math.diagonal(op.matrix()))  # by which a sector knows it
+        angles = tuple(self.angle(phases[k]) for k in range(2 ** len(op.wires)))
+        self.gates.append(Gate(MATRIX, self.positions(op), angles, array, DIAGONAL))
+
+
+_PHASES = {"RZ", "PhaseShift", "U1", "PauliZ", "S", "T", "CZ", "CRZ", "ControlledPhaseShift", "IsingZZ", "MultiRZ"}
+"""Diagonal gates, whose controlled forms are diagonal too."""
+
+
+def _is_diagonal(op: Operator, trusted: bool) -> bool:
+    """Whether the matrix of an operation is diagonal and unitary, all around where it stands if it is differentiated.
+
+    Args:
+        op: to be taken by its matrix.
+        trusted: whether matrices are plain numbers and unitary.
+    """
+    if isinstance(op, Controlled):
+        return is_native(op) and name_of(op.base) in _PHASES
+    return trusted and name_of(op) == "DiagonalQubitUnitary"
 
 
 def is_unitary(op: Operator) -> bool:
-    """Whether an operation is known to be unitary: by its definition, or by its matrix if that is known."""
+    """Whether an operation is known to be unitary: by its definition, or by its matrix if that is a plain number's.
+
+    A matrix that is differentiated may be unitary where it stands, and not beside it, as a second derivative sees.
+    """
     if _by_definition(op):
         return True
+    if any(_followed(x) for x in op.data):
+        return False
     value = op.matrix()
-    if qml.math.is_abstract(value):
+    if _followed(value):
         return False
     plain = np.asarray(qml.math.unwrap(value))  # with a batch in front, perhaps
     product = plain.conj().swapaxes(-1, -2) @ plain
     return bool(np.abs(product - np.eye(plain.shape[-1])).max() < _TOLERANCE)
 
 
-_BY_MATRIX = (qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.Projector, Exp)
+def _followed(value: Any) -> bool:
+    """Whether JAX or autograd follows a value, to compile or to differentiate."""
+    return isinstance(value, jax.core.Tracer) or isbox(value)
+
+
+_BY_MATRIX = (qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.Projector, qml.QSVT, qml.FromBloq, Exp)
 
 
 def _by_definition(op: Operator) -> bool:
+    if not is_native(op):
+        return name_of(op) in NAMES
     if isinstance(op, Prod):
         return all(_by_definition(factor) for factor in op.operands)
     if isinstance(op, Evolution):
@@ -245,7 +284,7 @@ def _initial(op: Operator | None, collect: _Lowering, wires: int) -> Initial:
     bits = [0] * wires
     if op is None:
         return Initial(tuple(bits))
-    if isinstance(op, qml.BasisState) and not qml.math.is_abstract(op.data[0]):
+    if isinstance(op, qml.BasisState) and is_native(op) and not qml.math.is_abstract(op.data[0]):
         for position, bit in zip(collect.positions(op), np.asarray(op.data[0]).astype(int).ravel(), strict=True):
             bits[position] = int(bit)
         return Initial(tuple(bits))

@@ -174,7 +174,8 @@ def sampled(tape: QuantumScript, state: Any, key: Any, recipes: Sequence[Any]) -
         tape: with finite shots, on wires 0, 1, ..., without a batch axis.
         state: its final state, shape (2**wires,).
         key: a typed JAX key.
-        recipes: of each shadow among the measurements, in order, shape (shots in all, wires of the shadow).
+        recipes: of each shadow among the measurements, in order, shape (shots in all, wires of the shadow); None for
+            one whose recipes come from the key.
     """
     state = state.reshape((2,) * tape.num_wires)
     state = state / jnp.linalg.norm(jnp.ravel(state))  # rounding

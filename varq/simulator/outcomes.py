@@ -107,7 +107,10 @@ def outcome(fn: Callable[..., Any], *args: Any) -> Outcome:
 
     PennyLane's own arithmetic (`m * x`) gives the same results.  But PennyLane takes what it makes for a number of
     autograd and warns of "tensors of types {'jax', 'autograd'}" where JAX parameters stand beside it; it does not warn
-    of what this function makes.
+    of what this function makes.  On other devices and in `qml.draw` both are errors as gate angles: of this function
+    one that names the way out, of PennyLane's arithmetic one from inside PennyLane ("'MeasurementValue' object has no
+    attribute ...").  In both cases the way out is `qml.draw(..., decimals=None)` and the device `varq.qubit` without
+    `qml.defer_measurements` or `mcm_method="deferred"`.
 
     Args:
         fn: any function that JAX can trace.  It gets the outcomes as integers 0 or 1, and may use traced parameters of

@@ -23,7 +23,8 @@ class Options:
 
     Args:
         path: one of `PATHS`, or None to choose by the circuit.
-        stored_bytes: budget for the states that a gradient stores; beyond it states are computed anew.
+        stored_bytes: budget for the states that a gradient stores; beyond it states are computed anew.  Each element of
+            a batch has its own.
         dtype: "float64" or "float32".
     """
 

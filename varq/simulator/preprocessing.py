@@ -33,6 +33,7 @@ from pennylane.transforms.core import CompilePipeline, transform
 from pennylane.wires import Wires
 
 from varq.simulator import lowering, powers
+from varq.simulator.naming import name_of
 
 __all__ = ["NATIVE", "has_outcomes", "is_measured", "pipeline"]
 
@@ -54,7 +55,7 @@ def has_outcomes(tape: QuantumScript | None) -> bool:
 
 def _stops(op: Operator) -> bool:
     """Whether an operation is taken as it is."""
-    if isinstance(op, (MidMeasure, Conditional)) or op.name in _MARKS:
+    if isinstance(op, (MidMeasure, Conditional)) or name_of(op) in _MARKS:
         return True
     if any(isinstance(p, MeasurementValue) for p in op.data):
         # PennyLane's decompositions compute with angles, which an outcome's arithmetic need not know.

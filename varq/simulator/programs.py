@@ -114,7 +114,7 @@ class Program:
         Args:
             numbers: of the tape.
             words: a key or the words of one, and which circuit of the batch this is.
-            recipes: of each shadow among the measurements.
+            recipes: of each shadow among the measurements; None for one whose recipes come from the key.
         """
         size = None
         if self.axes is not None:

@@ -9,10 +9,47 @@ from typing import Any
 import jax
 from jax import lax
 
-__all__ = ["STORED", "carried"]
+__all__ = ["STORED", "Room", "carried"]
 
 STORED = 2**30
 """Bytes that the stored states of a gradient may take, unless told otherwise."""
+
+
+def _few(steps: int) -> int:
+    """Carries that `carried` keeps at once where it may not keep all."""
+    return min(steps, 2 * ceil(sqrt(steps)))
+
+
+class Room:
+    """Bytes that the stored states of several scans share: whoever asks first gets them.
+
+    Args:
+        most: of all together.
+
+    Example:
+        >>> room = Room(100)
+        >>> room.take(3, 20), room.take(3, 20), room.take(2, 20)
+        (3, 0, 2)
+    """
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def take(self, states: int, each: int, anyway: int = 0) -> int:
+        """How many states one more scan may keep: all that it would, or none.
+
+        Args:
+            states: that it would keep.
+            each: bytes of one.
+            anyway: states that it keeps if it may not keep all.
+        """
+        granted = states if states * each <= self.left else 0
+        self.left -= (granted or anyway) * each
+        return granted
+
+    def take_for(self, steps: int, each: int) -> int:
+        """The `room` of `carried` for so many steps, with carries of so many bytes."""
+        return self.take(steps, each, _few(steps))
 
 
 def carried(step: Callable[[Any, Any], Any], carry: Any, inputs: Any, steps: int, room: int) -> Any:

@@ -28,7 +28,11 @@ _AT_ONCE = 64  # shots turned together: bounds the memory to as many states
 
 
 def draw_recipes(measurement: MeasurementProcess, shots: int) -> NDArray[np.int8]:
-    """The recipes of a shadow by its own seed, as PennyLane draws them, shape (shots, wires); 0, 1, 2 are X, Y, Z."""
+    """The recipes of a shadow by its own seed, as PennyLane draws them, shape (shots, wires); 0, 1, 2 are X, Y, Z.
+
+    Where no seed was given, PennyLane has drawn one from NumPy's global generator when the circuit was written.  That
+    is once in all for a circuit that JAX traces, and no function of a device's key: there, `measure` draws them.
+    """
     generator = np.random.RandomState(measurement.seed)
     return generator.randint(0, 3, size=(shots, len(measurement.wires))).astype(np.int8)
 
@@ -39,10 +43,15 @@ def measure(measurement: MeasurementProcess, state: Any, recipes: Any, shots: Sh
     Args:
         measurement: one of `SHADOWS`, on wires 0, 1, ...
         state: shape (2,) * wires.
-        recipes: shape (shots in all, wires of the measurement).
+        recipes: shape (shots in all, wires of the measurement); None to draw them by the key too.
         shots: how many, and how they are parted.
         key: a typed JAX key.
     """
+    if recipes is None:
+        key, own = jax.random.split(key)
+        # Of 32-bit integers, which JAX draws alike whatever its flag says.
+        shape = (shots.total_shots, len(measurement.wires))
+        recipes = jax.random.randint(own, shape, 0, 3, "int32").astype(jnp.int8)
     bits = _bits(state, tuple(measurement.wires), recipes, key)
     parts = [(bits[low:high], recipes[low:high]) for low, high in shots.bins()]
     results = tuple(_result(measurement, *part) for part in parts)

@@ -11,9 +11,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from varq.store.faults import StoreFull, StoreUnwritable
-from varq.store.schema import APPLICATION, NEEDS, SCHEMA, SQL
+from varq.store.schema import APPLICATION, LAYOUTS, NEEDS, SCHEMA, statements
 
-__all__ = ["lay_out", "make", "network", "network_filesystem"]
+__all__ = ["lay_out", "layout", "make", "network", "network_filesystem", "upgrade"]
 
 # Shared memory, which WAL needs, does not reach other machines: https://www.sqlite.org/wal.html
 _NETWORK = re.compile(
@@ -73,10 +73,39 @@ def _build(path: Path, journal: str) -> None:
 
 def lay_out(db: sqlite3.Connection) -> None:
     """Makes the tables in an empty file."""
-    db.executescript(
-        f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; BEGIN; {SQL}"
-        f"INSERT INTO meta VALUES ('needs', '{NEEDS}'); COMMIT;"
-    )
+    db.execute(f"PRAGMA application_id = {APPLICATION}")
+    _grow(db)
+
+
+def upgrade(db: sqlite3.Connection) -> None:
+    """Brings a file of an older layout to this one, in one transaction; what it holds stays as it is."""
+    if layout(db) >= SCHEMA:
+        return
+    _grow(db)
+    with suppress(sqlite3.Error):
+        # An older varq looks for the layout's number in the file itself, not in its log.
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def layout(db: sqlite3.Connection) -> int:
+    """The number of a file's layout, 0 for an empty file."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _grow(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for number in range(layout(db) + 1, SCHEMA + 1):  # read again: another process may have been first
+            for statement in statements(LAYOUTS[number]):
+                db.execute(statement)
+        if layout(db) < SCHEMA:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('needs', ?)", (NEEDS,))
+            db.execute(f"PRAGMA user_version = {SCHEMA}")
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            with suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
 
 
 def _publish(draft: Path, path: Path) -> None:

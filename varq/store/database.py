@@ -12,9 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from varq.store.creation import lay_out, make, network
+from varq.store.creation import lay_out, layout, make, network, upgrade
 from varq.store.faults import StoreCorrupt, StoreError, StoreUnwritable, explained
-from varq.store.inspection import inspect, uri
+from varq.store.inspection import inspect, newer, uri
+from varq.store.schema import SCHEMA
 
 __all__ = ["Database"]
 
@@ -61,6 +62,7 @@ class Database:
         self.timeout = timeout
         self.lock = threading.RLock()
         self._damaged = False
+        self._layout = 0
         self._node: tuple[int, int] | None = None
         self._owner = os.getpid()
         self._db = self._open()
@@ -82,10 +84,13 @@ class Database:
                 inspect(self.path)
                 self._node = _node(self.path)
                 db = self._connect(uri(self.path, "mode=rw"), True)
+                self._refuse_newer(db, self.path)
                 self._journal(db, self.path)
+                upgrade(db)
             else:
                 inspect(self.path)
                 db = self._for_reading(self.path)
+                self._refuse_newer(db, self.path)
         except sqlite3.Error as error:
             _shut(db)
             raise self._fault(error) from error
@@ -93,6 +98,22 @@ class Database:
             _shut(db)
             raise
         return db
+
+    def _refuse_newer(self, db: sqlite3.Connection, path: Path) -> None:
+        """A file's first page says its layout only once the log that may hold another was copied into it."""
+        version = layout(db)
+        if version > SCHEMA:
+            raise newer(path, version, db)
+
+    @property
+    def layout(self) -> int:
+        """The number of the file's layout: an older one lacks the tables that came later.
+
+        It is read each time until it is this varq's, since the host that writes the file may bring it up to date.
+        """
+        if self._layout < SCHEMA:
+            self._layout = int(self.read("PRAGMA user_version")[0][0])
+        return self._layout
 
     def _connect(self, address: str, is_uri: bool) -> sqlite3.Connection:
         return sqlite3.connect(

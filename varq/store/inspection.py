@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from varq.store.faults import StoreCorrupt, StoreForeign, StoreNewer, StoreUnwritable
 from varq.store.schema import APPLICATION, SCHEMA
 
-__all__ = ["inspect", "uri"]
+__all__ = ["inspect", "newer", "uri"]
 
 _MAGIC = b"SQLite format 3\0"
 _WAL_MAGIC = {0x377F0682: "<u4", 0x377F0683: ">u4"}  # by the byte order of its checksums
@@ -69,22 +69,24 @@ def _header(path: Path) -> None:
             f"{_LEAVE}Name another folder as the store, or move the file out of it."
         )
     if version > SCHEMA:
-        raise StoreNewer(
-            f"The store file {path} has layout {version}; this varq reads layouts up to {SCHEMA}. {_LEAVE}"
-            f"Update to {_needed(path)}."
-        )
+        with closing(sqlite3.connect(uri(path, "mode=ro&immutable=1"), uri=True)) as db:
+            raise newer(path, version, db)
     if version < 1:
         raise StoreCorrupt(
             f"The store file {path} has no layout number: its first page is damaged. {_LEAVE}Restore it."
         )
 
 
-def _needed(path: Path) -> str:
+def newer(path: Path, version: int, db: sqlite3.Connection) -> StoreNewer:
+    """The refusal of a file whose layout this varq does not know; `db` is open on it."""
     try:
-        with closing(sqlite3.connect(uri(path, "mode=ro&immutable=1"), uri=True)) as db:
-            return f"varq {db.execute('SELECT value FROM meta WHERE key = ?', ('needs',)).fetchone()[0]} or newer"
+        needed = f"varq {db.execute('SELECT value FROM meta WHERE key = ?', ('needs',)).fetchone()[0]} or newer"
     except (sqlite3.Error, TypeError):
-        return "a newer varq"
+        needed = "a newer varq"
+    return StoreNewer(
+        f"The store file {path} has layout {version}; this varq reads layouts up to {SCHEMA}. {_LEAVE}"
+        f"Update to {needed}."
+    )
 
 
 def _beside(path: Path, ending: str) -> int:

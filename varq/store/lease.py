@@ -1,4 +1,4 @@
-"""One owner a run: who may write to it, how that is seen from other processes and machines, and how it passes on."""
+"""One owner a run or session: who may write to it, how other processes and machines see that, and how it passes on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,12 @@ class Process:
     @classmethod
     def this(cls, host: str) -> Process:
         """The process that calls."""
-        return cls(host, os.getpid(), f"{_boot()}/{_namespace()}/{_start(os.getpid())}")
+        return cls.of(host, os.getpid())
+
+    @classmethod
+    def of(cls, host: str, pid: int) -> Process:
+        """A process of this machine."""
+        return cls(host, pid, f"{_boot()}/{_namespace()}/{_start(pid)}")
 
 
 def _boot() -> str:
@@ -137,8 +142,14 @@ def holders(files: Iterable[Database], run: str) -> list[Holder]:
     return [row for row in rows if row.epoch == top]
 
 
+def _owned(name: str) -> str:
+    """The rule, and of what it is broken: a run, or a session as `new_session_id` names it."""
+    kind = "session" if name.startswith("session-") else "run"
+    return f"A {kind} has one owner at a time. {kind.capitalize()} {name if kind == 'session' else name[:12]}"
+
+
 class Lease:
-    """The right to write to one run, held inside `with`.
+    """The right to write to one run or session, held inside `with`.
 
     Example:
         >>> from varq.store.store import open_store
@@ -245,7 +256,7 @@ class Keeper:
         if take_over and (in_process or self._is_stale(holder)):
             return
         if in_process:
-            way = "Use that object, end it, or pass take_over=True to take the run from it."
+            way = "Use that object, end it, or pass take_over=True to take it over."
         elif take_over:
             way = f"It can be taken over once its heartbeat is older than {self.stale:g} s: wait, or stop that process."
         else:
@@ -256,7 +267,7 @@ class Keeper:
         raise OwnedError(f"{self._refusal(holder)} {way}")
 
     def _refusal(self, holder: Holder) -> str:
-        return f"A run has one owner at a time. Run {holder.run[:12]} is owned {holder.words(self.me)}."
+        return f"{_owned(holder.run)} is owned {holder.words(self.me)}."
 
     def check(self, run: str, token_now: str | None) -> None:
         """Raises OwnedError if a run that was held here has passed to somebody else.
@@ -270,7 +281,7 @@ class Keeper:
             self.lost.add(run)
         if run in self.lost:
             raise OwnedError(
-                f"A run has one owner at a time. Run {run[:12]} was taken over by somebody else, so nothing more of "
+                f"{_owned(run)} was taken over by somebody else, so nothing more of "
                 "this process is recorded in it. What was recorded before is kept; to go on here, "
                 "resume it with take_over=True."
             )

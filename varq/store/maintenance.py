@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from varq.store import tables
+from varq.store import job_care, tables
 from varq.store.database import Database
 from varq.store.faults import ConflictError, StoreCorrupt, StoreError, StoreUnwritable
 from varq.store.records import Finding, GcReport, MergeReport, Row, seal
@@ -74,6 +74,7 @@ def gc(own: Database, others: Sequence[Database], owner: Callable[[str], Any]) -
         needed = {
             sha for file in (own, *others) for sql in _TEXTS for *_, text in file.each(sql) for sha in references(text)
         }
+        needed |= job_care.named_arrays((own, *others))
         stored = {row[0] for row in db.execute("SELECT sha256 FROM arrays")}
         db.executemany("DELETE FROM arrays WHERE sha256 = ?", [(sha,) for sha in stored - needed])
         # A lease given back still overrules an older one in another host's file, so it goes only where there is none.
@@ -146,6 +147,7 @@ class _Tally:
     arrays: int = 0
     equal: int = 0
     results: int = 0
+    jobs: int = 0
     conflicts: int = 0
     shown: list[str] = field(default_factory=list)
 
@@ -172,7 +174,13 @@ def merge(own: Database, others: Sequence[Database], files: Sequence[Database]) 
                 f"A recorded step never changes, but {tally.conflicts} differ between the stores. Nothing was merged. "
                 f"Remove the run that is wrong from its store, then merge again.\n" + "\n".join(tally.shown) + more
             )
-    return MergeReport(len(files), tally.runs, tally.rows, tally.arrays, tally.equal, tally.results)
+        for file in job_care.having(files):
+            taken = job_care.take(db, own, file)
+            if taken.conflicts:
+                more = f"\n... and {len(taken.conflicts) - 1} more." if len(taken.conflicts) > 1 else ""
+                raise ConflictError(f"{taken.conflicts[0]}{more} Nothing was merged.")
+            tally.jobs += taken.jobs
+    return MergeReport(len(files), tally.runs, tally.rows, tally.arrays, tally.equal, tally.results, tally.jobs)
 
 
 def _merge_run(
@@ -245,10 +253,11 @@ def verify(files: Sequence[Database]) -> list[Finding]:
             findings += _structure(file)
             if len(findings) == before:
                 findings += [*_definitions(file), *_rows(file), *_results(file), *_arrays(file), *_orphans(file)]
+                findings += job_care.verify(file)
                 sound.append(file)
         except StoreError as error:
             findings.append(Finding(file.name, None, "file", str(error)))
-    return findings + _missing(sound) + _gaps(sound) + _contradictions(sound)
+    return findings + _missing(sound) + _gaps(sound) + _contradictions(sound) + job_care.verify_together(sound)
 
 
 def _structure(file: Database) -> list[Finding]:

@@ -18,6 +18,7 @@ from varq.store import maintenance, tables
 from varq.store.database import Database
 from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign
 from varq.store.folder import Folder
+from varq.store.jobs import Jobs
 from varq.store.lease import Keeper, Lease, Process
 from varq.store.records import Finding, GcReport, MergeReport, Row, RunRecord
 from varq.store.tables import Outcome, Stored
@@ -97,6 +98,7 @@ class Store:
         self._keeper = None
         if self._folder.own is not None:
             self._keeper = Keeper(self._folder.own, self._folder.elsewhere, Process.this(host), *pulse)
+        self._jobs = Jobs(self._folder, self._keeper, host)
         self._adopted: set[str] = set()  # runs that this host's file has
         self._foreign: dict[str, dict[tuple[int, str], Row]] = {}
 
@@ -116,6 +118,11 @@ class Store:
         if self._keeper is not None:
             self._keeper.close()
         self._folder.close()
+
+    @property
+    def jobs(self) -> Jobs:
+        """Sessions and their jobs."""
+        return self._jobs
 
     # -- runs
 
@@ -376,10 +383,10 @@ class Store:
     # -- ownership
 
     def lease(self, run_id: str, take_over: bool = False) -> AbstractContextManager[Lease]:
-        """The right to write to a run, held inside `with`: a run has one owner at a time.
+        """The right to write to a run or session, held inside `with`: each has one owner at a time.
 
         Args:
-            run_id: the run's id; it need not exist yet.
+            run_id: the id of the run or session; it need not exist yet.
             take_over: whether to take it from an owner whose last sign of life is stale, or from another run object in
                 this process. (An owner whose process is seen to be gone is replaced without asking.)
 
@@ -389,6 +396,7 @@ class Store:
         self._folder.writer()
         assert self._keeper is not None
         self._foreign.pop(run_id, None)
+        self._jobs.look_again(run_id)
         return Lease(self._keeper, checks.text("run_id", run_id), checks.boolean("take_over", take_over))
 
     # -- care
@@ -419,8 +427,9 @@ class Store:
         return ids
 
     def gc(self) -> GcReport:
-        """Frees what nothing needs in this host's file: arrays that no run refers to, unfinished runs without a single
-        row that nobody owns and that are older than a day, leases given back, drafts of files; then packs the file.
+        """Frees what nothing needs in this host's file: arrays that no run and no job names, unfinished runs without a
+        single row that nobody owns and that are older than a day, leases given back, drafts of files. Then it packs the
+        file.
         """
         owned = self._keeper.owner if self._keeper is not None else lambda _: None
         report = maintenance.gc(self._folder.writer(), self._folder.elsewhere(), owned)
@@ -428,13 +437,14 @@ class Store:
         return report
 
     def merge(self, others: Iterable[str | os.PathLike[str]]) -> MergeReport:
-        """Adds the runs, rows, arrays and results of other stores to this host's file: all of them, or nothing.
+        """Adds the runs, sessions and jobs of other stores, with all that belongs to them, to this host's file: all, or
+        nothing.
 
         Args:
             others: folders of stores, or single files of them; they are only read.
 
         Raises:
-            ConflictError: if a step or an identity differs between two of them; shows both.
+            ConflictError: if a step, an identity or a job differs between two of them; shows both.
             StoreError: if one cannot be read.
         """
         own = self._folder.writer()

@@ -19,8 +19,15 @@ from varq.simulator.dense.segments import Local
 from varq.simulator.dense.steps import BlockStep
 from varq.simulator.dense.stream import Stream
 from varq.simulator.least import circuit_work
+from varq.simulator.limits import check_size
+from varq.simulator.scans import Room
 
 __all__ = ["DenseEngine"]
+
+
+def _steps(part: Part) -> int:
+    """How many states a part goes through."""
+    return int(part.runner.count if isinstance(part.runner, Stream) else part.runner.repeats)
 
 
 class DenseEngine:
@@ -28,12 +35,16 @@ class DenseEngine:
 
     Args:
         circuit: the circuit.
-        stored: bytes that stored states may take.
+        stored: bytes that stored states may take, those of all parts together.
         loops: whether to look for repeated layers.
         dtype: "float64" or "float32": what `facts` are counted for.
+
+    Raises:
+        DeviceError: for more wires than memory can hold.
     """
 
     def __init__(self, circuit: Circuit, stored: int, loops: bool = True, dtype: str = "float64") -> None:
+        check_size(circuit.wires, dtype)
         self.circuit = circuit
         self.wires = circuit.wires
         self.stored = stored
@@ -59,17 +70,15 @@ class DenseEngine:
         return "layers", what
 
     def _facts(self, dtype: str) -> dict[str, Any]:
-        lengths = [p.runner.count if isinstance(p.runner, Stream) else p.runner.repeats for p in self.parts]
-        each = [1 if isinstance(p.runner, Stream) else len(p.runner.steps) for p in self.parts]
-        kept = sum(n for p, n in zip(self.parts, lengths, strict=True) if self._keeps(p, dtype))
+        passes = [1 if isinstance(p.runner, Stream) else len(p.runner.steps) for p in self.parts]
         held, least = self._bytes(dtype), circuit_work(self.circuit)
         return {
             "amplitudes": 2**self.wires,
             "gates": len(self.circuit.gates),
-            "steps": sum(n * steps for n, steps in zip(lengths, each, strict=True)),
+            "steps": sum(_steps(p) * each for p, each in zip(self.parts, passes, strict=True)),
             "arithmetic": "complex",
             "state_bytes": held,
-            "stored_bytes": kept * held,
+            "stored_bytes": sum(self._keeps(dtype)) * held,
             "bytes_per_gradient": least.passes * held,
             "operations_per_gradient": least.operations * 2**self.wires,
         }
@@ -96,23 +105,25 @@ class DenseEngine:
         """Of one state."""
         return int(2 * 2**self.wires * np.dtype(dtype).itemsize)
 
-    def _room(self, dtype: Any) -> int:
-        """How many states may be stored."""
-        return self.stored // self._bytes(dtype)
+    def _keeps(self, dtype: Any) -> list[int]:
+        """How many states each part stores for `backward`: one for each step, or none."""
+        room = Room(self.stored)
+        return [room.take(_steps(p) * getattr(p.runner, "storing", True), self._bytes(dtype)) for p in self.parts]
 
-    def _keeps(self, part: Part, dtype: Any) -> bool:
-        runner = part.runner
-        states = runner.count if isinstance(runner, Stream) else runner.repeats * runner.storing
-        return bool(0 < states <= self._room(dtype))
+    def _rooms(self, dtype: Any) -> list[int]:
+        """How many states of each part JAX may keep where it differentiates by itself."""
+        room = Room(self.stored)
+        return [room.take_for(_steps(p), self._bytes(dtype)) for p in self.parts]
 
     def forward(self, tables: Any, numbers: Numbers, keep: bool = False) -> tuple[Any, Any]:
         """See `Engine`."""
         state = self._start(numbers)
         dtype = state.real.dtype
         kept = []
-        for part, table, inputs in zip(self.parts, tables, self._inputs(tables, numbers), strict=True):
-            stored = keep and self._keeps(part, dtype)
-            state, states = part.runner.forward(table, inputs, state, stored, self._room(dtype))
+        shares = zip(self._keeps(dtype), self._rooms(dtype), strict=True)
+        given = zip(self.parts, tables, self._inputs(tables, numbers), shares, strict=True)
+        for part, table, inputs, (stored, room) in given:
+            state, states = part.runner.forward(table, inputs, state, keep and stored > 0, room)
             kept.append(states)
         return state, tuple(kept)
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 from numpy.typing import NDArray
 
+from varq.simulator.bits import parity
 from varq.simulator.dense import layout
 from varq.simulator.least import observable_work
 from varq.simulator.observables import PauliSum
@@ -150,8 +151,10 @@ class FullObservable:
         def one(out: Any, at: Any) -> tuple[Any, None]:
             # (P psi)[i] = (-i)**(number of Y) * sign(i & z) * psi[i ^ x]: the word's own order is X before Z.
             weight = at["phase"].astype(c.dtype) * c[at["index"]]
-            high = _signs(rows, at["mask"][0], c.dtype)
-            right = _signs(columns, at["mask"][1], c.dtype)
+            high, right = (
+                parity(index[None, :], mask[:, None]).astype(c.dtype)
+                for index, mask in zip((rows, columns), at["mask"], strict=True)
+            )
             real, imaginary = (jnp.einsum("k,ka,kb->ab", w, high, right) for w in weight)
             moved = jax.tree.map(lambda part: part[rows ^ at["flip"][0]][:, columns ^ at["flip"][1]], cube)
             return layout.State(
@@ -161,9 +164,3 @@ class FullObservable:
 
         out, _ = lax.scan(one, jax.tree.map(jnp.zeros_like, cube), table)
         return jax.tree.map(lambda part: part.reshape(-1), out)
-
-
-def _signs(index: Any, masks: Any, dtype: Any) -> Any:
-    """(-1)**parity(index & mask) for each mask, shape (masks, indices)."""
-    odd = lax.population_count(index[None, :] & masks[:, None]) & 1
-    return 1 - 2 * odd.astype(dtype)

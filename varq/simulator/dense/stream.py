@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from numpy.typing import NDArray
 
-from varq.simulator.bits import mask
+from varq.simulator.bits import mask, parity
 from varq.simulator.circuit import MATRIX
 from varq.simulator.dense import layout
 from varq.simulator.dense.fused import SIZE, Fused, Products, cut, fuse
@@ -153,7 +153,7 @@ class Stream:
 
         def turn(bra: Any, ket: Any, slot: Any, masks: Any, before: Any) -> Any:
             cosine, sine = _phase(wide[slot], index, masks)
-            sign = _sign(index, masks[0]).astype(dtype)
+            sign = parity(index, masks[0]).astype(dtype)
             slope = jnp.sum(sign * layout.crossed(bra, ket))
             return layout.turned(bra, cosine, -sine), layout.turned(ket, cosine, -sine), (none[0], slope)
 
@@ -213,13 +213,8 @@ def _matrices(name: str, rows: Sequence[Any], angles: Any, local: Local) -> Any:
     return found
 
 
-def _sign(index: Any, mask: Any) -> Any:
-    odd = (lax.population_count(index & mask) & 1).astype(jnp.int32)
-    return 1 - 2 * odd
-
-
 def _phase(angle: Any, index: Any, masks: Any) -> tuple[Any, Any]:
-    sign = _sign(index, masks[0]).astype(angle.dtype)
+    sign = parity(index, masks[0]).astype(angle.dtype)
     return jnp.full_like(sign, jnp.cos(angle / 2)), jnp.sin(angle / 2) * sign
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 __all__ = [
+    "apply_diagonal",
     "apply_each",
     "apply_matrix",
     "apply_phases",
@@ -83,6 +84,13 @@ def apply_each(state: Any, matrix: Any, wires: Sequence[int]) -> Any:
     re, im, back = _fronted(state, wires)
     real, imag = jnp.real(matrix).astype(state.dtype), jnp.imag(matrix).astype(state.dtype)
     return back(_rows(real, re) - _rows(imag, im), _rows(imag, re) + _rows(real, im))
+
+
+def apply_diagonal(state: Any, diagonal: Any, wires: Sequence[int]) -> Any:
+    """A diagonal matrix on k positions of all columns, from its complex diagonal of shape (2**k,)."""
+    re, im, back = _fronted(state, wires)
+    c, s = (part(diagonal).astype(state.dtype)[:, None, None] for part in (jnp.real, jnp.imag))
+    return back(c * re - s * im, s * re + c * im)
 
 
 def apply_phases(state: Any, factors: Sequence[float], angles: Any, wires: Sequence[int]) -> Any:

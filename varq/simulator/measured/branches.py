@@ -15,6 +15,7 @@ from varq.simulator.measured.exact import Ensemble, evaluate
 from varq.simulator.measured.machine import Columns, initial_vector
 from varq.simulator.measured.program import Measure, Numbers, Program
 from varq.simulator.measured.sequence import perform
+from varq.simulator.scans import Room
 
 __all__ = ["branch_sum", "count_branches"]
 
@@ -27,7 +28,7 @@ def count_branches(program: Program) -> int:
     return count
 
 
-def branch_sum(program: Program, numbers: Numbers, labels: Sequence[Any], dtype: str) -> list[Any]:
+def branch_sum(program: Program, numbers: Numbers, labels: Sequence[Any], dtype: str, stored: int) -> list[Any]:
     """The exact values of a program's terminal measurements; plain JAX, differentiable in any mode.
 
     Args:
@@ -35,6 +36,7 @@ def branch_sum(program: Program, numbers: Numbers, labels: Sequence[Any], dtype:
         numbers: of the program.
         labels: of the wires.
         dtype: "float32" or "float64", of the amplitudes.
+        stored: bytes of states that a derivative may keep.
     """
     flips = None if program.flips is None else numbers.arrays[program.flips]
     columns = Columns(
@@ -43,7 +45,9 @@ def branch_sum(program: Program, numbers: Numbers, labels: Sequence[Any], dtype:
         registers=tuple(jnp.zeros((*shape, 1), kind) for shape, kind in program.registers),
         extra=jnp.ones(1, dtype),
     )
-    columns = perform(program.steps, numbers, columns, partial(_split, flips))
+    widest = columns.state.nbytes * count_branches(program)
+    tight = len(program.steps) * widest > stored
+    columns = perform(program.steps, numbers, columns, partial(_split, flips), room=Room(stored), tight=tight)
     ensemble = Ensemble(columns, numbers, labels)
     return [evaluate(final, ensemble) for final in program.finals]
 

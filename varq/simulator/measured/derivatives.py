@@ -20,6 +20,7 @@ from varq.simulator.measured.functions import abstract
 from varq.simulator.measured.inputs import Inputs, Layout, assemble
 from varq.simulator.measured.program import Numbers, Program
 from varq.simulator.precision import double, within
+from varq.simulator.scans import STORED
 
 __all__ = ["Exact", "evaluate_exactly"]
 
@@ -32,15 +33,18 @@ class Exact:
         program: with its finals.
         labels: of the wires.
         dtype: "float64" or "float32", of the amplitudes.
+        stored: bytes of states that a derivative may keep.
     """
 
     program: Program
     labels: tuple[Any, ...]
     dtype: str
+    stored: int = STORED
 
     def results(self, layout: Layout, known: Numbers, traced: Any) -> list[Any]:
         """One array for each terminal measurement."""
-        return branch_sum(self.program, assemble(layout, known, traced, self.dtype), self.labels, self.dtype)
+        numbers = assemble(layout, known, traced, self.dtype)
+        return branch_sum(self.program, numbers, self.labels, self.dtype, self.stored)
 
 
 def evaluate_exactly(exact: Exact, inputs: Inputs) -> list[Any]:

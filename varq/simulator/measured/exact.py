@@ -24,6 +24,7 @@ from pennylane.measurements import (
 from pennylane.queuing import QueuingManager
 from pennylane.wires import Wires
 
+from varq.simulator.bits import parity
 from varq.simulator.measured import amplitudes
 from varq.simulator.measured.machine import Columns, place, value
 from varq.simulator.measured.program import SPARSE, Final, Numbers, Ref, Static
@@ -112,11 +113,7 @@ def _by_flip(sentence: Any, labels: Sequence[Any]) -> dict[int, list[tuple[int, 
 
 def _phase(index: Any, mask: int, ys: int) -> Any:
     """What a Pauli word does to a basis state besides flipping it."""
-    odd = np.zeros(len(index), int)
-    for bit in range(int(index[-1]).bit_length()):
-        if mask >> bit & 1:
-            odd ^= index >> bit & 1
-    return 1j**ys * (1 - 2 * odd)
+    return 1j**ys * parity(index, mask)
 
 
 def check_exact(measurements: Sequence[MeasurementProcess], branches: int) -> None:

@@ -8,18 +8,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from pennylane.exceptions import DeviceError
 from pennylane.measurements import Shots
 from pennylane.ops.mid_measure import MidMeasure
 from pennylane.tape import QuantumScript
 
+from varq.simulator.limits import check_size
 from varq.simulator.measured.branches import count_branches
 from varq.simulator.measured.derivatives import Exact, evaluate_exactly
 from varq.simulator.measured.exact import check_exact
 from varq.simulator.measured.program import Program
 from varq.simulator.measured.reading import read
 from varq.simulator.measured.statistics import Plan
-from varq.simulator.measured.trajectories import draw, held_amplitudes
+from varq.simulator.measured.trajectories import ATTEMPTS, draw, held_amplitudes
 from varq.simulator.precision import double, inside
+from varq.simulator.scans import STORED
 
 __all__ = ["MOST_BRANCHES", "Readout", "execute_measured", "flip_chances"]
 
@@ -39,6 +42,7 @@ def execute_measured(
     postselect_mode: str | None = None,
     readout_error: Readout = None,
     max_branches: int = MOST_BRANCHES,
+    stored_bytes: int = STORED,
     dtype: str = "float64",
 ) -> Any:
     """The results of a tape with mid-circuit measurements, as a PennyLane device returns them.
@@ -53,13 +57,16 @@ def execute_measured(
         shots: None for exact results, a number, or PennyLane's `Shots` (also a shot vector).
         key: a JAX random key, or an integer seed; needed with shots.
         postselect_mode: what becomes of shots that fail postselection: "hw-like" (the default) drops them,
-            "fill-shots" draws them again, "pad-invalid-samples" keeps them in samples as `statistics.INVALID`.  Traced
-            calls cannot drop samples and keep them likewise.
+            "fill-shots" draws them again, up to `trajectories.ATTEMPTS` times, "pad-invalid-samples" keeps them in
+            samples as `statistics.INVALID`.  Traced calls cannot drop samples and keep them likewise; nor can they
+            raise: what no attempt filled stays invalid there, and statistics leave it out.
         readout_error: the probability that the outcome of `qml.measure` is recorded (and so fed forward) wrongly, for
             all wires; or a mapping from a wire's label to such a number, to a pair (0 recorded as 1, 1 recorded as 0),
             or to a 2x2 matrix whose entry [i, j] is the probability to record i where j was found.  The state is not
             affected.
         max_branches: how many branches of outcomes an exact evaluation may sum over.
+        stored_bytes: of the states that a derivative may keep; beyond, they are computed anew, which takes those of
+            about twice the square root of the steps.
         dtype: "float64" or "float32", of the amplitudes.
 
     Returns:
@@ -67,14 +74,16 @@ def execute_measured(
 
     Raises:
         ValueError: for options that do not fit, for more branches than `max_branches`.
-        DeviceError: for operations and measurements that measured circuits do not support.
+        DeviceError: for operations and measurements that measured circuits do not support, for more wires than memory
+            can hold, and for shots to be filled that postselection rejects in every attempt.
     """
     if postselect_mode not in _MODES:
         raise ValueError(f"`postselect_mode` must be one of {_MODES}. Got {postselect_mode!r}.")
+    check_size(len(wires), dtype)
     shots = shots if isinstance(shots, Shots) else Shots(shots)
     flips = flip_chances(readout_error, list(wires))
     if not shots:
-        return _exact(script, wires, flips, max_branches, dtype)
+        return _exact(script, wires, flips, max_branches, stored_bytes, dtype)
     if key is None:
         raise ValueError("A measured circuit with shots needs `key`, a JAX random key or an integer seed. Got None.")
     with double():
@@ -89,11 +98,24 @@ def execute_measured(
 
         def results_of(traced: Any, key: Any) -> list[Any]:
             drawn = draw(program, layout, known, traced, key, **how)
+            if how["fill"] and not sure:
+                _check_filled(drawn.valid)
             found: list[Any] = plan.read(drawn, slots, bins, pad, sure)
             return found
 
         results = inside(results_of, traced, _random(key))
         return tuple(results) if shots.has_partitioned_shots else results[0]
+
+
+def _check_filled(valid: Any) -> None:
+    """Raise where shots stayed invalid; a traced call cannot know."""
+    if isinstance(valid, jax.core.Tracer) or np.all(valid):
+        return
+    raise DeviceError(
+        f"postselect_mode='fill-shots' draws a shot up to {ATTEMPTS} times until postselection accepts it. Got "
+        f"{np.sum(valid)} of {np.size(valid)} shots. Postselect outcomes that are likelier, or take "
+        "postselect_mode='hw-like', which leaves out what is rejected."
+    )
 
 
 def _random(key: Any) -> Any:
@@ -108,13 +130,13 @@ def _measures(script: QuantumScript) -> list[Any]:
     return [op for op in script.operations if isinstance(op, MidMeasure)]
 
 
-def _exact(script: QuantumScript, wires: Sequence[Any], flips: Any, most: int, dtype: str) -> Any:
+def _exact(script: QuantumScript, wires: Sequence[Any], flips: Any, most: int, stored: int, dtype: str) -> Any:
     with double():
         program, inputs = read(script, wires, (), exact=True, flips=flips)
     branches = count_branches(program)
     _check_branches(program, branches, most)
     check_exact(script.measurements, branches)
-    results = evaluate_exactly(Exact(program, tuple(wires), dtype), inputs)
+    results = evaluate_exactly(Exact(program, tuple(wires), dtype, stored), inputs)
     return results[0] if len(results) == 1 else tuple(results)
 
 

@@ -30,6 +30,7 @@ from varq.simulator.measured.program import (
     Step,
     Table,
 )
+from varq.simulator.naming import name_of
 
 __all__ = [
     "Columns",
@@ -169,8 +170,8 @@ def _matrix(form: Apply, leaves: Sequence[Any]) -> Any:
 
 
 def gate_kinds(form: Form) -> tuple[Kind, ...] | None:
-    """The kinds of a gate's leaves if it is the same in all columns; else None."""
-    if not isinstance(form, Apply):
+    """The kinds of a gate's leaves if it is a matrix that is the same in all columns; else None."""
+    if not isinstance(form, Apply) or form.diagonal:
         return None
     kinds = form.kinds[:-1] if form.condition else form.kinds
     return None if any(_each(k) for k in kinds) else kinds
@@ -292,9 +293,11 @@ def _apply(form: Apply, at: Sequence[Any], matrix: Any, numbers: Numbers, column
 
 
 def _each_applied(form: Apply, kinds: Sequence[Kind], leaves: Sequence[Any], state: Any) -> Any:
-    """The state after a gate whose parameters differ between columns."""
+    """The state after a gate whose parameters differ between columns, or that is known by its diagonal."""
+    if form.diagonal:
+        return amplitudes.apply_diagonal(state, leaves[0], form.wires)
     with QueuingManager.stop_recording():
-        name = jax.tree_util.tree_unflatten(form.structure, [0.0] * len(leaves)).name if len(leaves) == 1 else ""
+        name = name_of(jax.tree_util.tree_unflatten(form.structure, [0.0])) if len(leaves) == 1 else ""
     if name in _PHASES:
         return amplitudes.apply_phases(state, _PHASES[name], leaves[0], form.wires)
     return amplitudes.apply_each(state, _matrices(form, kinds, leaves), form.wires)

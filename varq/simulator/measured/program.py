@@ -138,12 +138,14 @@ class Apply:
         wires: positions.
         kinds: of each leaf's reference, and then of the condition's, if any.
         condition: whether the last reference says in which shots it acts.
+        diagonal: whether its one leaf is the diagonal of a matrix too large to be written down.
     """
 
     structure: Any
     wires: tuple[int, ...]
     kinds: tuple[Kind, ...] = ()
     condition: bool = False
+    diagonal: bool = False
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,15 @@ from varq.simulator.measured.program import (
     Step,
 )
 from varq.simulator.measured.values import Values
+from varq.simulator.naming import name_of
 from varq.simulator.outcomes import outcome
 
 __all__ = ["MOST_WIRES", "read"]
 
 MOST_WIRES = 5
 """A gate on at most this many wires is applied as a matrix if it has one; a wider one is decomposed if it can be."""
+
+_DIAGONAL = "DiagonalQubitUnitary"  # on any number of wires: phases of the amplitudes
 
 _PLAIN = {
     "RX", "RY", "RZ", "PhaseShift", "Rot", "U1", "U2", "U3", "CRX", "CRY", "CRZ", "CRot",
@@ -118,9 +121,9 @@ class _Reader:
             yield from self.steps(op.base, both)
         elif isinstance(op, MidMeasure):
             yield self.measure(op, condition)
-        elif op.name in IGNORED:
+        elif name_of(op) in IGNORED:
             return
-        elif op.name == "GlobalPhase" and not op.wires:
+        elif name_of(op) == "GlobalPhase" and not op.wires:
             yield from self.steps(qml.GlobalPhase(op.data[0], wires=self.labels[:1]), condition)
         elif _direct(op):
             yield from self.gate(op, condition)
@@ -151,7 +154,8 @@ class _Reader:
                 refs.append(self.number(value))
         positions = tuple(self.place[w] for w in op.wires)
         kinds = tuple(self.kind(r) for r in refs)
-        yield Step(Apply(structure, positions, kinds, condition is not None), tuple(refs))
+        diagonal = name_of(op) == _DIAGONAL and len(positions) > MOST_WIRES
+        yield Step(Apply(structure, positions, kinds, condition is not None, diagonal), tuple(refs))
 
     def number(self, value: Any) -> Ref:
         if np.ndim(value) == 0 and not np.issubdtype(qml.math.get_dtype_name(value), np.complexfloating):
@@ -201,7 +205,7 @@ class _Reader:
 
 def _opened(op: Operator) -> tuple[list[Any], Any]:
     """The leaves of an operator, and its structure."""
-    if op.name in _PLAIN and all(np.ndim(x) == 0 for x in op.data):
+    if name_of(op) in _PLAIN and all(np.ndim(x) == 0 for x in op.data):
         kind: Any = type(op)
         return list(op.data), _plain_structure(kind, len(op.data), len(op.wires))
     leaves, structure = jax.tree_util.tree_flatten(op)
@@ -228,7 +232,7 @@ def _batched(op: Operator) -> str:
 def _direct(op: Operator) -> bool:
     if isinstance(op, StatePrepBase):
         return False
-    narrow = len(op.wires) <= MOST_WIRES or op.name in ("MultiRZ", "DiagonalQubitUnitary")
+    narrow = len(op.wires) <= MOST_WIRES or name_of(op) == _DIAGONAL
     return bool(op.has_matrix) and (narrow or not op.has_decomposition)
 
 

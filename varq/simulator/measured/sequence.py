@@ -35,7 +35,7 @@ from varq.simulator.measured.machine import (
     written_out,
 )
 from varq.simulator.measured.program import Apply, Form, Kind, Measure, Numbers, Ref, Step
-from varq.simulator.scans import carried
+from varq.simulator.scans import STORED, Room, carried
 
 __all__ = ["perform"]
 
@@ -43,11 +43,16 @@ _FEW = 64  # steps: so many are compiled in about the same time one by one, and 
 _ALIKE = 2  # steps for each branch: with fewer a loop is no shorter than its steps
 _MOST = 4  # gates fused into one block, where columns are few: two levels of products take little to compile
 _SMALL = 6  # wires: a state of so many is sooner multiplied by each gate than gates by each other
-_STORED = 2**27  # bytes of states that a derivative may keep of one loop before it keeps fewer
 
 
 def perform(
-    steps: Sequence[Step], numbers: Numbers, columns: Columns, measure: Measuring, steady: bool = False
+    steps: Sequence[Step],
+    numbers: Numbers,
+    columns: Columns,
+    measure: Measuring,
+    steady: bool = False,
+    room: Room | None = None,
+    tight: bool = False,
 ) -> Columns:
     """The columns after steps that stand for themselves.
 
@@ -57,13 +62,17 @@ def perform(
         columns: before.
         measure: what a measurement does.
         steady: whether measurements, from the second on, leave as many columns as there were.
+        room: for the states that a derivative keeps; without it, for `STORED` bytes of them.
+        tight: whether a derivative may lack the room for all states, so that every stretch of gates is to be a loop:
+            where steps are written out, what computes them anew is not kept from doing so early.
     """
-    parts, products = _cut(tuple(steps), columns.state.ndim - 2, steady)
+    parts, products = _cut(tuple(steps), columns.state.ndim - 2, steady, tight)
+    room = room or Room(STORED)
     with jax.default_matmul_precision("highest"):  # accelerators multiply with fewer digits by default
         matrices = _matrices(steps, products, numbers, columns.state.dtype)
         for part in parts:
             if isinstance(part, _Plan):
-                columns = _looped(part, matrices, numbers, columns, measure)
+                columns = _looped(part, matrices, numbers, columns, measure, room, tight)
             else:
                 columns = written_out(part, numbers, columns, measure)
     return columns
@@ -138,15 +147,17 @@ def _together(index: int, step: Step) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _cut(steps: tuple[Step, ...], wires: int, steady: bool) -> tuple[list[_Plan | tuple[Step, ...]], Products]:
+def _cut(
+    steps: tuple[Step, ...], wires: int, steady: bool, tight: bool
+) -> tuple[list[_Plan | tuple[Step, ...]], Products]:
     """The steps in parts, those that are worth a loop and those to be written out; and the matrices of all loops."""
     parts: list[_Plan | tuple[Step, ...]] = []
     blocks: list[Fused] = []
     for some in _pieces(steps, steady):
         before = sum(isinstance(steps[k].form, Measure) for k in range(some.start))
         most = MOST if steady and before else _MOST if wires + before > _SMALL else 1
-        plan = _Plan(steps, some, wires, len(blocks), most) if len(some) > _FEW else None
-        if plan is not None and len(some) >= _ALIKE * len(plan.kinds):
+        plan = _Plan(steps, some, wires, len(blocks), most) if len(some) > (1 if tight else _FEW) else None
+        if plan is not None and (tight or len(some) >= _ALIKE * len(plan.kinds)):
             parts.append(plan)
             blocks += plan.blocks
             continue
@@ -163,10 +174,14 @@ def _pieces(steps: Sequence[Step], steady: bool) -> list[range]:
     return [range(a, b) for a, b in pairwise(ends)]
 
 
-def _looped(plan: _Plan, matrices: Any, numbers: Numbers, columns: Columns, measure: Measuring) -> Columns:
+def _looped(
+    plan: _Plan, matrices: Any, numbers: Numbers, columns: Columns, measure: Measuring, room: Room, tight: bool
+) -> Columns:
     """The columns after the steps of a plan, from the matrices of all blocks."""
     measures = any(isinstance(kind.form, Measure) for kind in plan.kinds)
     branches = _branches(plan, numbers, columns.state.dtype, measure)
+    if tight:  # else a derivative would keep what any branch needs, for each of them
+        branches = [jax.checkpoint(branch, prevent_cse=False) for branch in branches]
     # Matrices come with their instructions: a derivative by one array of all would be added up whole in each step.
     program = (plan.branch, plan.row, matrices[plan.block])
 
@@ -177,7 +192,8 @@ def _looped(plan: _Plan, matrices: Any, numbers: Numbers, columns: Columns, meas
         return after if measures else replace(after, bits=None, extra=None)
 
     start = columns if measures else replace(columns, bits=None, extra=None)
-    found: Columns = carried(step, start, program, len(plan.branch), _STORED // columns.state.nbytes)
+    allowed = room.take_for(len(plan.branch), columns.state.nbytes)
+    found: Columns = carried(step, start, program, len(plan.branch), allowed)
     return found if measures else replace(found, bits=columns.bits, extra=columns.extra)
 
 

@@ -19,6 +19,7 @@ from varq.simulator.measured.rounds import Loop, parts
 from varq.simulator.measured.statistics import Plan
 from varq.simulator.measured.trajectories import columns_at_once, draws_again, held_amplitudes, random_numbers
 from varq.simulator.precision import double
+from varq.simulator.scans import STORED
 
 __all__ = ["Sizes", "sizes"]
 
@@ -57,9 +58,12 @@ def sizes(
     postselect_mode: str | None = None,
     readout_error: Readout = None,
     max_branches: int = MOST_BRANCHES,
+    stored_bytes: int = STORED,
     dtype: str = "float64",
 ) -> Sizes:
     """The sizes of a tape with mid-circuit measurements; arguments as for `execute_measured`, shots are the tape's.
+
+    They are those of a run, not of a derivative: `stored_bytes` is taken, and changes none of them.
 
     Raises:
         ValueError: for a readout error that does not fit.
@@ -165,7 +169,7 @@ def _stages(steps: Sequence[Step]) -> Iterator[tuple[Measure | None, int]]:
             if gate_kinds(form) is None or form.condition:  # a pass of its own
                 if widest:
                     yield None, widest
-                yield None, len(form.wires)
+                yield None, 0 if form.diagonal else len(form.wires)
                 widest = 0
             else:
                 widest = max(widest, len(form.wires))

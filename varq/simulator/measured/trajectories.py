@@ -17,13 +17,13 @@ from varq.simulator.measured.program import Measure, Numbers, Program, Step
 from varq.simulator.measured.rounds import Loop, parts
 from varq.simulator.measured.sequence import perform
 
-__all__ = ["Drawn", "columns_at_once", "draw", "draws_again", "held_amplitudes", "random_numbers"]
+__all__ = ["ATTEMPTS", "Drawn", "columns_at_once", "draw", "draws_again", "held_amplitudes", "random_numbers"]
 
 _FEWEST_SHOTS = 64  # of a chunk: their axis is the contiguous one
 
 _RANDOM = 2**24  # random numbers that are held at once
 
-_ATTEMPTS = 1000
+ATTEMPTS = 1000
 """How often shots that postselection rejects are drawn again before they are given up as invalid."""
 
 
@@ -86,7 +86,8 @@ def draw(
         traced: the vector of those that are not.
         key: a JAX random key.
         shots: how many.
-        fill: whether shots that fail postselection are drawn again, instead of being marked invalid.
+        fill: whether shots that fail postselection are drawn again, up to `ATTEMPTS` times in all, instead of being
+            marked invalid.
         dtype: "float32" or "float64", of the amplitudes.
         held: how many amplitudes are held at once: shots come in chunks of so many.
     """
@@ -138,7 +139,7 @@ def _accepted(task: _Task, key: Any) -> Drawn:
 
     shapes = jax.eval_shape(partial(_whole, task), key)[0]
     none = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    drawn: Drawn = jax.lax.while_loop(lambda c: ~jnp.all(c[0].valid) & (c[1] < _ATTEMPTS), again, (none, 0, key))[0]
+    drawn: Drawn = jax.lax.while_loop(lambda c: ~jnp.all(c[0].valid) & (c[1] < ATTEMPTS), again, (none, 0, key))[0]
     return drawn
 
 

@@ -97,7 +97,14 @@ def _transitions(parts: Iterable[Part], wires: int) -> NDArray[np.int64]:
 
 
 def reach(start: int, parts: Iterable[Part], wires: int, most: int) -> Ints | None:
-    """All basis states that the parts connect with `start`, ascending; None if there are more than `most`."""
+    """All basis states that the parts connect with `start`, ascending, shape (states,); None for more than `most`.
+
+    Args:
+        start: a basis state; position 0 is the most significant of `wires` bits.
+        parts: what the gates do; angles are taken as different from zero.
+        wires: bits of a basis state.
+        most: basis states that may be found.
+    """
     rows = _transitions(parts, wires)
     known = front = np.array([start], np.int64)
     while len(front) and len(rows):
@@ -121,6 +128,11 @@ def conserved(start: int, parts: Sequence[Part], wires: int) -> tuple[tuple[tupl
 
     Positions that are exchanged belong together; a set falls into its even and odd positions (spin up and down) where
     each of them conserves its own number.  Positions that no part changes are left out.
+
+    Args:
+        start: the basis state whose ones are counted.
+        parts: what the gates do.
+        wires: bits of a basis state.
     """
     changes = set()
     for part in parts:

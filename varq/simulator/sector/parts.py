@@ -17,7 +17,7 @@ from __future__ import annotations
 from math import pi
 from typing import NamedTuple
 
-from varq.simulator.circuit import Gate
+from varq.simulator.circuit import DIAGONAL, MATRIX, Gate
 
 __all__ = ["CLASSICAL", "CONSERVING", "Part", "parts"]
 
@@ -104,6 +104,8 @@ def parts(gate: Gate) -> tuple[Part, ...] | None:
     if name in _DIAGONAL:
         moves, scale = _DIAGONAL[name]
         return (Part("diagonal", w, moves, a[0], scale),)
+    if name == MATRIX and gate.static == DIAGONAL:
+        return tuple(Part("diagonal", w, ((pattern, 0, 1),), angle) for pattern, angle in enumerate(a))
     if name in _STRINGED:
         return _stringed(gate)
     return _one_angle(gate)

@@ -205,7 +205,12 @@ def expected_bytes(parts: Sequence[Part], basis: Basis) -> int:
 
 
 def build(parts: Sequence[Part], basis: Basis) -> Program:
-    """The steps of a circuit in a basis that is closed under its parts."""
+    """The steps of a circuit in a basis that is closed under its parts.
+
+    Args:
+        parts: what the gates do, in order, global phases left out.
+        basis: all basis states that they reach from the initial one.
+    """
     collect = _Collector(basis)
     for part in parts:
         collect.add(part)

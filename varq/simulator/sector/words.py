@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from varq.simulator.bits import parity
 from varq.simulator.sector.basis import Basis
 
 __all__ = ["Words", "apply", "words"]
@@ -60,8 +61,7 @@ def apply(tables: Words, coefficients: Any, state: Any) -> Any:
         x, z, weight = word
         others = states ^ x
         source = place[others]
-        odd = jax.lax.population_count(others & z) & 1
-        factor = jnp.where(source < 0, 0, jnp.where(odd == 1, -weight, weight))
+        factor = jnp.where(source < 0, 0, parity(others, z).astype(weight.dtype) * weight)
         return total + factor * state[jnp.maximum(source, 0)], None
 
     return jax.lax.scan(add, jnp.zeros_like(state), (tables.x, tables.z, weights))[0]

@@ -1,32 +1,29 @@
-"""What a person sees of a run: live lines while it goes, and tables of what it came to."""
+"""What a person sees of runs that go on: live lines."""
 
 from __future__ import annotations
 
 import atexit
-import base64
 import contextlib
 import html
-import io
-import math
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
-import numpy as np
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from varq import checks, names
-from varq.plots.units import difference, scale, small, value_text
-from varq.protocol import Event, Record, Result
+from varq import checks
+from varq.display.words import clock, deviation
+from varq.plots.units import value_text
+from varq.protocol import Event
 
-__all__ = ["Progress", "deviation_text", "result_html", "result_text", "run_html"]
+__all__ = ["PATIENCE", "REFRESH", "SHORTEST_TITLE", "Progress", "notebook", "terminal"]
 
 REFRESH = 8  # times a second that live lines are painted
 PATIENCE = 10.0  # seconds between the plain lines of a run whose output goes to a file
@@ -74,29 +71,16 @@ class _Line:
         """The columns of the live line, or of the last one, which says how the run ended."""
         elapsed = time.monotonic() - self.began
         rate = (self.step - self.first) / elapsed if elapsed > 0.2 else 0.0
-        deviation = _deviation(self.value, self.reference, self.unit)
+        away = deviation(self.value, self.reference, self.unit)
         return [
             self.title,
             f"step {self.step}",
             value_text(self.value, self.stderr, self.unit) if self.value is not None else "",
-            f"{deviation} off" if deviation else "",
+            f"{away} off" if away else "",
             f"|grad| {self.gradient:.1e}" if self.gradient is not None and not end else "",
             end or ("replaying" if self.replayed else f"{rate:.3g} steps/s"),
-            _clock(elapsed),
+            clock(elapsed),
         ]
-
-
-def _deviation(value: float | None, reference: float | None, unit: str) -> str:
-    """A deviation with its unit; "" where it is not known."""
-    if value is None or reference is None or not math.isfinite(value):
-        return ""
-    shown = scale(unit)
-    return f"{small(difference(value, reference, unit) * shown.factor)} {shown.unit}".rstrip()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
 def _grid(rows: Sequence[Sequence[str]], width: int) -> Table:
@@ -116,6 +100,9 @@ def _grid(rows: Sequence[Sequence[str]], width: int) -> Table:
     return table
 
 
+Block: TypeAlias = Callable[[int, int], RenderableType]
+"""What is shown for a number of columns and rows."""
+
 # -- where lines are shown -----------------------------------------------------------------------------------------
 
 
@@ -125,6 +112,7 @@ class _Terminal:
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._rows: dict[tuple[int, str], _Line] = {}
+        self._blocks: dict[int, Block] = {}
         self._live: Live | None = None
         self._lock = threading.RLock()
         atexit.register(self._stop)
@@ -132,32 +120,55 @@ class _Terminal:
     def show(self, place: tuple[int, str], line: _Line) -> None:
         with self._lock:
             self._rows[place] = line
-            if self._live is None:
-                live = Live(
-                    console=self._console,
-                    get_renderable=self._table,
-                    refresh_per_second=REFRESH,
-                    transient=True,
-                    redirect_stdout=True,
-                    redirect_stderr=False,
-                )
-                live.start()
-                self._live = live
+            self._start()
+
+    def put(self, place: int, block: Block) -> None:
+        """Show what `block` gives for a width and height, above the lines of single runs."""
+        with self._lock:
+            self._blocks[place] = block
+            self._start()
+
+    def drop(self, place: int, last: RenderableType | None) -> None:
+        """Take a block down; what is last seen of it stays."""
+        with self._lock:
+            self._blocks.pop(place, None)
+            self._rest()
+            if last is not None:
+                self._console.print(last)
 
     def end(self, place: tuple[int, str], last: Sequence[str] | None) -> None:
         with self._lock:
             self._rows.pop(place, None)
-            if not self._rows:
-                self._stop()
+            self._rest()
             if last is not None:
                 self._console.print(Text("  ".join(cell for cell in last if cell)), soft_wrap=True)
+
+    def _start(self) -> None:
+        if self._live is None:
+            live = Live(
+                console=self._console,
+                get_renderable=self._table,
+                refresh_per_second=REFRESH,
+                transient=True,
+                redirect_stdout=True,
+                redirect_stderr=False,
+            )
+            live.start()
+            self._live = live
+
+    def _rest(self) -> None:
+        if not self._rows and not self._blocks:
+            self._stop()
 
     def say(self, message: str) -> None:
         with self._lock:
             self._console.print(Text(message), soft_wrap=True)
 
-    def _table(self) -> Table:
-        return _grid([line.cells() for line in list(self._rows.values())], self._console.width)
+    def _table(self) -> RenderableType:
+        width, height = self._console.size
+        lines = _grid([line.cells() for line in list(self._rows.values())], width)
+        blocks = [block(width, height) for block in list(self._blocks.values())]
+        return Group(*blocks, lines) if blocks else lines
 
     def _stop(self) -> None:
         live, self._live = self._live, None
@@ -166,7 +177,7 @@ class _Terminal:
 
 
 @cache
-def _terminal() -> _Terminal:
+def terminal() -> _Terminal:
     """The one board of this process: a terminal has one foot, however many sessions write there."""
     return _Terminal()
 
@@ -233,7 +244,7 @@ class _Plain:
         self._file.flush()
 
 
-def _shell() -> Any:
+def notebook() -> Any:
     """The notebook's shell if this process is a notebook's kernel, else None; imports nothing."""
     here = sys.modules.get("IPython")
     shell = here.get_ipython() if here is not None and hasattr(here, "get_ipython") else None
@@ -255,8 +266,7 @@ class Progress:
         TypeError: if `file` cannot be written to.
 
     Example:
-        >>> import io
-        >>> from varq.protocol import Event, Reason
+        >>>         >>> from varq.protocol import Event, Reason
         >>> out = io.StringIO()
         >>> with Progress(file=out) as progress:
         ...     progress(Event("1f2e", "start", 0, info={"title": "H2, UCCSD", "unit": "Ha", "reference": -1.13727}))
@@ -272,10 +282,23 @@ class Progress:
         self._file = file
         self._lines: dict[str, _Line] = {}
         self._where: _Terminal | _Notebook | _Plain | None = None
+        self._others: Callable[[Event], None] | None = None
+
+    @contextlib.contextmanager
+    def through(self, others: Callable[[Event], None] | None) -> Iterator[None]:
+        """Inside, have something else show what happens, where there is something else."""
+        self._others = others
+        try:
+            yield
+        finally:
+            self._others = None
 
     def __call__(self, event: Event) -> None:
         """Show what happened; never raises."""
-        if self._quiet:
+        if self._others is not None:
+            self._others(event)
+            return
+        if self._quiet or event.kind == "job":
             return
         try:
             self._take(event)
@@ -317,12 +340,12 @@ class Progress:
     def _open(self) -> _Terminal | _Notebook | _Plain:
         if self._file is not None:
             return _Plain(self._file)
-        shell = _shell()
+        shell = notebook()
         if shell is not None:
             return _Notebook(shell)
         console = Console(stderr=True)
         if sys.stderr is not None and sys.stderr.isatty() and not console.is_dumb_terminal:
-            return _terminal()
+            return terminal()
         return _Plain(sys.stderr)
 
     def _clear(self) -> None:
@@ -330,122 +353,3 @@ class Progress:
             del self._lines[run_id]
             if self._where is not None:
                 self._where.end((id(self), run_id), None)
-
-
-# -- results -------------------------------------------------------------------------------------------------------
-
-
-def deviation_text(result: Result) -> str:
-    """The deviation of a result from the exact answer, with what it means for an energy; "" where it is not known.
-
-    Example:
-        >>> from varq.protocol import Reason
-        >>> done = Result("1f2e", "H2", -1.1370, None, -1.1373, Reason.STEPS, None, 9, 9, 0.1, "Ha", "default.qubit")
-        >>> deviation_text(done)
-        '+0.300 mHa, within chemical accuracy'
-    """
-    text = _deviation(result.value, result.reference, result.unit)
-    accuracy = scale(result.unit).accuracy
-    if not text or accuracy is None or result.value is None or result.reference is None:
-        return text
-    within = abs(difference(result.value, result.reference, result.unit)) <= accuracy
-    return f"{text}, {'within' if within else 'not within'} chemical accuracy"
-
-
-def _rows(result: Result) -> list[tuple[str, str]]:
-    ended = result.reason.value + (f": {result.message}" if result.message else "")
-    replay = {"exact": "exact", "approximate": f"approximate, off by {result.replay_difference:.1e}"}
-    rows = [
-        ("value", value_text(result.value, result.stderr, result.unit)),
-        ("exact", value_text(result.reference, None, result.unit) if result.reference is not None else ""),
-        ("deviation", deviation_text(result)),
-        ("ended", ended),
-        ("steps", f"{result.steps:,}"),
-        ("circuits", f"{result.executions:,}"),
-        ("time", _duration(result.seconds)),
-        ("device", result.device),
-        ("replay", replay.get(result.replay or "", "")),
-        ("run", result.run_id),
-    ]
-    return [(name, text) for name, text in rows if text]
-
-
-def _duration(seconds: float) -> str:
-    if not math.isfinite(seconds):
-        return "unknown"
-    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else _clock(seconds)
-
-
-def result_text(result: Result) -> str:
-    """A result as lines of text.
-
-    Raises:
-        TypeError: if `result` is none.
-
-    Example:
-        >>> from varq.protocol import Reason
-        >>> done = Result("1f2e", "H2", -1.1372, 0.0012, None, Reason.STEPS, None, 9, 90, 0.1, "Ha", "default.qubit")
-        >>> print(result_text(done))
-        H2
-          value     -1.1372(12) Ha
-          ended     steps
-          steps     9
-          circuits  90
-          time      0.1 s
-          device    default.qubit
-          run       1f2e
-    """
-    checks.instance("result", result, Result)
-    return "\n".join([result.title, *(f"  {name:<9} {text}" for name, text in _rows(result))])
-
-
-def result_html(result: Result) -> str:
-    """A result as a small table of HTML.
-
-    Raises:
-        TypeError: if `result` is none.
-    """
-    checks.instance("result", result, Result)
-    return _table_html(result.title, _rows(result))
-
-
-def _table_html(title: str, rows: Sequence[tuple[str, str]]) -> str:
-    left = "text-align:left;font-weight:normal;opacity:0.7;padding:1px 1em 1px 0"
-    right = "text-align:left;padding:1px 0;font-variant-numeric:tabular-nums"
-    body = "".join(
-        f'<tr><th scope="row" style="{left}">{html.escape(name)}</th><td style="{right}">{html.escape(text)}</td></tr>'
-        for name, text in rows
-    )
-    caption = f'<caption style="text-align:left;font-weight:bold;caption-side:top">{html.escape(title)}</caption>'
-    return f"<table>{caption}<tbody>{body}</tbody></table>"
-
-
-def run_html(record: Record) -> str:
-    """A run as HTML: the table of its result, or of how far it is, and the figure that fits it.
-
-    Raises:
-        TypeError: if `record` is no record.
-    """
-    checks.instance("record", record, Record, "Use run.record().")
-    if record.result is not None:
-        table = result_html(record.result)
-    else:
-        values = record.history["value"]
-        known = values[np.isfinite(values)]
-        value = float(known[-1]) if len(known) else None
-        rows = [
-            ("value", value_text(value, None, record.unit)),
-            ("exact", value_text(record.reference, None, record.unit) if record.reference is not None else ""),
-            ("deviation", _deviation(value, record.reference, record.unit)),
-            ("steps", f"{len(values):,}, and going on"),
-            ("run", record.id),
-        ]
-        table = _table_html(record.title, [row for row in rows if row[1]])
-    phase = record.result is not None and "density" in record.result.details
-    axes = names.find("plot", "posterior" if phase else "convergence")(record)
-    picture = io.BytesIO()
-    axes.figure.savefig(picture, format="png", dpi=200)
-    width = round(100 * axes.figure.get_figwidth())
-    data = base64.b64encode(picture.getvalue()).decode()
-    alternative = html.escape(f"{axes.get_ylabel()} of {record.title}", quote=True)
-    return f'<div>{table}<img width="{width}" alt="{alternative}" src="data:image/png;base64,{data}"></div>'

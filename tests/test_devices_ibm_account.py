@@ -1,0 +1,329 @@
+"""A real account as IBM's own client sees it, against a server in this process: faults, sessions, tags, credentials.
+
+Nothing here was checked on hardware.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pennylane as qml
+import pytest
+from qiskit_samples import circuit
+
+from varq.devices.faults import (
+    DeviceError,
+    ExpiredError,
+    GoneError,
+    PermanentError,
+    TransientError,
+    UncertainError,
+)
+from varq.devices.ibm import open_ibm
+from varq.devices.service import JobStatus, Mode
+
+pytestmark = [pytest.mark.ibm, pytest.mark.flagless]
+
+
+def opened(server, **options):
+    from ibm_stub import MACHINE, StubService
+
+    return open_ibm(f"ibm.{MACHINE}", 3, client=StubService(server), settled=options.pop("settled", 0.0), **options)
+
+
+@pytest.fixture
+def server():
+    from ibm_stub import Server
+
+    return Server()
+
+
+def batch(shots=50):
+    def ladder(a, b, n):
+        return circuit([qml.RY(a, 0), qml.CNOT([0, 1]), qml.RX(b, 2)], 3, n)
+
+    return [ladder(0, np.pi, shots), circuit([qml.X(1)], 3, shots), ladder(np.pi, 0, shots), ladder(np.pi, np.pi, 9)]
+
+
+WANT = [[0, 0, 1], [0, 1, 0], [1, 1, 0], [1, 1, 1]]
+
+
+def check_bits(found):
+    for bits, ones, shots in zip(found.bits, WANT, [50, 50, 50, 9], strict=True):
+        np.testing.assert_array_equal(bits, np.tile(ones, (shots, 1)))
+
+
+def posts(server, path="/jobs"):
+    return [asked for asked in server.asked if asked == ("POST", path)]
+
+
+def test_a_job_from_here_to_there_and_back(server):
+    from ibm_stub import MACHINE, SECONDS
+
+    service = opened(server)
+    assert service.paid
+    assert service.limits.wires == 5
+    service.compile(batch())
+    assert service.open() is None
+    assert posts(server) == posts(server, "/sessions") == []
+    job = service.submit(batch(), "tag")
+    assert service.status(job) is JobStatus.DONE
+    found = service.result(job)
+    check_bits(found)
+    assert (found.seconds, found.queued, found.cost) == (SECONDS, 10.5, None)
+    assert found.details["backend"] == MACHINE
+    assert server.jobs[job]["tags"] == ["varq", "tag"]
+    assert len(server.jobs[job]["params"]["pubs"]) == 3
+    assert service.find("tag") == job
+    assert service.find("other") is None
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_another_process_reads_the_result_by_its_id(server, keeps):
+    server.keeps_metadata = keeps
+    job = opened(server).submit(batch(), "tag")
+    check_bits(opened(server).result(job))
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "received"),
+    [
+        ("503", UncertainError, False),
+        ("500", UncertainError, False),
+        ("lost", UncertainError, True),
+        ("timeout", UncertainError, True),
+        ("garbled", UncertainError, True),
+        ("refused", TransientError, False),
+        ("429", TransientError, False),
+        ("400", PermanentError, False),
+        ("401", PermanentError, False),
+        ("403", PermanentError, False),
+    ],
+)
+def test_a_fault_while_sending_is_told_and_settled_by_the_tag(server, fault, kind, received):
+    from ibm_stub import CRN, TOKEN
+
+    server.faults = [fault]
+    service = opened(server)
+    with pytest.raises(DeviceError, match="IBM") as caught:
+        service.submit(batch(), "tag")
+    assert type(caught.value) is kind
+    assert TOKEN not in str(caught.value)
+    assert CRN not in str(caught.value)
+    assert caught.value.__context__ is None
+    assert len(posts(server)) == 1, "nothing is sent again by itself"
+    job = service.find("tag")
+    assert (job is not None) is received
+    if job is not None:
+        check_bits(service.result(job))
+
+
+def test_a_lost_job_is_looked_for_until_it_is_listed(server):
+    server.faults, server.hidden_for = ["lost"], 2
+    waited = []
+    service = opened(server, settled=3.0)
+    service._site._sleep = waited.append
+    with pytest.raises(UncertainError, match="look for it by its tag"):
+        service.submit(batch(), "tag")
+    assert service.find("tag") == "job0"
+    assert len(waited) == 2
+
+
+def test_none_is_said_only_when_a_job_would_be_listed(server):
+    now = [100.0]
+    service = opened(server, settled=3.0)
+    site = service._site
+    site._clock, site._began = (lambda: now[0]), 100.0
+    site._sleep = lambda seconds: now.__setitem__(0, now[0] + max(seconds, 0.01))
+    assert service.find("tag") is None
+    assert now[0] >= 103.0
+    server.faults = ["503"]
+    with pytest.raises(UncertainError, match="503"):
+        service.submit(batch(), "other")
+    before = now[0]
+    assert service.find("other") is None
+    assert now[0] >= before + 3.0
+    before = now[0]
+    assert service.find("tag") is None
+    assert now[0] == before
+
+
+def test_a_job_that_came_twice_is_kept_once(server):
+    server.faults = ["duplicate"]
+    service = opened(server)
+    service.submit(batch(), "tag")
+    for job in server.jobs.values():
+        job["status"] = "Queued"
+    assert service.find("tag") == "job0"
+    assert [job["status"] for job in server.jobs.values()] == ["Queued", "Cancelled"]
+
+
+def test_a_session_is_opened_by_open_and_not_before(server):
+    service = opened(server, mode="session", max_time="1h")
+    service.compile(batch())
+    assert posts(server, "/sessions") == []
+    with pytest.raises(ExpiredError, match="No session is open"):
+        service.submit(batch(), "tag")
+    assert service.open() is None
+    assert service.open() is None
+    assert len(posts(server, "/sessions")) == 1
+    assert server.sessions["session0"] == {"open": True, "mode": "dedicated", "max": 3600}
+    assert server.jobs[service.submit(batch(), "tag")]["session"] == "session0"
+    service.close()
+    assert not server.sessions["session0"]["open"]
+    service.close()
+
+
+def test_a_batch_is_a_batch(server):
+    service = opened(server, mode="batch")
+    assert service.open() is None
+    assert server.sessions["session0"]["mode"] == "batch"
+    assert service.mode is Mode.BATCH
+
+
+def test_an_expired_session_is_opened_again(server):
+    service = opened(server, mode="session")
+    service.open()
+    server.sessions["session0"]["open"] = False
+    with pytest.raises(ExpiredError, match="open it again"):
+        service.submit(batch(), "tag")
+    with pytest.raises(ExpiredError, match="No session is open"):
+        service.submit(batch(), "tag")
+    assert service.find("tag") is None
+    assert service.open() is None
+    assert server.jobs[service.submit(batch(), "tag")]["session"] == "session1"
+
+
+@pytest.mark.parametrize("mode", ["session", "batch"])
+def test_an_account_without_sessions_goes_on_with_jobs(server, mode):
+    server.plan_has_sessions = False
+    service = opened(server, mode=mode)
+    assert "has no sessions on ibm_stub: jobs go one by one" in service.open()
+    assert service.mode is Mode.JOB
+    assert service.open() is None
+    job = service.submit(batch(), "tag")
+    assert server.jobs[job]["session"] is None
+    check_bits(service.result(job))
+
+
+def test_a_session_that_cannot_be_opened_says_why(server):
+    server.broken["/sessions"] = "503"
+    with pytest.raises(TransientError, match="503"):
+        opened(server, mode="session").open()
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("Queued", JobStatus.QUEUED),
+        ("Running", JobStatus.RUNNING),
+        ("Completed", JobStatus.DONE),
+        ("Failed", JobStatus.FAILED),
+        ("Cancelled", JobStatus.CANCELLED),
+    ],
+)
+def test_statuses(server, said, status):
+    job = opened(server).submit(batch(), "tag")
+    server.jobs[job]["status"] = said
+    assert opened(server).status(job) is status
+
+
+def test_an_unknown_status_is_no_guess(server):
+    service = opened(server)
+    job = service.submit(batch(), "tag")
+    server.jobs[job]["status"] = "Levitating"
+    with pytest.raises(PermanentError, match="'LEVITATING'"):
+        service.status(job)
+
+
+def test_a_queued_job_can_be_cancelled_once(server):
+    service = opened(server)
+    job = service.submit(batch(), "tag")
+    server.jobs[job]["status"] = "Queued"
+    assert service.cancel(job) is True
+    assert server.jobs[job]["status"] == "Cancelled"
+    assert service.status(job) is JobStatus.CANCELLED
+    assert service.cancel(job) is False
+    with pytest.raises(PermanentError, match="cancelled"):
+        service.result(job)
+
+
+def test_a_failed_job_says_why(server):
+    service = opened(server)
+    job = service.submit(batch(), "tag")
+    server.jobs[job].update(status="Failed", reason="The cryostat is warm")
+    with pytest.raises(PermanentError, match="The cryostat is warm"):
+        service.result(job)
+
+
+def test_a_job_or_result_that_is_gone(server):
+    service = opened(server)
+    with pytest.raises(GoneError, match="has this job no more"):
+        service.result("nobody")
+    job = service.submit(batch(), "tag")
+    server.jobs[job]["result"] = ""
+    with pytest.raises(GoneError, match="no longer keeps the result"):
+        service.result(job)
+
+
+def test_a_result_without_its_times_is_still_a_result(server):
+    service = opened(server)
+    job = service.submit(batch(), "tag")
+    server.broken["/metrics"] = "400"
+    found = service.result(job)
+    check_bits(found)
+    assert found.seconds is found.queued is None
+
+
+def test_a_fault_while_fetching_is_no_loss(server):
+    service = opened(server)
+    job = service.submit(batch(), "tag")
+    for part, fault in (("/results", "503"), ("/metrics", "lost")):
+        server.broken = {part: fault}
+        with pytest.raises(TransientError, match="may work on the next try"):
+            service.result(job)
+    server.broken = {}
+    check_bits(service.result(job))
+
+
+def test_a_result_of_someone_elses_is_refused(server):
+    service = opened(server)
+    job = service.submit(batch(), "tag")
+    server.jobs[job]["result"] = server.jobs[job]["result"].replace('"varq"', '"other"')
+    for circuit_sent, *_ in server.jobs[job]["params"]["pubs"]:
+        circuit_sent.metadata = {}
+    with pytest.raises(PermanentError, match="does not say which circuit is which"):
+        service.result(job)
+
+
+def test_twirling_that_runs_more_shots_than_asked_for_is_refused(server):
+    service = opened(server, options={"twirling": {"enable_gates": True}})
+    with pytest.raises(PermanentError, match=r"rounds 1000 shots up to 1024, which are paid\. Ask for 1024"):
+        service.compile([circuit([qml.X(0)], 1, 1000)])
+    job = service.submit([circuit([qml.X(0)], 1, 1024)], "tag")
+    assert server.jobs[job]["params"]["options"]["twirling"]["enable_gates"] is True
+
+
+def test_a_machine_that_is_not_there(server):
+    server.broken["/backends"] = "404"
+    with pytest.raises(PermanentError, match="QiskitBackendNotFoundError"):
+        opened(server)
+
+
+def test_the_account_is_asked_for_with_what_is_given(monkeypatch):
+    """No account, no network: IBM's own class is replaced by one that refuses and shows the token in its error."""
+    from varq.devices import qiskit_packages
+
+    asked = []
+
+    def refuse(**given):
+        asked.append(given)
+        raise ValueError(f"invalid {given}")
+
+    monkeypatch.setattr(qiskit_packages.client(), "QiskitRuntimeService", refuse)
+    with pytest.raises(PermanentError, match="hidden") as caught:
+        open_ibm("ibm.torino", token="secret-of-mine", instance="inst", channel="ibm_quantum_platform")
+    assert asked == [{"channel": "ibm_quantum_platform", "token": "secret-of-mine", "instance": "inst"}]
+    assert "secret-of-mine" not in str(caught.value)
+    with pytest.raises(PermanentError, match="invalid"):
+        open_ibm("ibm.torino", account="work")
+    assert asked[1] == {"name": "work"}

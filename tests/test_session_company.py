@@ -1,0 +1,237 @@
+"""Runs in company: several share jobs, a budget and a queue, and each is the run that it is alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+import pytest
+from session_service import AT_ONCE, SESSION, Crash, Scripted, circuit, dispatcher, store_of
+
+from varq.algorithms import VQE
+from varq.ansatze import HardwareEfficient
+from varq.devices.faults import PermanentError, UncertainError
+from varq.devices.service import Limits
+from varq.keys import Key
+from varq.node.nodes import Nodes
+from varq.optimizers import SPSA
+from varq.problems import Molecule, TransverseFieldIsing
+from varq.protocol import Reason, Stop, Value
+from varq.session.budget import Budget
+from varq.session.session import Session
+from varq.testing.storms import Chain
+
+STEPS = 6
+
+
+@pytest.fixture(autouse=True)
+def unseeded() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "varq cannot set the random seed")
+        yield
+
+
+def tasks() -> list[VQE]:
+    problem, ansatz = TransverseFieldIsing(2), HardwareEfficient(wires=2, depth=1)
+    some = {"problem": problem, "ansatz": ansatz, "shots": 100, "stop": Stop(steps=STEPS)}
+    return [VQE(optimizer=SPSA(), seed=3, **some), VQE(optimizer="adam", seed=4, **some)]
+
+
+def traces(session: Session) -> list[Any]:
+    return sorted(
+        [(r.step, r.role, r.request, r.reply, r.key) for r in session.store.rows(record.id)]
+        for record in session.list()
+    )
+
+
+def test_two_runs_in_one_session_are_the_runs_one_after_the_other_in_half_the_jobs() -> None:
+    with Session("varq.qubit", store=None, progress=False) as together:
+        for task in tasks():
+            together.start(task)
+        results = together.drain()
+        merged, jobs = traces(together), len(together.ledger())
+    with Session("varq.qubit", store=None, progress=False) as apart:
+        alone = [apart.run(task) for task in tasks()]
+        assert traces(apart) == merged
+        assert len(apart.ledger()) == 2 * (STEPS + 1)
+        assert len(apart.ledger()) >= 1.8 * jobs
+    assert [r.value for r in results] == [r.value for r in alone]
+    assert [r.stderr for r in results] == [r.stderr for r in alone]
+
+
+def reasons(session: Session) -> dict[str, str | None]:
+    """How the store says that each run ended."""
+    return {record.id: record.reason for record in session.list()}
+
+
+def session_on(service: Any, **options: Any) -> Session:
+    return Session(service, shots=20, store=None, progress=False, retry=AT_ONCE, **options)
+
+
+def test_an_error_of_one_run_leaves_the_others_alone_if_so_wanted() -> None:
+    service = Scripted(Limits(circuits=2), script={("submit", 3): PermanentError("this job is cursed")})
+    with session_on(service, on_error="continue") as session:
+        first = session.start(Chain(seed=1, stop=Stop(steps=3)), priority=1)
+        other = session.start(Chain(seed=2, stop=Stop(steps=3)))
+        with pytest.raises(PermanentError, match="this job is cursed"):
+            session.drain()
+        # Three jobs calibrate the run of the higher priority; the fourth is its first step.
+        assert reasons(session) == {first.id: "failed", other.id: "steps"}
+        service.script = {}
+        assert [(r.run_id, r.reason) for r in session.drain()] == [(first.id, Reason.STEPS)]
+    assert max(service.sent.values()) == 1
+
+
+def test_an_error_of_one_run_ends_all_otherwise() -> None:
+    service = Scripted(script={("submit", 1): PermanentError("this job is cursed")})
+    with session_on(service) as session:
+        runs = [session.start(Chain(seed=seed)) for seed in (1, 2)]
+        with pytest.raises(PermanentError, match="this job is cursed"):
+            session.drain()
+        assert len(service.jobs) == 1
+        assert reasons(session) == {runs[0].id: "failed", runs[1].id: None}
+        assert len(session.drain()) == 2, "both go on when asked again"
+    assert max(service.sent.values()) == 1
+
+
+def test_a_cancelled_run_sends_nothing_more() -> None:
+    service = Scripted()
+    with session_on(service) as session:
+        run = session.start(Chain(seed=1))
+        session.cancel(run)
+        (result,) = session.drain()
+        assert result.reason is Reason.STOPPED
+        assert service.jobs == {}
+
+
+def test_a_paused_run_waits_over_several_calls() -> None:
+    service = Scripted()
+    with session_on(service) as session:
+        held, going = (session.start(Chain(seed=seed, stop=Stop(steps=2))) for seed in (1, 2))
+        session.pause(held)
+        for _ in range(2):
+            assert [r.run_id for r in session.drain()][-1:] in ([going.id], [])
+            assert held.result is None
+        before = len(service.jobs)
+        session.pause(held, paused=False)
+        assert [r.reason for r in session.drain()] == [Reason.STEPS]
+        assert len(service.jobs) == before + 3
+
+
+def test_the_reserve_makes_the_last_estimate_more_precise() -> None:
+    service = Scripted()
+    with session_on(service, budget=Budget(shots=1000, reserve=0.4)) as session:
+        session.start(Chain(seed=1, stop=Stop(steps=50)))
+        (result,) = session.drain()
+    assert result.reason is Reason.BUDGET
+    assert "shots is used up" in result.message
+    *steps, last = [circuits for _, circuits in service.jobs.values()]
+    assert {c.shots for circuits in steps for c in circuits} == {20}
+    assert [c.shots in (399, 400) for c in last] == [True], "all of the reserve, but for the rounding of one circuit"
+    assert 1000 - 2 * 20 < service.shots <= 1000
+    assert result.stderr <= 2 / np.sqrt(398), "energies lie between -2 and 2"
+
+
+def test_a_last_estimate_is_the_same_after_a_crash() -> None:
+    def ends(script: dict[Any, BaseException]) -> tuple[Any, Scripted]:
+        service = Scripted(script=script)
+        with session_on(service, budget=Budget(shots=1000, reserve=0.4)) as session:
+            session.start(Chain(seed=1, stop=Stop(steps=50)))
+            try:
+                session.drain()
+            except Crash:
+                session.drain()
+            (record,) = session.list()
+            return (record.value, record.stderr, record.reason, traces(session)), service
+
+    calm, undisturbed = ends({})
+    number = len(undisturbed.jobs) - 1
+    for where in [("submit", number), ("submit", number, "after"), ("result", number), ("result", number, "after")]:
+        found, service = ends({where: Crash()})
+        assert found == calm, where
+        assert service.sent == undisturbed.sent, where
+
+
+def test_an_uncertain_job_ends_a_run_clearly_and_the_run_goes_on_when_it_is_settled() -> None:
+    service = Scripted(script={("submit", 1, "after"): UncertainError("no answer")})
+    service.script |= {("find", k): UncertainError("there are no tags here") for k in range(9)}
+    with session_on(service) as session:
+        run = session.start(Chain(seed=1, stop=Stop(steps=3)))
+        with pytest.raises(UncertainError, match="there are no tags here"):
+            session.drain()
+        assert reasons(session) == {run.id: "failed"}
+        (job,) = [row for row in session.ledger() if row.state == "uncertain"]
+        sender = session._desk.dispatcher_of(run)
+        assert sender is not None
+        assert sender.settle(job.job, provider_id="job 1") == "done"
+        service.script = {}
+        (result,) = session.drain()
+        assert result.reason is Reason.STEPS
+    assert max(service.sent.values()) == 1
+
+
+def test_a_batch_goes_on_after_an_interrupt() -> None:
+    tape = qml.tape.make_qscript(lambda: (qml.RY(0.4, 0), qml.expval(qml.Z(0))))()
+    service = Scripted(script={("status", 0): Crash()})
+    with session_on(service) as session:
+        batch = session.submit([tape, tape])
+        with pytest.raises(Crash, match="the process dies here"):
+            batch.result()
+        first, second = batch.result()
+        assert first == second
+        assert len(service.jobs) == len(service.circuits) == 1
+        session._desk.dispatcher(service).queue.pause(batch.id)
+        other = session.submit([tape])
+        session._desk.dispatcher(service).drop(other.id)
+        with pytest.raises(RuntimeError, match="A batch must be in the queue to have a result"):
+            other.result()
+
+
+class Idle(Scripted):
+    """Does nothing, at once."""
+
+    def __init__(self) -> None:
+        super().__init__(Limits(circuits=1), paid=False)
+
+    def submit(self, circuits: Any, tag: str) -> str:
+        self.jobs[tag] = (tag, circuits)
+        return tag
+
+
+def test_many_jobs_go_in_exact_order() -> None:
+    store, service, count = store_of(), Idle(), 200
+    sender = dispatcher(service, store)
+    for k in range(count):
+        sender.add((f"run {k % 5}", k, "step"), [circuit(k)], priority=k % 3)
+    while sender.turn():
+        pass
+    sent = [circuits[0].values[0] for _, circuits in service.jobs.values()]
+    wanted: list[int] = []
+    for priority in (2, 1, 0):
+        lines = [[k for k in range(count) if k % 5 == owner and k % 3 == priority] for owner in range(5)]
+        served: Counter[int] = Counter({owner: len([k for k in wanted if k % 5 == owner]) for owner in range(5)})
+        while any(lines):
+            owner = min((o for o in range(5) if lines[o]), key=lambda o: (served[o], lines[o][0]))
+            served[owner] += 1
+            wanted.append(lines[owner].pop(0))
+    assert sent == wanted
+    assert [job.number for job in store.jobs.jobs(SESSION)] == list(range(count))
+
+
+def test_error_bars_of_a_run_cover_the_exact_energy() -> None:
+    # Of 100 intervals that each cover with 95 %, between 84 and 100 do, but for once in some 10,000 tests.
+    seeds, least = 100, 84
+    task = VQE(problem=Molecule.load("H2"), ansatz="uccsd", optimizer="L-BFGS-B")
+    with Session("varq.qubit", store=None, progress=False) as session:
+        exact = session.run(task)
+    assert abs(exact.deviation) < 1e-8
+    plan = task.resolve("varq.qubit", 4096).plan(Nodes("varq.qubit", 4096))
+    replies = [plan.evaluate(Value(exact.parameters), Key.from_seed(seed)) for seed in range(seeds)]
+    reached = [abs(r.value - exact.reference) <= 1.96 * r.stderr for r in replies]
+    assert sum(reached) >= least
+    spread = np.std([r.value for r in replies], ddof=1)
+    assert spread == pytest.approx(np.mean([r.stderr for r in replies]), rel=5 / np.sqrt(2 * seeds))

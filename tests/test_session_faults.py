@@ -1,0 +1,60 @@
+"""Sessions on a vendor's service where calls fail, and clients and service are killed for real: nothing shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+
+ALL = ("503", "timeout", "lost", "duplicate", "expired", "slow", "failed")
+
+# A budget that ends the run: the last shots must come out the same, whatever was lost and sent anew before.
+TIGHT = {"runs": 1, "rate": 0.3, "budget": {"shots": 1300, "reserve": 0.3}, "limits": {"circuits": 2}}
+# Two runs in one session, with circuits of more shots than a job takes, on a service whose jobs may fail.
+SHARED = {"runs": 2, "rate": 0.3, "budget": {"shots": 40_000}, "limits": {"circuits": 4, "shots": 70}, "kinds": ALL}
+
+
+def storms(*options: dict[str, Any]) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "varq.testing.storms", *map(json.dumps, options)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def check(found: list[dict[str, Any]], kills: int, cloud_kills: int) -> None:
+    total: Counter[str] = Counter()
+    for storm in found:
+        assert storm["other_results"] == 0, storm
+        assert storm["results_lost"] == 0, storm
+        assert storm["paid_twice"] == 0, storm
+        assert storm["over_budget"] == 0, storm
+        assert storm["shots_over"] == 0, storm
+        assert set(storm["states"]) <= {"done", "unsent", "failed"}, storm
+        assert set(storm["ends"]) <= {"budget", "steps"}, storm
+        total.update({name: count for name, count in storm.items() if isinstance(count, int)})
+    print(dict(total))
+    assert total["kills"] >= kills
+    assert total["cloud_kills"] >= cloud_kills
+    assert total["faults"] >= 0.2 * total["calls"], "30 % of calls are drawn to fail"
+
+
+def test_runs_in_a_storm_end_as_undisturbed_ones() -> None:
+    tight = {**TIGHT, "seed": 1, "kills": 3, "cloud_kills": 1}
+    check(storms(tight, {**SHARED, "seed": 5, "kills": 2, "timed": 1, "cloud_kills": 1}), 6, 2)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_two_hundred_kills_of_clients_and_fifty_of_the_service() -> None:
+    tight = {**TIGHT, "seed": 100, "kills": 50, "timed": 50, "cloud_kills": 25}
+    check(storms(tight, {**SHARED, "seed": 200, "kills": 50, "timed": 50, "cloud_kills": 25}), 200, 50)

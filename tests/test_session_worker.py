@@ -1,0 +1,196 @@
+"""Sessions in a process of their own: detached, paused, killed, carried on, and what cannot be handed over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from pathlib import Path
+from typing import Any
+
+import pennylane as qml
+import pytest
+from session_samples import DEVICE, PATIENCE, SHOTS, steps_of, task, until
+
+import varq
+from varq.algorithms import Minimize
+from varq.protocol import Event
+from varq.session import handing
+from varq.session.attached import attach
+from varq.session.budget import Budget
+from varq.session.orders import order
+from varq.session.session import Session
+from varq.session.terms import read_terms, written_terms
+from varq.session.worker import enlisted
+from varq.spec import canonical
+from varq.store.job_records import SessionRecord
+from varq.store.store import open_store
+
+pytestmark = pytest.mark.flagless  # workers are processes of their own
+
+
+def undisturbed(folder: Path, *tasks: Any) -> tuple[list[Any], list[Event]]:
+    """Results and events of the same specs in this process."""
+    events: list[Event] = []
+    with Session(DEVICE, shots=SHOTS, store=folder, progress=False, observers=[events.append]) as session:
+        for one in tasks:
+            session.start(one)
+        return session.drain(), events
+
+
+def told(events: list[Event]) -> list[tuple[Any, ...]]:
+    """What must be the same of events, wherever they are seen."""
+    found = [e for e in events if e.run_id and e.kind in ("start", "step", "end")]
+    return [(e.run_id, e.kind, e.step, e.value, e.stderr, e.info.get("title"), e.reason) for e in found]
+
+
+def by_run(rows: list[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
+    return {run: [row for row in rows if row[0] == run] for run in sorted({row[0] for row in rows})}
+
+
+def test_a_detached_session_does_what_one_here_does(tmp_path: Path) -> None:
+    tasks = [task(seed=1), task(steps=3, seed=2)]
+    results, events = undisturbed(tmp_path / "here", *tasks)
+    store = tmp_path / "there"
+    session = Session(DEVICE, shots=SHOTS, store=store, progress=False, budget=Budget(shots=100_000))
+    with session:
+        session.start(tasks[0], priority=3)
+        name = session.detach([tasks[1]])
+        assert name == session.id
+        with pytest.raises(RuntimeError, match="goes on in a process of its own"):
+            session.start(task(seed=3))
+    with attach(name, store=store) as attached:
+        assert attached.state in ("starting", "running")
+        assert attached.wait(PATIENCE) == "ended", handing.log_path(store, name).read_text()
+        assert list(attached.runs) == [r.run_id for r in (results[1], results[0])]
+        assert [attached.result(r.run_id).value for r in results] == [r.value for r in results]  # type: ignore[union-attr]
+        seen = list(attached.events())
+        assert by_run(told(seen)) == by_run(told(events))
+        used = attached.standing()["used"]["shots"]
+        assert used == [sum(line.shots for line in attached.ledger()), 100_000]
+    log = handing.log_path(store, name)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert "has ended" in log.read_text()
+
+
+def test_a_worker_is_held_back_killed_and_carried_on(tmp_path: Path) -> None:
+    results, events = undisturbed(tmp_path / "here", task(seed=4))
+    store = tmp_path / "there"
+    with Session(DEVICE, shots=SHOTS, store=store, progress=False) as session:
+        name = session.detach([task(seed=4)])
+    with attach(name[8:], store=store) as attached:
+        attached.pause()  # before it has begun: nothing is lost that was asked
+        until(lambda: attached.state == "running")
+        attached.step(results[0].run_id[:6])
+        until(lambda: list(steps_of(attached).values()) == [1])
+        with open_store(store, read_only=True) as opened:
+            holder = opened.jobs.owner(name)
+        assert holder is not None
+        os.kill(holder.pid, signal.SIGKILL)
+        until(lambda: attached.state == "left")
+        assert f"varq worker {name} --store {store} --detach" in attached.said()
+        with pytest.raises(RuntimeError, match=r"Commands are for a session that somebody owns.*go on with: varq"):
+            attached.resume()
+        attached.restart()
+        with pytest.raises(RuntimeError, match="one owner at a time"):
+            attached.restart()
+        until(lambda: attached.state == "running")
+        assert list(steps_of(attached).values()) == [1], "it was held back, and still is"
+        attached.resume()
+        assert attached.wait(PATIENCE) == "ended"
+        assert attached.result(results[0].run_id).value == results[0].value  # type: ignore[union-attr]
+        assert told(list(attached.events())) == told(events)
+
+
+def test_runs_are_cancelled_and_workers_ended(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with Session(DEVICE, shots=SHOTS, store=store, progress=False) as session:
+        ids = [session.start(task(seed=seed)).id for seed in (5, 6)]
+        name = session.detach()
+    with attach(name, store=store) as attached:
+        attached.pause()
+        attached.prioritize(ids[1], 7)
+        attached.cancel(ids[0])
+        until(lambda: attached.result(ids[0]) is not None)
+        with open_store(store, read_only=True) as opened:
+            (left,) = enlisted(opened, name)
+            holder = opened.jobs.owner(name)
+        assert (left["run"], left["priority"], left["paused"]) == (ids[1], 7, True)
+        assert holder is not None
+        os.kill(holder.pid, signal.SIGTERM)
+        assert attached.wait(PATIENCE) == "left"
+        (note,) = [e for e in attached.events() if e.kind == "note"]
+        assert "go on with: varq worker" in note.info["message"]
+        attached.restart()
+        attached.stop()
+        assert attached.wait(PATIENCE) == "ended"
+        assert {attached.result(run).reason for run in ids} == {varq.Reason.STOPPED}  # type: ignore[union-attr]
+
+
+def test_an_error_ends_the_session_and_is_told(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with Session(DEVICE, shots=SHOTS, store=store, progress=False) as session:
+        session.start(task(seed=7), deadline=0.0)
+        name = session.detach()
+    with attach(name, store=store) as attached:
+        assert attached.wait(PATIENCE) == "broken"
+        assert "was ended by an error" in attached.said()
+        notes = [e.info["message"] for e in attached.events() if e.kind == "note"]
+    assert any("Its deadline has passed" in text for text in notes)
+    assert "Its deadline has passed" in handing.log_path(store, name).read_text()
+
+
+# -- what cannot be handed over ---------------------------------------------------------------------------------------
+
+
+def square(x: Any) -> float:
+    return float((x**2).sum())
+
+
+def test_what_no_other_process_can_make_is_refused(tmp_path: Path) -> None:
+    with Session(store=tmp_path, progress=False) as session:
+        with pytest.raises(ValueError, match=r"must be data.*holds a function.*session\.drain\(\)"):
+            session.detach([Minimize(square, [1.0])])
+        assert not session.desk.left, "it can go on here"
+        assert session.drain()[0].value == pytest.approx(0, abs=1e-6)
+    with Session(store=None, progress=False) as session, pytest.raises(ValueError, match="needs a store on disk"):
+        session.detach([task()])
+    device = qml.device("default.qubit", wires=2)
+    refused = pytest.raises(ValueError, match=r"needs a device by name.*varq\.device")
+    with Session(device, shots=9, store=tmp_path, progress=False) as session, refused:
+        session.detach()
+
+
+def test_terms_come_back_as_they_were() -> None:
+    budget, retry = Budget(shots=9, cost=1.5, reserve=0.2), varq.Retry(attempts=2)
+    device = varq.device("ibm.fake_torino", layout=(3, 4), mode="batch")
+    prices = {"own.machine": {"per_shot": 0.5, "dated": "2026", "source": "us"}}
+    with Session(device, budget=budget, retry=retry, on_error="continue", prices=prices, store=None) as session:
+        found = read_terms(canonical(session.desk.terms))
+    assert (found["device"], found["budget"], found["retry"]) == (device, budget, retry)
+    assert found["on_error"] == "continue"
+    assert found["prices"]["own.machine"]["per_shot"] == 0.5
+    with pytest.raises(ValueError, match=r"Got an object of type builtins\.object"):
+        read_terms(canonical(written_terms(object(), budget)))
+
+
+def test_a_launch_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handing, "_BACKGROUND", "echo no room >&2; exit 3")
+    with open_store(tmp_path) as store:
+        store.jobs.open(SessionRecord("session-1f", 1.75e9, "ada", "varq.qubit"))
+        with pytest.raises(OSError, match="could not be started: no room"):
+            handing.launch(store, tmp_path, "session-1f")
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (("explode",), "do must be one of"),
+        (("pause", ""), "run must"),
+        (("pause", "1f2e", 3), "A priority goes with the order 'priority'"),
+        (("priority", "1f2e"), "A priority goes with the order 'priority'"),
+    ],
+)
+def test_orders_are_checked(words: tuple[Any, ...], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        order(*words)

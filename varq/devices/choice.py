@@ -1,0 +1,98 @@
+"""A device chosen by name, with its options: data, which a spec can hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from varq import checks, spec
+from varq.devices.service import Mode
+
+__all__ = ["Device", "device"]
+
+_SECRET = re.compile(r"token|secret|password|passwd|credential|api_?key|access_?key", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device by name, with options; made by `varq.device`.
+
+    Args:
+        name: such as "ibm.torino".
+        layout: the machine's qubits for wires 0, 1, ...; None lets the vendor's compiler choose.
+        options: of the device, JSON values; they are part of a run's identity.
+        mode: how jobs travel.  It is no part of a run's identity, and neither is what follows.
+        account: the name of a saved account.
+        instance: the instance that pays.
+
+    Raises:
+        TypeError: for options that are no JSON data.
+        ValueError: for an unknown mode, or an option that looks like a credential.
+    """
+
+    name: str
+    layout: tuple[int, ...] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    mode: str = field(default="job", metadata=spec.UNHASHED)
+    account: str | None = field(default=None, metadata=spec.UNHASHED)
+    instance: str | None = field(default=None, metadata=spec.UNHASHED)
+
+    kind: ClassVar[str] = "data:device"
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        checks.text("name", self.name)
+        object.__setattr__(self, "mode", checks.choice("mode", str(self.mode), [m.value for m in Mode]))
+        if self.layout is not None:
+            layout = tuple(checks.integer("layout", q, minimum=0) for q in self.layout)
+            if len(set(layout)) < len(layout):
+                raise ValueError(f"layout must name each qubit once. Got {list(layout)}.")
+            object.__setattr__(self, "layout", layout)
+        for name in self.options:
+            if _SECRET.search(name):
+                raise ValueError(
+                    f"options must hold no credentials: a store keeps them. Got {name!r}. "
+                    "Save the account with the vendor's own tool, and give its name: account=..."
+                )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the device is opened with, beside its name."""
+        said = {"layout": self.layout, "account": self.account, "instance": self.instance}
+        given = {name: value for name, value in said.items() if value is not None}
+        return {**self.options, **given, **({} if self.mode == Mode.JOB else {"mode": self.mode})}
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def device(
+    name: str,
+    *,
+    mode: str = "job",
+    layout: tuple[int, ...] | None = None,
+    account: str | None = None,
+    instance: str | None = None,
+    **options: Any,
+) -> Device:
+    """A device with options, for a session or a spec.
+
+    Args:
+        name: "varq.qubit", "ibm.fake_torino", "ibm.torino", "braket.local", ...: `varq devices` lists them.
+        mode: how jobs travel to a vendor: "job", "batch" or "session".
+        layout: the machine's qubits for wires 0, 1, ...
+        account: the name of an account that was saved with the vendor's own tool.
+        instance: the vendor's instance that pays.
+        options: what else the device takes.
+
+    Raises:
+        ValueError: for an unknown name or mode, or an option that looks like a credential.
+
+    Example:
+        >>> device("ibm.torino", mode="session", layout=(3, 4)).arguments
+        {'layout': (3, 4), 'mode': 'session'}
+    """
+    return Device(name, layout, MappingProxyType(dict(options)), mode, account, instance)

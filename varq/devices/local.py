@@ -1,0 +1,121 @@
+"""Any PennyLane device as a place that takes jobs: each job runs here, while it is sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+from pennylane.devices import ExecutionConfig
+
+from varq.devices.faults import GoneError
+from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode
+
+__all__ = ["LocalService"]
+
+
+class LocalService:
+    """Jobs on a PennyLane device in this process.  A result is given out once, and is gone with the process.
+
+    Args:
+        name: of the device.
+        device: gives the PennyLane device for a number of wires.
+        reseed: gives a device a fresh generator from a seed, so that what it ran before changes nothing; None where
+            its samples cannot be seeded.
+        paid: whether running a circuit costs something, which varq cannot know of another's device.
+    """
+
+    def __init__(
+        self, name: str, device: Callable[[int], Any], reseed: Callable[[Any, int], None] | None, paid: bool = False
+    ) -> None:
+        self.name = name
+        self.paid = paid
+        self.limits = Limits()
+        self.mode = Mode.JOB
+        self._device = device
+        self._reseed = reseed
+        self._devices: dict[int, Any] = {}
+        self._configs: dict[str, ExecutionConfig] = {}
+        self._results: dict[str, JobResult] = {}
+        self._numbers = count()
+
+    def compile(self, circuits: Sequence[Circuit]) -> None:
+        """Nothing: a PennyLane device takes tapes as they are."""
+
+    def open(self) -> str | None:
+        """Nothing: there is no session to open."""
+        return None
+
+    def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
+        """Run one job; returns its id."""
+        began = time.perf_counter()
+        bits = tuple(self._run(circuits))
+        job = f"local-{next(self._numbers)}"
+        self._results[job] = JobResult(bits, seconds=time.perf_counter() - began, queued=0.0, cost=0.0)
+        return job
+
+    def _run(self, circuits: Sequence[Circuit]) -> list[Bits]:
+        if self._reseed is not None:
+            return [self._one(circuit) for circuit in circuits]
+        out: list[Bits | None] = [None] * len(circuits)
+        for wires in sorted({c.wires for c in circuits}):
+            places = [k for k, c in enumerate(circuits) if c.wires == wires]
+            device, config = self._opened(circuits[places[0]])
+            results = device.execute(tuple(circuits[k].tape for k in places), config)
+            for k, result in zip(places, results, strict=True):
+                out[k] = _bits(result, wires)
+        return [bits for bits in out if bits is not None]
+
+    def _one(self, circuit: Circuit) -> Bits:
+        device, config = self._opened(circuit)
+        assert self._reseed is not None
+        self._reseed(device, circuit.seed)
+        (result,) = device.execute((circuit.tape,), config)
+        return _bits(result, circuit.wires)
+
+    def _opened(self, circuit: Circuit) -> tuple[Any, ExecutionConfig]:
+        if circuit.wires not in self._devices:
+            self._devices[circuit.wires] = self._device(circuit.wires)
+        device = self._devices[circuit.wires]
+        if circuit.structure not in self._configs:
+            self._configs[circuit.structure] = device.setup_execution_config(ExecutionConfig(), circuit.tape)
+        return device, self._configs[circuit.structure]
+
+    def find(self, tag: str) -> str | None:
+        """None: a job that is not in this process's hands never ran to its end."""
+        return None
+
+    def status(self, job: str) -> JobStatus:
+        """Done, since jobs run while they are sent."""
+        if job not in self._results:
+            raise self._gone(job)
+        return JobStatus.DONE
+
+    def result(self, job: str) -> JobResult:
+        """The result, which is then forgotten here.
+
+        Raises:
+            GoneError: if it was given out already, or the job ran in another process.
+        """
+        if job not in self._results:
+            raise self._gone(job)
+        return self._results.pop(job)
+
+    def _gone(self, job: str) -> GoneError:
+        return GoneError(
+            f"A job on {self.name} lives in the process that sent it, and its result is given out once. "
+            f"Job {job!r} is not here. Send its circuits again."
+        )
+
+    def cancel(self, job: str) -> bool:
+        """False: what was sent has run."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _bits(result: Any, wires: int) -> Bits:
+    return np.asarray(result, dtype=np.uint8).reshape(-1, wires)

@@ -1,0 +1,124 @@
+"""A session's ledger as tables: for a terminal, a pipe and a notebook."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["ledger_html", "ledger_rows", "ledger_table", "ledger_text", "run_rows"]
+
+PHASES = ("prepare", "queue", "qpu", "read", "decode", "classical")  # as varq.session.ledger.PHASES
+HEADERS = ("#", "started", "runs", "circuits", "shots", *PHASES, "cost", "state", "tries", "provider's id")
+RUN_HEADERS = ("run", "title", "steps", "jobs", *PHASES)
+_LEFT = {"started", "runs", "run", "title", "state", "provider's id"}
+_MOST = 40  # jobs that a notebook shows
+
+
+def _seconds(value: float | None) -> str:
+    """A time with three digits and its unit; "" where it is not known."""
+    if value is None:
+        return ""
+    if value == 0:
+        return "0"
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if value * factor >= 1 or unit == "µs":
+            shown = value * factor
+            return f"{shown:.0f} {unit}" if shown >= 100 else f"{shown:.3g} {unit}"
+    raise AssertionError("unreachable: the last unit takes everything")
+
+
+def _count(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _times(times: Any) -> list[str]:
+    return [_seconds(getattr(times, phase)) for phase in PHASES]
+
+
+def ledger_rows(ledger: Any) -> list[list[str]]:
+    """The cells of each job, and the sums."""
+    rows = []
+    for line in ledger:
+        owners = ", ".join(owner[:8] for owner in line.owners[:3]) + (" ..." if len(line.owners) > 3 else "")
+        when = datetime.fromtimestamp(line.created).strftime("%H:%M:%S")
+        cost = "" if line.cost is None else f"{line.cost:.2f}"
+        counts = [_count(line.circuits), _count(line.shots)]
+        end = [cost, str(line.state.value), str(line.attempts), line.provider_id or ""]
+        rows.append([str(line.number), when, owners, *counts, *_times(line.times), *end])
+    return rows
+
+
+def _sums(ledger: Any) -> list[str]:
+    """The sums of all jobs that were or may have been sent."""
+    sent = [line for line in ledger if line.state.value != "unsent"]
+    costs = [line.cost for line in sent if line.cost is not None]
+    counts = [_count(sum(line.circuits for line in sent)), _count(sum(line.shots for line in sent))]
+    cost = f"{sum(costs):.2f}" if costs else ""
+    return ["", "in all", f"{len(ledger.runs)}", *counts, *_times(ledger.total), cost, f"{len(ledger)} jobs", "", ""]
+
+
+def run_rows(ledger: Any) -> list[list[str]]:
+    """The cells of each run."""
+    return [[r.id[:8], r.title, _count(r.steps), _count(r.jobs), *_times(r.times)] for r in ledger.runs]
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], sums: Sequence[str] | None, title: str) -> Table:
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for k, name in enumerate(headers):
+        side: Any = "left" if name in _LEFT else "right"
+        foot = Text("" if sums is None else sums[k])
+        table.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", header_style="dim", footer=foot)
+    table.show_footer = sums is not None
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def ledger_table(ledger: Any) -> Table:
+    """The jobs of a ledger, with their sums; where there were none, its runs.
+
+    Args:
+        ledger: a `varq.session.ledger.Ledger`.
+    """
+    if len(ledger):
+        return _table(HEADERS, ledger_rows(ledger), _sums(ledger), ledger.session)
+    return _table(RUN_HEADERS, run_rows(ledger), None, f"{ledger.session}: no jobs")
+
+
+def ledger_text(ledger: Any) -> str:
+    """The jobs and the runs of a ledger as lines of text, whole however long."""
+    out = io.StringIO()
+    console = Console(file=out, width=1000, color_system=None, highlight=False)
+    if len(ledger):
+        console.print(ledger_table(ledger))
+    console.print(_table(RUN_HEADERS, run_rows(ledger), None, "Runs" if len(ledger) else f"{ledger.session}: no jobs"))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def ledger_html(ledger: Any) -> str:
+    """The runs and the jobs of a ledger as tables; of many jobs the first and the last."""
+    rows = ledger_rows(ledger)
+    if len(rows) > _MOST:
+        gap = [["", f"... {len(rows) - _MOST + 2} more", *[""] * (len(HEADERS) - 2)]]
+        rows = [*rows[: _MOST // 2], *gap, *rows[1 - _MOST // 2 :]]
+    runs = _html(f"{ledger.session}: runs", RUN_HEADERS, run_rows(ledger))
+    return runs + (_html("Jobs", HEADERS, [*rows, _sums(ledger)]) if rows else "")
+
+
+def _html(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def row(tag: str, texts: Sequence[str]) -> str:
+        look = "padding:1px 0.8em 1px 0;white-space:nowrap;font-variant-numeric:tabular-nums;text-align:"
+        sides = ["left" if name in _LEFT else "right" for name in headers]
+        inner = (f'<{tag} style="{look}{s}">{html.escape(t)}</{tag}>' for s, t in zip(sides, texts, strict=True))
+        return f"<tr>{''.join(inner)}</tr>"
+
+    caption = f'<caption style="text-align:left;font-weight:bold;caption-side:top">{html.escape(title)}</caption>'
+    body = "".join(row("td", texts) for texts in rows)
+    return f"<table>{caption}<thead>{row('th', headers)}</thead><tbody>{body}</tbody></table>"

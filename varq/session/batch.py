@@ -1,0 +1,120 @@
+"""Plain batch work: any circuits, one queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from pennylane.devices.preprocess import measurements_from_samples, validate_device_wires
+from pennylane.tape import QuantumScript
+
+from varq import checks
+from varq.devices.digests import structure_digest
+from varq.devices.service import Bits, Circuit
+from varq.keys import Key
+from varq.session.dispatch import Dispatcher
+from varq.session.tickets import Ticket
+
+__all__ = ["Batch", "circuits_of"]
+
+Read = Callable[[Sequence[Bits]], tuple[Any, ...]]
+
+
+class Batch:
+    """Circuits that were given to a session; `result()` is there once they have run.
+
+    Args:
+        batch_id: names it in the journal.
+        ticket: of its circuits.
+        read: makes results of their bits.
+        dispatcher: which runs them.
+    """
+
+    def __init__(self, batch_id: str, ticket: Ticket, read: Read, dispatcher: Dispatcher) -> None:
+        self.id = batch_id
+        self._ticket = ticket
+        self._read = read
+        self._dispatcher = dispatcher
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self._ticket.finished
+
+    def result(self) -> tuple[Any, ...]:
+        """The results of each circuit, in order, as `qml.execute` gives them.
+
+        What goes before it in the queue runs first.
+
+        Raises:
+            DeviceError: what stood in the way.
+            RuntimeError: if its circuits are held back.
+        """
+        while not self._ticket.finished:
+            if self._ticket.interrupted:  # by Ctrl-C or a full disk, while its jobs were out
+                self._dispatcher.again(self._ticket)
+            elif not self._dispatcher.turn():
+                raise RuntimeError(f"A batch must be in the queue to have a result. {self.id} was paused or dropped.")
+        return self._read(self._ticket.outcome())
+
+    def __repr__(self) -> str:
+        state = "done" if self.done else "waiting"
+        return f"<varq batch {self.id}: {len(self._ticket.circuits)} circuits, {state}>"
+
+
+def circuits_of(tapes: Sequence[QuantumScript], shots: int | None, key: Key) -> tuple[tuple[Circuit, ...], Read]:
+    """Circuits that sample what tapes measure, and what makes the tapes' results of their bits.
+
+    Measurements that cannot be taken together are split; each circuit draws from a seed that follows from what it is,
+    so that equal circuits are sent once.
+
+    Args:
+        tapes: on wires 0, 1, ...; with shots of their own, or those given.
+        shots: of tapes that name none.
+        key: from which the seeds are folded.
+
+    Raises:
+        TypeError: for something else than tapes.
+        ValueError: for a tape without shots, without measurements that can be sampled, or on other wires.
+    """
+    ready = [_with_shots(k, tape, shots) for k, tape in enumerate(tapes)]
+    split, join = qml.transforms.split_non_commuting(ready, grouping_strategy="qwc")
+    turned, back = measurements_from_samples(split)
+    circuits = []
+    for tape in turned:
+        wires = 1 + max(tape.wires, default=0)
+        sampled = QuantumScript(
+            tape.operations, [qml.sample(wires=range(wires))], tape.shots, trainable_params=tape.trainable_params
+        )
+        numbers = sampled.get_parameters(trainable_only=True)
+        values = np.concatenate([np.ravel(v) for v in numbers]) if numbers else np.zeros(0)
+        structure = structure_digest(sampled)
+        seed = key.fold(structure, values.tobytes().hex(), int(tape.shots.total_shots)).seed()
+        circuits.append(Circuit(sampled, wires, int(tape.shots.total_shots), seed, structure, values))
+
+    def read(bits: Sequence[Bits]) -> tuple[Any, ...]:
+        samples = [_asked(b, tape) for b, tape in zip(bits, turned, strict=True)]
+        return tuple(join(back(tuple(samples))))
+
+    return tuple(circuits), read
+
+
+def _asked(bits: Bits, tape: QuantumScript) -> Any:
+    """The columns that a tape's one sample asks for."""
+    wires = tape.measurements[0].wires
+    return np.asarray(bits[:, list(wires)] if len(wires) else bits, dtype=np.int64)
+
+
+def _with_shots(place: int, tape: Any, shots: int | None) -> QuantumScript:
+    checks.instance(f"circuits[{place}]", tape, QuantumScript, "Make tapes with qml.tape.make_qscript(function)(...).")
+    if any(not isinstance(w, int) for w in tape.wires):
+        raise ValueError(f"circuits[{place}] must be on wires 0, 1, ... Got {list(tape.wires)}. Number them from 0.")
+    if not tape.shots and shots is None:
+        raise ValueError(f"circuits[{place}] needs shots. Got none. Give Session(shots=...) or tapes with shots.")
+    own = tape.shots if tape.shots else shots
+    shot = QuantumScript(tape.operations, tape.measurements, own, trainable_params=tape.trainable_params)
+    # A measurement that names no wires is one of them all.
+    (named,), _ = validate_device_wires(shot, wires=qml.wires.Wires(range(1 + max(tape.wires, default=0))))
+    return named

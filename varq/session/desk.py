@@ -1,0 +1,329 @@
+"""What a session shares among its runs: devices with their queues, one account, one journal of jobs."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+from weakref import WeakValueDictionary
+
+from pennylane.tape import QuantumScript
+
+from varq import spec
+from varq.devices.catalog import DEFAULT, called, open_service
+from varq.devices.choice import Device
+from varq.devices.prices import Price, price
+from varq.keys import Key
+from varq.protocol import Plan, Reply, Request
+from varq.session.batch import Batch, circuits_of
+from varq.session.budget import NOTHING, Account, Budget, BudgetError, Use
+from varq.session.dispatch import Dispatcher
+from varq.session.drive import Lane, drive
+from varq.session.forecast import Forecast, forecast
+from varq.session.ledger import Ledger, of_session
+from varq.session.orders import hold, obey
+from varq.session.reporting import ORDERED, PULSE, RUN, Reporter
+from varq.session.retry import Retry
+from varq.session.run import Run
+from varq.session.terms import written_terms
+from varq.store.faults import OwnedError, StoreError
+from varq.store.job_records import JobState, SessionRecord, SessionState, new_session_id
+from varq.store.store import Store
+
+__all__ = ["Desk"]
+
+log = logging.getLogger("varq")
+
+
+class Desk:
+    """The devices of one session.
+
+    Args:
+        store: where jobs are written down.
+        device: the session's own, or None.
+        shots: the session's own, or None.
+        budget: of all jobs.
+        retry: how calls of devices are tried again.
+        say: is told what a person should know.
+        session: the id of a session that goes on; None for a new one.
+        prices: of devices, before those that varq knows.
+        on_error: what an error of one run does to the others; it is written down with the session.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        device: Any,
+        shots: int | None,
+        budget: Budget,
+        retry: Retry,
+        say: Callable[[str], None],
+        session: str | None = None,
+        prices: Mapping[str, Price] | None = None,
+        on_error: str = "abort",
+    ) -> None:
+        self.id = session or new_session_id()
+        self.store = store
+        self.budget = budget
+        self._device = device
+        self._shots = shots
+        self._retry = retry
+        self._say = say
+        self._prices = prices
+        self.written = session is not None
+        self.owned = self.left = False
+        self._dispatchers: dict[Any, Dispatcher] = {}
+        self.account = Account(budget, self._spent() if self.written else NOTHING)
+        self.terms = written_terms(device, budget, on_error, retry, prices)
+        self.known = False  # whether others may look for it, so that it is written down before it needs a job
+        self.reporter = Reporter(store.jobs, self.id, self.standing)
+        self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
+        self._enlisted: set[str] = set()
+        self._unnoted: list[dict[str, Any]] = []
+        self._lease = ExitStack()
+        self._attended = 0.0
+
+    def _spent(self) -> Use:
+        spent = self.store.jobs.spent(self.id)
+        return Use(spent.circuits, spent.shots, spent.seconds, spent.cost)
+
+    def lane(self, run: Run, priority: int = 0, deadline: float | None = None) -> Lane:
+        """A run on its way to its device.
+
+        Raises:
+            RuntimeError: if the session was handed over.
+        """
+        if self.left:
+            raise RuntimeError(
+                f"A session that was handed over goes on in a process of its own. Got a run for {self.id}. "
+                "Watch it with varq.attach(id), or open another session."
+            )
+        lane = Lane(run, self.dispatcher_of, self.account, priority, deadline)
+        if not run.settled and run.id not in self._enlisted:
+            self._enlisted.add(run.id)
+            self._unnoted.append(_noted(lane))
+        return lane
+
+    def step(self, run: Run, most: int | None) -> Any:
+        """Drive one run alone; returns its last event."""
+        lane = self.lane(run)
+        self.begin([lane])
+        drive([lane], most, attend=self.attend)
+        return lane.last
+
+    def recall(self, run: Run) -> None:
+        """Take it that a run was noted before."""
+        self._enlisted.add(run.id)
+
+    def begin(self, lanes: Sequence[Lane]) -> None:
+        """Before runs are driven: write the session down where others may look for it, and who takes part."""
+        self._lanes.update({lane.run.id: lane for lane in lanes})
+        if self.known and any(not lane.run.settled for lane in lanes):
+            self.write()
+        if self.owned:
+            self._enlist()
+
+    def _enlist(self) -> None:
+        """Note the runs that were not noted yet."""
+        new, self._unnoted = self._unnoted, []
+        self.store.jobs.note_all(self.id, [(RUN, body) for body in new])
+
+    def dispatcher_of(self, run: Run) -> Dispatcher | None:
+        """The queue of the device that a run's circuits go to; None where its plan answers by itself."""
+        if run.plan.prepare is None:
+            return None
+        return self.dispatcher(spec.unwrap(run.spec.device), run.spec.precision)
+
+    def dispatcher(self, device: Any, precision: str = "double") -> Dispatcher:
+        """The queue of a device, opened when first asked for."""
+        key = (repr(device) if isinstance(device, (str, Device)) else id(device), precision)
+        if key not in self._dispatchers:
+            self.write()
+            service = open_service(device, precision)
+            known = price(service.name, self._prices)
+            if known is not None and not getattr(service, "grouped", True):
+                known = known.each_alone()  # each circuit is a job of its own to the vendor
+            if known is None and service.paid and self.budget.cost is not None:
+                raise ValueError(
+                    f"A budget of money needs the device's price. None is known for {service.name}. "
+                    "Give Session(prices={...}), or a budget of shots or seconds."
+                )
+            self._dispatchers[key] = Dispatcher(
+                service,
+                self.store.jobs,
+                self.id,
+                self.account,
+                known,
+                self._retry,
+                self._say,
+                sleep=self.wait,
+            )
+        return self._dispatchers[key]
+
+    def write(self) -> None:
+        """Put the session into the store, once it has something to do, and own it from then on."""
+        if self.written:
+            return
+        record = SessionRecord(
+            id=self.id,
+            created=time.time(),
+            host=platform.node(),
+            device=DEFAULT if self._device is None else called(self._device),
+            shots=self._shots,
+            settings=spec.canonical(self.terms),
+        )
+        self.store.jobs.open(record)
+        self.written = True
+        self.own()
+        self._enlist()
+
+    def own(self, take_over: bool = False) -> None:
+        """Hold the session's lease, and note what happens.
+
+        Raises:
+            OwnedError: if another process holds it.
+        """
+        self._lease.enter_context(self.store.lease(self.id, take_over))
+        self.owned = self.reporter.on = True
+
+    def leave(self) -> None:
+        """Let the session go, unfinished, to another process."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.close()
+        self._dispatchers.clear()
+        self.reporter.close()
+        self._lease.close()
+        self.owned, self.left = False, True
+
+    def submit(self, tapes: Sequence[QuantumScript], priority: int, deadline: float | None, seed: int) -> Batch:
+        """Circuits in the queue of the session's device."""
+        circuits, read = circuits_of(tapes, self._shots, Key.from_seed(seed).fold("batch"))
+        dispatcher = self.dispatcher(DEFAULT if self._device is None else self._device)
+        name = f"batch-{uuid.uuid4().hex[:16]}"
+        ticket = dispatcher.add((name, 0, "batch"), circuits, priority=priority, deadline=deadline)
+        if isinstance(ticket, str):
+            raise BudgetError(f"A batch must fit into the session's budget: {ticket}. Nothing was sent.")
+        return Batch(name, ticket, read, dispatcher)
+
+    def verify(self, run: Run) -> None:
+        """Check a run's cost at a random point before it begins.
+
+        Raises:
+            VerificationError: if a check failed; says which, and what to do.
+        """
+        if run.plan.verify is not None:
+            run.plan.verify(_Asking(self, run), Key.from_seed(run.spec.seed).fold("verify"))
+
+    def settle(self, job: str, provider_id: str | None, lost: bool) -> JobState:
+        """Say what became of a job that may have been sent."""
+        device = DEFAULT if self._device is None else self._device
+        return self.dispatcher(device).settle(job, provider_id, lost)
+
+    def forecast(self, resolved: Any, plan: Plan, steps: int | None) -> Forecast:
+        """What a plan would use up."""
+        device = spec.unwrap(resolved.device)
+        name = called(device)
+        key = Key.from_seed(resolved.seed)
+        if plan.prepare is None:
+            return forecast(plan, name, key, steps, lambda circuits: NOTHING, lambda circuits: 0)
+        dispatcher = self.dispatcher(device, resolved.precision)
+        return forecast(plan, name, key, steps, dispatcher.estimate, dispatcher.jobs, dispatcher.price)
+
+    def ledger(self) -> Ledger:
+        """The session's jobs so far, and where the time went."""
+        self.reporter.flush()
+        return of_session(self.store, self.id) if self.written else Ledger(self.id, (), ())
+
+    def attend(self) -> None:
+        """Do what other processes asked of the session since the last look.
+
+        Raises:
+            OwnedError: if another process has taken the session over.
+        """
+        for lane in list(self._lanes.values()):
+            if lane.until is not None and lane.run.steps >= lane.until:
+                hold(lane, True)
+        now = time.monotonic()
+        if not self.owned or self.store.path is None or now - self._attended < PULSE:
+            return
+        self._attended = now
+        try:
+            for command in self.store.jobs.take(self.id):
+                done = obey(list(self._lanes.values()), command.body)
+                self.store.jobs.note(self.id, ORDERED, {**command.body, "done": done})
+        except OwnedError:
+            raise
+        except StoreError as error:  # another process's lock, a full disk: what is asked can wait
+            log.warning("Commands to %s could not be read: %s", self.id, error)
+
+    def asked(self, do: str) -> None:
+        """What a person asks of all runs, by a button."""
+        obey(list(self._lanes.values()), {"do": do})
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, with an ear open for what other processes ask."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.attend()
+            time.sleep(min(PULSE, left))
+
+    def standing(self) -> dict[str, Any]:
+        """What waits and what was used up, as JSON data."""
+        waiting, paused = {}, []
+        for name, lane in list(self._lanes.items()):
+            ticket = lane.ticket
+            if ticket is not None:
+                waiting[name] = sum(bits is None for bits in list(ticket.bits))
+            if lane.paused:
+                paused.append(name)
+        used = {name: list(pair) for name, pair in self.account.summary().items()}
+        return {"waiting": waiting, "paused": paused, "used": used}
+
+    def close(self, state: SessionState = SessionState.CLOSED) -> None:
+        """Close the vendors' sessions that are open, and let the session go."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.close()
+        if self.owned:
+            self.reporter.close()
+            self.store.jobs.set_state(self.id, state)
+            self.owned = False
+        self._lease.close()
+
+
+def _noted(lane: Lane) -> dict[str, Any]:
+    """A run of a session as JSON data, from which another process can go on with it."""
+    rule = lane.run.rule
+    return {
+        "run": lane.run.id,
+        "title": lane.run.title,
+        "priority": lane.priority,
+        "deadline": lane.deadline,
+        "stop": None if rule is None else spec.encode(rule),
+    }
+
+
+class _Asking:
+    """Answers requests about a run's cost outside of its steps, by jobs where it needs them."""
+
+    def __init__(self, desk: Desk, run: Run) -> None:
+        self._plan = run.plan
+        self._run = run
+        self._dispatcher = desk.dispatcher_of(run)
+        self._count = 0
+
+    def evaluate(self, request: Request, key: Key) -> Reply:
+        """The reply to a request."""
+        if self._plan.prepare is None or self._dispatcher is None:
+            return self._plan.evaluate(request, key)
+        prepared = self._plan.prepare(request, key, 1.0)
+        ticket = self._dispatcher.add((self._run.id, self._count, "verify"), prepared.circuits)
+        self._count += 1
+        if isinstance(ticket, str):
+            raise BudgetError(f"A check must fit into the session's budget: {ticket}. Leave verify out.")
+        while not ticket.finished:
+            self._dispatcher.turn()
+        return prepared.decode(ticket.outcome())

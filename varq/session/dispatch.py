@@ -1,0 +1,351 @@
+"""Circuits become jobs, and jobs bits: written down before they are sent, never sent twice."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from varq.devices.faults import DeviceError, PermanentError
+from varq.devices.prices import Price
+from varq.devices.service import Circuit, Service
+from varq.session.budget import NOTHING, Account, BudgetError, Use
+from varq.session.queue import Queue, Slot, Work
+from varq.session.recovery import Recovery
+from varq.session.retry import Retry
+from varq.session.sending import Job, Sender
+from varq.session.tickets import Item, Place, Ticket
+from varq.store.circuit_records import CircuitRow
+from varq.store.circuit_records import Use as Served
+from varq.store.faults import StoreError
+from varq.store.job_records import JobRecord, JobState, new_job_id
+from varq.store.jobs import Jobs
+
+__all__ = ["Dispatcher"]
+
+_RETRY = Retry()
+
+Filled = tuple[Job, list[list[Item]]]
+"""A job, and for each of its circuits whom it serves."""
+
+
+class Dispatcher:
+    """The jobs of one session on one device.
+
+    Args:
+        service: the device.
+        log: the store's journal of jobs.
+        session: the session's id.
+        account: what may be used up.
+        price: of the device; None where it is not known.
+        retry: how often calls are tried again.
+        say: is told what a person should know.
+        clock: seconds since 1970.
+        sleep: waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        log: Jobs,
+        session: str,
+        account: Account,
+        price: Price | None = None,
+        retry: Retry = _RETRY,
+        say: Callable[[str], None] = lambda text: None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.service = service
+        self.queue: Queue[Item] = Queue()
+        self._sender = Sender(service, log, retry, say, sleep)
+        self._recovery = Recovery(self._sender, log, session, account)
+        self._log = log
+        self._session = session
+        self._account = account
+        self.price = price
+        self._clock = clock
+        self._pace = 0.0  # seconds a shot, by the last job
+        self._told = {"decode": 0.0, "classical": 0.0}
+        self._returned = time.perf_counter()
+
+    # -- what a driver calls --
+
+    def estimate(self, circuits: Sequence[Circuit]) -> Use:
+        """What circuits will use up, as far as it is known, in jobs of their own; equal ones are sent once."""
+        return self._use([item.circuit for item in Ticket(("", 0, ""), tuple(circuits), self.service.limits).missing()])
+
+    def jobs(self, circuits: int) -> int:
+        """How many jobs so many circuits need, by their number alone."""
+        most = self.service.limits.circuits
+        return -(-circuits // most) if most else min(1, circuits)
+
+    def precision(self, place: Place) -> float | None:
+        """By how much the shots of a request were multiplied when it was sent already; None if it was not."""
+        return self._recovery.precision(place) if self.service.paid else None
+
+    def add(
+        self,
+        place: Place,
+        circuits: Sequence[Circuit],
+        *,
+        priority: int = 0,
+        deadline: float | None = None,
+        last: bool = False,
+        precision: float = 1.0,
+    ) -> Ticket | str:
+        """Put circuits in the queue; those that an earlier process sent are taken from the journal or fetched.
+
+        Args:
+            place: owner, step and role.
+            circuits: to be run.
+            priority: higher goes first.
+            deadline: seconds since 1970 after which they are not sent any more.
+            last: whether the reserve of the budget may be used.
+            precision: by how much their shots were multiplied.
+
+        Returns:
+            The ticket; or, where the budget does not allow it, why.
+
+        Raises:
+            ValueError: for a circuit with too many wires, or a limit on the cost where the price is not known.
+            UncertainError: if it is not known whether an earlier process sent them.
+            DeviceError: if they cannot be translated, or a result that was sent for is gone.
+        """
+        ticket = Ticket(place, tuple(circuits), self.service.limits, precision, priority, deadline, last)
+        self._check(ticket.circuits)
+        if self.service.paid:
+            self._recovery.take(ticket)
+        return self._enqueue(ticket) or ticket
+
+    def again(self, ticket: Ticket) -> None:
+        """Ask once more for a ticket whose jobs were interrupted: what the vendor has is fetched, the rest is sent.
+
+        Raises:
+            BudgetError: if the budget does not allow what is left.
+            DeviceError: as `add`.
+        """
+        self._withdraw(ticket)
+        if self.service.paid:
+            self._recovery.take(ticket)
+        refused = self._enqueue(ticket)
+        if refused is not None:
+            raise BudgetError(f"What is left of {ticket.place[0]} must fit into the session's budget: {refused}.")
+        ticket.interrupted = False
+
+    def turn(self) -> bool:
+        """Send what goes next, wait for it, and give out its bits; whether there was anything.
+
+        Errors go to the tickets they concern.
+        """
+        late = self.queue.expired(self._clock())
+        for work in late:
+            self._give_up(work, "Its deadline has passed before it was sent. Give a later one.")
+        submission = self.queue.jobs(self.service.limits, same=lambda item: item.circuit.digest)
+        filled: list[Filled] = []
+        number = 1 + self._log.last(self._session) if submission else 0
+        for slots in submission:
+            if (made := self._filled(slots, number + len(filled))) is not None:
+                filled.append(made)
+        if filled:
+            self._run(filled)
+        self._returned = time.perf_counter()
+        return bool(submission or late)
+
+    def drop(self, owner: str) -> None:
+        """Forget what an owner has in the queue; what was sent stays in the journal."""
+        for work in self.queue.cancel(owner):
+            self._release(work.items[work.taken :])
+
+    def settle(self, job: str, provider_id: str | None = None, lost: bool = False) -> JobState:
+        """Say what became of a job of which its vendor cannot tell whether it received it.
+
+        Args:
+            job: its id, or a unique beginning of it.
+            provider_id: the vendor's id of it, as the vendor's own pages show it.
+            lost: that the vendor surely never received it: its circuits are sent anew when the run goes on.
+
+        Returns:
+            Its state now.
+
+        Raises:
+            ValueError: unless one of the two is given, or for a job whose state is known.
+            LookupError: if there is no such job.
+            DeviceError: if the vendor cannot be asked for `provider_id`, or that is a job of other circuits; nothing is
+                changed.
+        """
+        return self._recovery.settle(job, provider_id, lost)
+
+    def told(self, decode: float, classical: float) -> None:
+        """How long decoding and telling took, for the times of the next job."""
+        self._told = {"decode": decode, "classical": classical}
+
+    def close(self) -> None:
+        """Close the vendor's session, if it was opened."""
+        self._sender.close()
+
+    # -- inside --
+
+    def _check(self, circuits: Sequence[Circuit]) -> None:
+        most = self.service.limits.wires
+        for circuit in circuits:
+            if most is not None and circuit.wires > most:
+                raise ValueError(
+                    f"A circuit on {self.service.name} has at most {most} wires. Got {circuit.wires}. "
+                    "Use another device, or a smaller circuit."
+                )
+        if self.service.paid and self.price is None and self._account.budget.cost is not None:
+            raise ValueError(
+                f"A limit on the cost needs the device's price. That of {self.service.name} is not known. "
+                "Limit shots or seconds in its place, or say the price."
+            )
+
+    def _use(self, circuits: Sequence[Circuit], jobs: int | None = None) -> Use:
+        """What different circuits within the limits will use up, in so many jobs; None: as many as they need alone."""
+        shots = sum(c.shots for c in circuits)
+        seconds = self._pace * shots
+        cost = 0.0
+        if self.price is not None:
+            jobs = self._jobs_of(circuits) if jobs is None else jobs
+            cost = self.price.cost(jobs, len(circuits), shots, seconds)
+        return Use(len(circuits), shots, seconds, cost)
+
+    def _jobs_of(self, circuits: Sequence[Circuit]) -> int:
+        alone: Queue[Circuit] = Queue()
+        alone.add(Work("", circuits, [c.shots for c in circuits]))
+        return len(alone.jobs(self.service.limits))
+
+    def _enqueue(self, ticket: Ticket) -> str | None:
+        """Put what a ticket lacks in the queue; or why the budget does not allow it."""
+        items = ticket.missing()
+        if not items:
+            return None
+        circuits = [item.circuit for item in items]
+        use = self._use(circuits)
+        refused = self._account.refuses(use, ticket.last)
+        if refused is not None:
+            return refused
+        self._sender.compile(circuits)
+        alone = [self._use([circuit], 1) for circuit in circuits]
+        whole = sum(one.cost for one in alone) or 1.0
+        for item, one in zip(items, alone, strict=True):
+            item.share = Use(1, one.shots, one.seconds, use.cost * one.cost / whole)
+            self._account.hold(item.share)
+        shots = [circuit.shots for circuit in circuits]
+        ticket.work = Work(ticket.place[0], items, shots, ticket.priority, ticket.deadline)
+        self.queue.add(ticket.work)
+        return None
+
+    def _filled(self, slots: Sequence[Slot[Item]], number: int) -> Filled | None:
+        """A job of the circuits in its slots, equal ones once; None if the budget has no place for it any more."""
+        items: dict[str, list[Item]] = {}
+        for slot in slots:
+            items.setdefault(slot.item.circuit.digest, []).append(slot.item)
+            self._release([slot.item])
+        circuits = [same[0].circuit for same in items.values()]
+        use = self._use(circuits, 1)
+        refused = self._account.crossed(use)
+        if refused is not None:
+            self._fail(slots, BudgetError(refused))
+            return None
+        self._account.spend(use)
+        record = JobRecord(
+            id=new_job_id(),
+            session=self._session,
+            number=number,
+            device=self.service.name,
+            created=self._clock(),
+            circuits=len(circuits),
+            shots=int(use.shots),
+            paid=self.service.paid,
+            estimate_seconds=use.seconds,
+            estimate_cost=use.cost,
+        )
+        rows = [
+            CircuitRow(record.id, k, same[0].circuit.digest, same[0].circuit.shots, same[0].circuit.seed, _uses(same))
+            for k, same in enumerate(items.values())
+        ]
+        return Job(record, circuits, rows), list(items.values())
+
+    def _run(self, filled: Sequence[Filled]) -> None:
+        try:
+            self._sender.submit([job for job, _ in filled])
+        except DeviceError as error:
+            for job, _ in filled:
+                job.error = error
+        except BaseException:
+            for job, items in filled:
+                self._interrupted(job, items)
+            raise
+        for job, items in filled:
+            self._book(job)
+            self._give_out(job, items)
+
+    def _book(self, job: Job) -> None:
+        """What a job used in place of what was expected."""
+        if not job.received:
+            self._account.spend(NOTHING - _expected(job))
+        elif job.result is not None:
+            expected = _expected(job)
+            seconds = expected.seconds if job.result.seconds is None else job.result.seconds
+            cost = expected.cost if job.result.cost is None else job.result.cost
+            self._account.spend(Use(0, 0, seconds - expected.seconds, cost - expected.cost))
+            self._pace = seconds / max(1, job.record.shots)
+
+    def _give_out(self, job: Job, items: Sequence[Sequence[Item]]) -> None:
+        for place, same in enumerate(items):
+            for item in same:
+                if job.result is not None:
+                    for k in item.places:
+                        item.ticket.bits[k] = job.result.bits[place]
+                elif job.error is not None:
+                    self._end(item.ticket, job.error)
+
+    def _interrupted(self, job: Job, items: Sequence[Sequence[Item]]) -> None:
+        """Leave a job whose fate is to be looked up: what is in the journal goes on to count."""
+        for same in items:
+            for item in same:
+                item.ticket.interrupted = True
+        with contextlib.suppress(StoreError):
+            try:
+                self._log.job(job.record.id)
+            except LookupError:
+                self._account.spend(NOTHING - _expected(job))
+
+    def _fail(self, slots: Sequence[Slot[Item]], error: Exception) -> None:
+        for slot in slots:
+            self._end(slot.item.ticket, error)
+
+    def _end(self, ticket: Ticket, error: Exception) -> None:
+        """Nothing more comes of a ticket: what still waits of it is not sent."""
+        ticket.error = error
+        self._withdraw(ticket)
+
+    def _withdraw(self, ticket: Ticket) -> None:
+        if ticket.work is not None and self.queue.remove(ticket.work):
+            self._release(ticket.work.items[ticket.work.taken :])
+
+    def _give_up(self, work: Work[Item], why: str) -> None:
+        self._release(work.items[work.taken :])
+        work.items[0].ticket.error = PermanentError(f"Circuits of {work.owner} were not sent. {why}")
+
+    def _release(self, items: Iterable[Item]) -> None:
+        """Give back what was set aside for circuits."""
+        for item in items:
+            self._account.release(item.share)
+            item.share = NOTHING
+
+
+def _uses(items: Sequence[Item]) -> tuple[Served, ...]:
+    """Whom a circuit serves."""
+    return tuple(
+        Served(owner, step, item.ticket.role, place)
+        for item in items
+        for owner, step in [item.ticket.place[:2]]
+        for place in item.places
+    )
+
+
+def _expected(job: Job) -> Use:
+    record = job.record
+    return Use(record.circuits, record.shots, record.estimate_seconds, record.estimate_cost)

@@ -1,0 +1,143 @@
+"""What a run will use up, told before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from varq.devices.prices import Price
+from varq.devices.service import Circuit
+from varq.keys import Key
+from varq.protocol import Array, Finished, Many, Metric, Plan, Reply, Request, Sample, Value, ValueAndGrad
+from varq.session.budget import NOTHING, Use
+
+__all__ = ["Forecast", "forecast"]
+
+_LOOKED_AT = 3  # requests: a method's first may calibrate it, and those after it are alike
+_UNLIMITED = 100  # steps that are reckoned with where no rule limits them
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run is expected to use, should it do all its steps; many end sooner.
+
+    Args:
+        title: what is run.
+        device: where.
+        steps: reckoned with.
+        limited: whether a rule limits the steps; if not, `steps` is only an example.
+        circuits: sent to the device, the last estimate included.
+        jobs: they travel in, when the run has the device for itself.
+        shots: of all circuits.
+        seconds: that the device is busy; None where nothing is known of its pace.
+        cost: in `currency`; None where the price is not known.
+        currency: of the cost.
+    """
+
+    title: str
+    device: str
+    steps: int
+    limited: bool
+    circuits: int
+    jobs: int
+    shots: int
+    seconds: float | None
+    cost: float | None
+    currency: str = ""
+
+    def __str__(self) -> str:
+        steps = f"{self.steps} steps" if self.limited else f"{self.steps} steps (an example: no rule limits them)"
+        seconds = "not known before the first job" if self.seconds is None else f"{self.seconds:.3g} s"
+        cost = "no price known" if self.cost is None else f"{self.cost:.2f} {self.currency}".rstrip()
+        rows = [
+            ("run", f"{self.title} on {self.device}, {steps}"),
+            ("circuits", f"{self.circuits:,} in {self.jobs:,} jobs"),
+            ("shots", f"{self.shots:,}"),
+            ("device time", seconds),
+            ("cost", cost),
+        ]
+        return "\n".join(f"{name:<12}{text}" for name, text in rows)
+
+
+def forecast(
+    plan: Plan,
+    device: str,
+    key: Key,
+    steps: int | None,
+    use_of: Callable[[Sequence[Circuit]], Use],
+    jobs_of: Callable[[int], int],
+    price: Price | None = None,
+) -> Forecast:
+    """What a plan will use up.
+
+    Its method is asked for its first requests, with made-up answers; those that follow are taken to be like the last.
+
+    Args:
+        plan: made runnable on the device.
+        device: its name.
+        key: of the run.
+        steps: that a rule allows; None where none does.
+        use_of: what circuits use up in jobs of their own.
+        jobs_of: how many jobs so many circuits need.
+        price: of the device; None where it is not known.
+    """
+    wanted = _UNLIMITED if steps is None else steps
+    first = _requests(plan, key, min(wanted, _LOOKED_AT))
+    total, jobs = NOTHING, 0
+    for step in range(min(wanted, len(first)) if len(first) < _LOOKED_AT else wanted):
+        circuits = first[min(step, len(first) - 1)]
+        total, jobs = total + use_of(circuits), jobs + jobs_of(len(circuits))
+    if plan.prepare is not None:
+        last = plan.prepare(Value(plan.start), key.fold("forecast"), 1.0).circuits
+        total, jobs = total + use_of(last), jobs + jobs_of(len(last))
+    return Forecast(
+        title=plan.title,
+        device=device,
+        steps=wanted,
+        limited=steps is not None,
+        circuits=int(total.circuits),
+        jobs=jobs,
+        shots=int(total.shots),
+        seconds=total.seconds or None,
+        cost=None if price is None else total.cost,
+        currency="" if price is None else price.currency,
+    )
+
+
+def _requests(plan: Plan, key: Key, most: int) -> list[tuple[Circuit, ...]]:
+    """The circuits of the first requests."""
+    rng = key.fold("forecast").generator()
+    state = plan.method.init(plan.start, key.fold("method"))
+    found: list[tuple[Circuit, ...]] = []
+    try:
+        while len(found) < most:
+            request = plan.method.ask(state)
+            if isinstance(request, Finished):
+                break
+            found.append(() if plan.prepare is None else plan.prepare(request, key, 1.0).circuits)
+            state, _ = plan.method.tell(state, _made_up(request, rng))
+    finally:
+        if hasattr(plan.method, "close"):
+            plan.method.close(state)
+    return found
+
+
+def _made_up(request: Request, rng: np.random.Generator) -> Reply:
+    """An answer of the right shape."""
+    if isinstance(request, Many):
+        return Reply(parts=tuple(_made_up(part, rng) for part in request.parts))
+    if isinstance(request, Metric):
+        return Reply(metric=np.eye(request.x.size))
+    if isinstance(request, Sample):
+        return Reply(outcomes=np.zeros((request.shots, 1), np.uint8))
+    if isinstance(request, (Value, ValueAndGrad)):
+        reply = Reply(value=float(rng.normal()), stderr=0.1)
+        grad: Array = rng.normal(size=np.shape(request.x))
+        return replace(reply, grad=grad, grad_stderr=np.full_like(grad, 0.1)) if _sloped(request) else reply
+    return Reply(outcomes=np.zeros(len(request.powers), np.uint8))
+
+
+def _sloped(request: Request) -> bool:
+    return isinstance(request, ValueAndGrad)

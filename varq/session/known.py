@@ -1,0 +1,96 @@
+"""Runs that the store knows: whether their results stand, and what a person should know of them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from varq import names, spec
+from varq.devices.catalog import called
+from varq.protocol import Reason, Result, Stop
+from varq.store.records import RunRecord
+from varq.store.store import Store
+
+__all__ = ["create", "finished", "state", "warn_untracked", "warn_versions"]
+
+
+def create(store: Store, resolved: Any, identity: str, findable: bool) -> RunRecord:
+    """Put a run into the store.
+
+    Args:
+        store: where to.
+        resolved: its resolved spec.
+        identity: of the spec.
+        findable: whether an equal spec has the same identity.
+    """
+    arrays: dict[str, Any] = {}
+    record = RunRecord(
+        id=identity[:16],
+        identity=identity,
+        findable=findable,
+        spec=spec.dumps(resolved, arrays),
+        algorithm=resolved.kind,
+        title=resolved.title,
+        device=called(spec.unwrap(resolved.device)),
+        created=time.time(),
+        host=platform.node(),
+        versions=names.versions(),
+    )
+    store.create(record, arrays)
+    return record
+
+
+def finished(result: Result, rule: Callable[[], Stop]) -> bool:
+    """Whether a recorded result stands under this stop rule, or the rule lets the run go on."""
+    ended = result.rule
+    if ended is None or not result.reason.final:
+        return result.reason.final
+    asked = rule()
+    if asked.steps is not None and result.steps >= asked.steps:
+        return True
+    if asked.seconds is not None and result.seconds >= asked.seconds:
+        return True
+    if result.reason in (Reason.STEPS, Reason.SECONDS):
+        return False
+    return (asked.tolerance, asked.patience) == (ended.tolerance, ended.patience)
+
+
+def warn_untracked(record: RunRecord, resolved: Any) -> None:
+    """Say that what is tracked now was not recorded before."""
+    recorded = json.loads(record.spec).get("track", {})
+    missing = sorted(set(getattr(resolved, "track", {})) - set(recorded))
+    if missing and record.steps:
+        warnings.warn(
+            f"Run {record.id} is recorded without {', '.join(missing)}: what was done before is not tracked. "
+            "Use existing='repeat' to follow it from the start.",
+            stacklevel=4,
+        )
+
+
+def state(record: RunRecord) -> str:
+    """How a run stands, in a few words."""
+    value = "" if record.value is None else f", value {record.value:.10g}"
+    return f"{record.reason or 'unfinished'} after {record.steps} steps{value}"
+
+
+def warn_versions(record: RunRecord) -> None:
+    """Say that a result was computed by other minor versions."""
+    now = names.versions()
+    changed = [
+        f"{package} {record.versions[package]} (now {now.get(package, 'absent')})"
+        for package in ("varq", "pennylane", "jax")
+        if package in record.versions and _minor(record.versions[package]) != _minor(now.get(package, ""))
+    ]
+    if changed:
+        warnings.warn(
+            f"Run {record.id} was computed with {', '.join(changed)}. Use existing='repeat' to compute it anew.",
+            stacklevel=4,
+        )
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]

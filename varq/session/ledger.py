@@ -1,0 +1,284 @@
+"""What a session did, job by job, and where its time went."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, overload
+
+from varq import names
+from varq.session.reporting import EVENTS, RUN, spans_of
+from varq.session.stopwatch import CLASSICAL, DECODE, DEVICE, PREPARE, Span
+from varq.store.job_records import JobRecord, JobState
+from varq.store.store import Store
+
+__all__ = ["PHASES", "QUEUE", "READ", "Ledger", "Line", "RunTimes", "Times", "of_session"]
+
+QUEUE = "queue"
+READ = "read"
+PHASES = (PREPARE, QUEUE, DEVICE, READ, DECODE, CLASSICAL)
+"""In the order in which a request goes through them."""
+
+Place = tuple[str, int, str]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Where time went, in seconds; None where it was not measured.
+
+    Args:
+        prepare: making circuits of requests.
+        queue: waiting: in the session's queue, while circuits were translated, on the way, and at the vendor.
+        qpu: that the device was busy, as its vendor meters it.
+        read: fetching the results.
+        decode: making values and error bars of bits.
+        classical: the rest of a step: writing down, telling the method, asking it for the next request.
+
+    Example:
+        >>> (Times(queue=1.0, qpu=2.0) + Times(qpu=0.5)).qpu
+        2.5
+    """
+
+    prepare: float | None = None
+    queue: float | None = None
+    qpu: float | None = None
+    read: float | None = None
+    decode: float | None = None
+    classical: float | None = None
+
+    def __add__(self, other: Times) -> Times:
+        both = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(Times)]
+        return Times(*(b if a is None else a if b is None else a + b for a, b in both))
+
+    @property
+    def total(self) -> float:
+        """Of all that was measured."""
+        return sum(getattr(self, name) or 0.0 for name in PHASES)
+
+
+def _times(spans: Iterable[Span]) -> Times:
+    """The spans of each phase together."""
+    sums: dict[str, float] = defaultdict(float)
+    for span in spans:
+        sums[span.phase] += span.seconds
+    return Times(**sums)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One job.
+
+    Args:
+        job: its id, which is also its tag at the vendor.
+        number: its order in the session.
+        session: the session's id.
+        device: where it went.
+        state: how it stands.
+        created: when it was written down, in seconds since 1970.
+        circuits: how many.
+        shots: of all of them.
+        seconds: that the device was busy; None where that is not told.
+        cost: what was charged; None where that is not told.
+        attempts: how often it was tried to send it.
+        provider_id: the vendor's id.
+        owners: the runs and batches that it served.
+        times: where the time of its requests went. Requests that share a job share its queue, qpu and read.
+        error: what went wrong.
+    """
+
+    job: str
+    number: int
+    session: str
+    device: str
+    state: JobState
+    created: float
+    circuits: int
+    shots: int
+    seconds: float | None
+    cost: float | None
+    attempts: int
+    provider_id: str | None
+    owners: tuple[str, ...]
+    times: Times
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RunTimes:
+    """One run or batch of a session.
+
+    Args:
+        id: of it.
+        title: what is run, in a few words.
+        steps: that were noted.
+        jobs: that served it.
+        times: where its time went; a job that served several counts for each of them.
+        spans: the same in order, for figures.
+    """
+
+    id: str
+    title: str
+    steps: int
+    jobs: int
+    times: Times
+    spans: tuple[Span, ...] = field(repr=False)
+
+
+class Ledger(Sequence[Line]):
+    """The jobs of a session in order, each a `Line`; and its runs.  A value: it does not change any more.
+
+    Args:
+        session: the session's id.
+        lines: one a job.
+        runs: one a run or batch.
+
+    Example:
+        >>> Ledger("session-1f", (), ()).total.qpu is None
+        True
+    """
+
+    def __init__(self, session: str, lines: Sequence[Line], runs: Sequence[RunTimes]) -> None:
+        self.session = session
+        self.lines = tuple(lines)
+        self.runs = tuple(runs)
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Line, ...]: ...
+    def __getitem__(self, index: Any) -> Any:
+        return self.lines[index]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self.lines)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Ledger):
+            return (self.session, self.lines, self.runs) == (other.session, other.lines, other.runs)
+        return list(self.lines) == other if isinstance(other, list) else False
+
+    def __hash__(self) -> int:
+        return hash((self.session, self.lines))
+
+    @property
+    def total(self) -> Times:
+        """Of the runs, but a job counts once."""
+        out = Times()
+        for line in self.lines:
+            out += Times(queue=line.times.queue, qpu=line.times.qpu, read=line.times.read)
+        for run in self.runs:
+            mine = Times() if run.jobs else Times(qpu=run.times.qpu)
+            out += mine + Times(run.times.prepare, decode=run.times.decode, classical=run.times.classical)
+        return out
+
+    def table(self) -> Any:
+        """The jobs as a `rich.table.Table`, with the sums below."""
+        return names.find("display", "ledger")(self)
+
+    def plot(self, **options: Any) -> Any:
+        """Draw where the time went, one row a run; returns the matplotlib Axes."""
+        return names.find("plot", "timeline")(self, **options)
+
+    def __str__(self) -> str:
+        return str(names.find("display", "ledger-text")(self))
+
+    def _repr_html_(self) -> str:
+        return str(names.find("display", "ledger-html")(self))
+
+    def __repr__(self) -> str:
+        return f"<varq ledger of {self.session}: {len(self.lines)} jobs of {len(self.runs)} runs>"
+
+
+def of_session(store: Store, session: str) -> Ledger:
+    """The ledger of a session of the store.
+
+    Raises:
+        LookupError: if there is no such session.
+    """
+    titles, spans, steps = _noted(store, session)
+    requests = store.jobs.requests(session)
+    jobs = {job.id: job for job in store.jobs.jobs(session)}
+    lines, counts, there = [], defaultdict[str, int](int), defaultdict[str, list[Span]](list)
+    for job in jobs.values():
+        places = requests.get(job.id, ())
+        asked = {place: spans.get(_plain(place), []) for place in places}
+        served = tuple(dict.fromkeys(place[0] for place in places))
+        own = [span for some in asked.values() for span in some]
+        lines.append(_line(job, served, _times([*own, *_there(job, _ready(job, asked))])))
+        for owner in served:
+            counts[owner] += 1
+            mine = {place: some for place, some in asked.items() if place[0] == owner}
+            there[owner] += _there(job, _ready(job, mine))
+    owners = dict.fromkeys([*titles, *counts])
+    for place, some in spans.items():
+        there[place[0]] += some
+    return Ledger(session, lines, [_run(o, titles.get(o, o), steps.get(o, 0), counts[o], there[o]) for o in owners])
+
+
+def _noted(store: Store, session: str) -> tuple[dict[str, str], dict[Place, list[Span]], dict[str, int]]:
+    """Titles, spans of requests and numbers of steps, as a session's owner noted them."""
+    titles: dict[str, str] = {}
+    spans: dict[Place, list[Span]] = {}
+    steps: dict[str, int] = {}
+    for note in store.jobs.notes(session):
+        if note.kind == RUN:
+            titles[note.body["run"]] = note.body["title"]
+        for entry in note.body["events"] if note.kind == EVENTS else ():
+            name = entry.get("run", "")
+            if "title" in entry.get("info", {}) and name:
+                titles.setdefault(name, entry["info"]["title"])
+            step = entry.get("step", 0)
+            if entry["kind"] == "step":
+                steps[name] = max(step, steps.get(name, 0))
+            # The event after an answer counts it: the request of step 0 is told of by step 1, the last one by the end.
+            place = (name, step - 1, "step") if entry["kind"] == "step" else (name, step, "final")
+            if found := spans_of(entry):
+                spans.setdefault(place, []).extend(found)
+    return titles, spans, steps
+
+
+def _plain(place: Place) -> Place:
+    """A request as events name it: the role of a more precise last estimate says more."""
+    return (place[0], place[1], place[2].split(" ")[0])
+
+
+def _ready(job: JobRecord, asked: Mapping[Place, Sequence[Span]]) -> float:
+    """When a job began to wait: the first of its requests was ready, or it was written down."""
+    ends = [[s.began + s.seconds for s in some if s.phase == PREPARE] for some in asked.values()]
+    return min([job.created, *(max(found) for found in ends if found)])
+
+
+def _there(job: JobRecord, since: float) -> list[Span]:
+    """What became of a job between its being ready and its result: it waited, ran, and was fetched."""
+    if job.finished is None:
+        return []
+    read = min(float(job.details.get("read") or 0.0), max(0.0, job.finished - since))
+    busy = job.seconds or 0.0
+    # A clock of the vendor's may say more than passed here.
+    busy = min(busy, max(0.0, job.finished - since - read))
+    waited = max(0.0, job.finished - since - read - busy)
+    out = [Span(QUEUE, since, waited)]
+    if job.seconds is not None:
+        out.append(Span(DEVICE, since + waited, busy))
+    if "read" in job.details:
+        out.append(Span(READ, job.finished - read, read))
+    return out
+
+
+def _line(job: JobRecord, owners: tuple[str, ...], times: Times) -> Line:
+    same = {f.name: getattr(job, f.name) for f in fields(Line) if f.name not in ("job", "owners", "times")}
+    metered = times if job.seconds is None else Times(**{**_fields(times), DEVICE: job.seconds})
+    return Line(job=job.id, owners=owners, times=metered, **same)
+
+
+def _fields(times: Times) -> Mapping[str, float | None]:
+    return {name: getattr(times, name) for name in PHASES}
+
+
+def _run(owner: str, title: str, steps: int, jobs: int, spans: Iterable[Span]) -> RunTimes:
+    ordered = tuple(sorted(spans, key=lambda span: span.began))
+    return RunTimes(owner, title, steps, jobs, _times(ordered), ordered)

@@ -1,0 +1,57 @@
+"""What a session is opened with, made sense of."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from varq import checks
+from varq.protocol import Stop
+from varq.store.faults import StoreUnwritable
+from varq.store.store import Store, open_store
+
+__all__ = ["DEFAULT_STORE", "UNSET", "Unset", "agreed", "check_stop", "store_of"]
+
+DEFAULT_STORE = "varq-runs"
+
+
+class Unset:
+    """No store was named: the default folder, or memory if that cannot be written."""
+
+
+UNSET = Unset()
+
+
+def store_of(store: Any) -> tuple[Store, bool]:
+    """The store that was named, and whether it was opened for it."""
+    if isinstance(store, Store):
+        return store, False
+    if not isinstance(store, Unset):
+        return open_store(store), True
+    try:
+        return open_store(DEFAULT_STORE), True
+    except StoreUnwritable as error:
+        warnings.warn(
+            f"Runs are kept in memory only, and are gone when this process ends: {error} "
+            "Name a folder that can be written, Session(store=...), or store=None to be silent.",
+            stacklevel=4,
+        )
+        return open_store(None), True
+
+
+def check_stop(stop: Any) -> None:
+    """Raises unless `stop` is a stop rule or None."""
+    if stop is not None:
+        checks.instance("stop", stop, Stop, hint="Give varq.Stop(steps=...).")
+
+
+def agreed(name: str, asked: Any, session: Any) -> Any:
+    """What a spec and its session say of one thing, each or both."""
+    if asked is None:
+        return session
+    if session is not None and asked != session:
+        raise ValueError(
+            f"{name} of the spec must be None or the session's. Got {asked!r} in a session with {session!r}. "
+            f"Leave it out of the spec, or open a session with {name}={asked!r}."
+        )
+    return asked

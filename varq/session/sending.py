@@ -1,0 +1,292 @@
+"""Jobs on their way: written down before they are sent, known by their vendor's id at once, never sent twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from varq.devices.faults import DeviceError, PermanentError, TransientError, UncertainError
+from varq.devices.service import Circuit, JobResult, JobStatus, Service
+from varq.session.retry import Retry, persistently
+from varq.store.circuit_records import CircuitRow, Returned
+from varq.store.credentials import clean_text
+from varq.store.job_records import JobRecord, JobState, Mark
+from varq.store.jobs import Jobs
+
+__all__ = ["Job", "Sender"]
+
+T = TypeVar("T")
+
+_SHORTEST, _LONGEST = 0.2, 15.0  # seconds between two looks at a job
+
+
+@dataclass(eq=False)
+class Job:
+    """One job: what is sent, and what became of it.
+
+    Args:
+        record: as it is written down.
+        circuits: what is sent, in order.
+        rows: the same for the journal, with whom each serves.
+    """
+
+    record: JobRecord
+    circuits: Sequence[Circuit]
+    rows: Sequence[CircuitRow]
+    provider: str | None = field(default=None, init=False)
+    result: JobResult | None = field(default=None, init=False)
+    error: Exception | None = field(default=None, init=False)
+    read: float = field(default=0.0, init=False)
+    attempts: int = field(default=0, init=False)
+
+    @property
+    def received(self) -> bool:
+        """Whether the vendor has it, or may have it: it then counts."""
+        return self.error is None or self.provider is not None or isinstance(self.error, UncertainError)
+
+
+class Sender:
+    """Sends the jobs of one session to one device.
+
+    At most four commits are made for each submission, however many jobs it has: what is to be sent, under which ids it
+    was received, what came back, and what failed.
+
+    Args:
+        service: the device.
+        log: the store's journal of jobs.
+        retry: how often calls are tried again.
+        say: is told what a person should know.
+        sleep: waits so many seconds.
+    """
+
+    def __init__(
+        self, service: Service, log: Jobs, retry: Retry, say: Callable[[str], None], sleep: Callable[[float], None]
+    ) -> None:
+        self.service = service
+        self._log = log
+        self._retry = retry
+        self._say = say
+        self._sleep = sleep
+        self._opened = False
+
+    def compile(self, circuits: Sequence[Circuit]) -> None:
+        """Have circuits translated, before the vendor's session is opened: vendors meter the time in which it waits.
+
+        Raises:
+            DeviceError: if they cannot be.
+        """
+        self._persist(lambda: self.service.compile(circuits), reopen=False)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Send jobs, whose circuits are compiled, and wait for them: each has a result or an error afterwards.
+
+        Raises:
+            DeviceError: if the vendor's session cannot be opened; nothing was sent.
+            StoreError: if the journal cannot be written; what was sent by then is found again by its tag.
+        """
+        if not self._opened:
+            self._open()
+        self._log.write([job.record for job in jobs], [row for job in jobs for row in job.rows])
+        try:
+            for job in jobs:
+                self._send(job)
+        finally:
+            self._note(jobs)
+        for job in jobs:
+            if job.provider is not None:
+                self._fetch(job)
+        self._record(jobs)
+
+    def recover(self, job: JobRecord) -> JobState:
+        """Find out what became of a job that an earlier process wrote down, and fetch it if it was sent.
+
+        Returns:
+            Its state now: "done" with its bits in the journal, or why there are none.
+
+        Raises:
+            UncertainError: if the vendor cannot tell whether it received the job.
+            DeviceError: if the vendor cannot be asked, or has the job and no result of it: a person is to know
+                before its circuits are paid for once more.
+        """
+        if job.state in (JobState.WRITTEN, JobState.UNCERTAIN):
+            try:
+                found = self._look(job.id)
+            except UncertainError as error:
+                self._log.mark(job.id, JobState.UNCERTAIN, error=str(error))
+                raise
+            if found is None:
+                self._log.mark(job.id, JobState.UNSENT)
+                return JobState.UNSENT
+            self._log.sent({job.id: found})
+        elif job.state is not JobState.SENT:
+            return job.state
+        again = Job(self._log.job(job.id), (), self._log.circuits(job.id))
+        again.provider = again.record.provider_id
+        self._fetch(again)
+        self._record([again])
+        if again.error is not None:
+            raise again.error
+        return JobState.DONE
+
+    def adopt(self, job: JobRecord, provider: str) -> None:
+        """Take the vendor's job of this id for one that may have been sent, and its result if it has one.
+
+        Raises:
+            DeviceError: if the vendor cannot be asked, or it is a job of other circuits; nothing is written then.
+        """
+        found = Job(job, (), self._log.circuits(job.id))
+        found.provider = provider
+        status = self._persist(lambda: self.service.status(provider))
+        if status is JobStatus.DONE:
+            self._fetch(found)
+            if found.error is not None:
+                raise found.error
+        self._log.sent({job.id: provider})
+        if found.result is not None:
+            self._record([found])
+        elif status.final:
+            self._log.mark(job.id, JobState.FAILED, error=f"Job {provider} ended as {status.value}.")
+
+    def close(self) -> None:
+        """Close the vendor's session, if it was opened."""
+        if self._opened:
+            self._opened = False
+            try:
+                self.service.close()
+            except DeviceError as error:
+                self._say(f"{error} The session of {self.service.name} ends by itself; jobs that were sent stay.")
+
+    # -- inside --
+
+    def _open(self) -> None:
+        said = self._persist(self.service.open, reopen=False)
+        self._opened = True
+        if said:
+            self._say(said)
+
+    def _persist(self, call: Callable[[], T], reopen: bool = True) -> T:
+        return persistently(call, self._retry, self._open if reopen else lambda: None, self._say, self._sleep)
+
+    def _send(self, job: Job) -> None:
+        """Until the vendor has it, surely has it not, or nobody can tell."""
+        tag = job.record.id
+
+        def once() -> str:
+            job.attempts += 1
+            unforeseen: Exception | None = None
+            try:
+                return self.service.submit(job.circuits, tag)
+            except UncertainError as error:
+                self._say(f"{error} The job is looked for by its tag {tag}.")
+            except DeviceError:
+                raise
+            except Exception as error:
+                if not self.service.paid:
+                    raise
+                unforeseen = error
+            found = self._look(tag)
+            if found is not None:
+                return found
+            if unforeseen is not None:
+                raise PermanentError(
+                    f"{self.service.name} must take a job or say why not. Got {_said(unforeseen)} for job {tag}, "
+                    "which was not received. Resume the run to send it again."
+                ) from unforeseen
+            raise TransientError(f"{self.service.name} did not receive job {tag}. It is sent again.")
+
+        try:
+            job.provider = self._persist(once)
+        except Exception as error:
+            job.error = error
+
+    def _note(self, jobs: Sequence[Job]) -> None:
+        """Write down under which ids jobs were received."""
+        ids = {job.record.id: job.provider for job in jobs if job.provider is not None}
+        if ids and self.service.paid:
+            self._log.sent(ids, attempts={job.record.id: job.attempts for job in jobs if job.record.id in ids})
+
+    def _look(self, tag: str) -> str | None:
+        """The vendor's id of a job; None if it surely has none.
+
+        Raises:
+            UncertainError: if that cannot be found out, for whatever reason.
+        """
+        try:
+            return self._persist(lambda: self.service.find(tag))
+        except UncertainError:
+            raise
+        except Exception as error:
+            raise UncertainError(
+                f"Whether {self.service.name} received job {tag} could not be asked: {_said(error)} "
+                "Try again later, or settle it by hand: session.settle(job, provider_id=...) or lost=True."
+            ) from error
+
+    def _fetch(self, job: Job) -> None:
+        """Wait for a job, and take its result."""
+        provider = job.provider
+        assert provider is not None
+        wait = _SHORTEST
+        try:
+            while not (status := self._persist(lambda: self.service.status(provider))).final:
+                self._sleep(wait)
+                wait = min(_LONGEST, wait * 1.5)
+            if status is not JobStatus.DONE:
+                raise PermanentError(
+                    f"A job must end as done. Job {provider} on {self.service.name} ended as {status.value}. "
+                    "See the vendor's page for why; resume the run to send its circuits again."
+                )
+            began = time.perf_counter()
+            job.result = _checked(job, self._persist(lambda: self.service.result(provider)), self.service.name)
+            job.read = time.perf_counter() - began
+        except Exception as error:
+            job.error = error
+
+    def _record(self, jobs: Sequence[Job]) -> None:
+        """What came back, and what did not; a job that only could not be asked for stays as it is."""
+        done = [job for job in jobs if job.result is not None]
+        if done:
+            (self._log.finish if self.service.paid else self._log.ran)([_returned(job) for job in done])
+        marks = []
+        for job in jobs:
+            if job.error is not None:
+                attempts = max(job.attempts, job.record.attempts)
+                marks.append(Mark(job.record.id, self._state(job), _said(job.error), attempts))
+        if marks:
+            self._log.mark_all(marks)
+
+    def _state(self, job: Job) -> JobState:
+        """How an error leaves a job."""
+        if job.provider is None:
+            return JobState.UNCERTAIN if isinstance(job.error, UncertainError) else JobState.UNSENT
+        ended = isinstance(job.error, PermanentError) or not self.service.paid
+        return JobState.FAILED if ended else JobState.SENT
+
+
+def _checked(job: Job, result: JobResult, device: str) -> JobResult:
+    """A result, if it is one of what was sent."""
+    wanted = [row.shots for row in job.rows]
+    got = [bits.shape for bits in result.bits]
+    wires = [c.wires for c in job.circuits] or [shape[-1] for shape in got]
+    if got != list(zip(wanted, wires, strict=False)) or len(got) != len(wanted):
+        raise PermanentError(
+            f"A result must have (shots, wires) of each of its circuits, {list(zip(wanted, wires, strict=False))[:4]} "
+            f"and so on for {len(wanted)}. Job {job.provider} on {device} gave {got[:4]} and so on for {len(got)}. "
+            "None of it is used; see the vendor's page, and resume the run to send its circuits again."
+        )
+    return result
+
+
+def _said(error: Exception) -> str:
+    """An error in words that may be shown and kept."""
+    said = clean_text(str(error))
+    return said if isinstance(error, DeviceError) else f"{type(error).__name__}: {said}"
+
+
+def _returned(job: Job) -> Returned:
+    result = job.result
+    assert result is not None
+    return Returned(
+        job.record.id, result.bits, result.queued, result.seconds, result.cost, {**result.details, "read": job.read}
+    )

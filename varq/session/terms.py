@@ -1,0 +1,86 @@
+"""What a session was opened with, as data, so that another process can open it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from varq import spec
+from varq.devices.choice import Device
+from varq.devices.prices import Price
+from varq.session.budget import Budget
+from varq.session.retry import Retry
+
+__all__ = ["read_terms", "refuse_objects", "written_terms"]
+
+_UNWRITTEN = ('"$":"function"', '"$":"opaque"')  # as varq.spec writes what another process cannot make again
+
+
+def written_terms(
+    device: Any,
+    budget: Budget,
+    on_error: str = "abort",
+    retry: Retry | None = None,
+    prices: Mapping[str, Price] | None = None,
+) -> dict[str, Any]:
+    """What a session was opened with, as JSON data; a device that is an object is only named as one."""
+    out: dict[str, Any] = {"budget": _given(budget), "on_error": on_error, "retry": _given(retry or Retry())}
+    if isinstance(device, (str, Device)):
+        out["device"] = spec.encode(device)
+    elif device is not None:
+        out["object"] = f"{type(device).__module__}.{type(device).__qualname__}"
+    if prices:
+        out["prices"] = {name: _given(price) for name, price in prices.items()}
+    return out
+
+
+def _given(value: Any) -> dict[str, Any]:
+    return {name: entry for name, entry in dataclasses.asdict(value).items() if entry is not None}
+
+
+def read_terms(settings: str) -> dict[str, Any]:
+    """The arguments of `Session` that stand in a record's settings.
+
+    Raises:
+        ValueError: if the session's device was an object of the process that opened it.
+    """
+    data = json.loads(settings)
+    if "object" in data:
+        raise ValueError(_object_said(data["object"]))
+    return {
+        "device": spec.decode(data.get("device")),
+        "budget": Budget(**data.get("budget", {})),
+        "on_error": data.get("on_error", "abort"),
+        "retry": Retry(**data.get("retry", {})),
+        "prices": data.get("prices"),
+    }
+
+
+def refuse_objects(terms: Mapping[str, Any], specs: Mapping[str, str]) -> None:
+    """Raises where a session or a spec holds what no other process can make again.
+
+    Args:
+        terms: of the session.
+        specs: the canonical JSON of each spec, by its title.
+
+    Raises:
+        ValueError: names what it is, and the way out.
+    """
+    if "object" in terms:
+        raise ValueError(_object_said(terms["object"]))
+    for title, text in specs.items():
+        if any(mark in text for mark in _UNWRITTEN):
+            raise ValueError(
+                f"What another process is to run must be data. {title!r} holds a function or an object of this "
+                "process. Describe it by specs (VQE(...) of a problem, an ansatz and an optimizer by name), or keep "
+                "the run here: session.drain()."
+            )
+
+
+def _object_said(kind: str) -> str:
+    return (
+        f"A session that another process is to own needs a device by name. Got an object of type {kind}. "
+        "Use a name, or varq.device(name, ...), or keep the runs here: session.drain()."
+    )

@@ -1,0 +1,110 @@
+"""Circuits that wait for their bits, and what part of the budget is set aside for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from varq.devices.service import Bits, Circuit, Limits
+from varq.session.budget import NOTHING, Use
+from varq.session.parts import joined, parted
+from varq.session.queue import Work
+
+__all__ = ["Item", "Place", "Ticket"]
+
+Place: TypeAlias = tuple[str, int, str]
+"""Owner, step and role, which name a request in the journal."""
+
+
+@dataclass(eq=False)
+class Ticket:
+    """Circuits that wait for their bits.
+
+    Args:
+        place: owner, step and role.
+        circuits: of the request.
+        limits: of the device; a circuit of more shots is sent in parts.
+        precision: by how much the shots were multiplied.
+        priority: higher goes first.
+        deadline: seconds since 1970 after which nothing of it is sent any more.
+        last: whether the reserve of the budget may be used.
+    """
+
+    place: Place
+    circuits: tuple[Circuit, ...]
+    limits: Limits
+    precision: float = 1.0
+    priority: int = 0
+    deadline: float | None = None
+    last: bool = False
+    parts: tuple[Circuit, ...] = field(init=False)
+    bits: list[Bits | None] = field(init=False)
+    error: Exception | None = field(default=None, init=False)
+    work: Work[Item] | None = field(default=None, init=False)
+    interrupted: bool = field(default=False, init=False)
+    prepared: float = field(default=0.0, init=False)
+    _counts: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts = [parted(circuit, self.limits) for circuit in self.circuits]
+        self._counts = [len(some) for some in parts]
+        self.parts = tuple(part for some in parts for part in some)
+        self.bits = [None] * len(self.parts)
+
+    @property
+    def role(self) -> str:
+        """As the journal knows it: another precision asks for other circuits."""
+        return named(self.place[2], self.precision)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all bits are there, or none will come any more."""
+        return self.error is not None or all(b is not None for b in self.bits)
+
+    def missing(self) -> list[Item]:
+        """What is to be sent; equal circuits once."""
+        found: dict[str, list[int]] = {}
+        for k, part in enumerate(self.parts):
+            if self.bits[k] is None:
+                found.setdefault(part.digest, []).append(k)
+        return [Item(self, tuple(places)) for places in found.values()]
+
+    def outcome(self) -> list[Bits]:
+        """The bits of each circuit.
+
+        Raises:
+            Exception: what stood in the way.
+        """
+        if self.error is not None:
+            raise self.error
+        return joined([b for b in self.bits if b is not None], self._counts)
+
+
+@dataclass(eq=False)
+class Item:
+    """One circuit of a ticket, and the places where its bits are wanted."""
+
+    ticket: Ticket
+    places: tuple[int, ...]
+    share: Use = NOTHING  # of the budget, set aside for it
+
+    @property
+    def circuit(self) -> Circuit:
+        """What is run."""
+        return self.ticket.parts[self.places[0]]
+
+
+def named(role: str, precision: float) -> str:
+    """A role with the precision of its circuits, from which `precisions` reads it again."""
+    return role if precision == 1.0 else f"{role} x{precision!r}"
+
+
+def precisions(role: str, roles: Sequence[str]) -> list[float]:
+    """The precisions that stand in those of `roles` that are `role`."""
+    out = []
+    for text in roles:
+        name, _, factor = text.partition(" x")
+        if name == role:
+            out.append(float(factor) if factor else 1.0)
+    return out
