@@ -35,7 +35,7 @@ from simulator_worker import IDLE, circuit, excitations, observable
 
 from varq.ansatze.excitations import excite
 from varq.problems import Molecule
-from varq.simulator import roofline
+from varq.simulator import execution, roofline
 from varq.simulator.measurements import plan
 from varq.simulator.paths import Options, engine
 from varq.simulator.precision import double
@@ -174,10 +174,11 @@ def least(workload: str, given: dict[str, Any]) -> tuple[str, float]:
     made, point = circuit(workload.split(":")[0], given)
     script = qml.tape.make_qscript(made)(point)
     tape = qml.tape.QuantumScript(script.operations, [qml.expval(observable(given))])
-    chosen = engine(plan(tape.map_to_standard_wires())[0].circuit, Options())
-    facts = chosen.facts
+    made = plan(tape.map_to_standard_wires())[0]
+    facts = execution.facts(made.circuit, made.sums, Options())
     rates = roofline.measured(16 * facts["amplitudes"])
-    return chosen.path, rates.seconds(facts["bytes_per_gradient"], facts.get("operations_per_gradient", 0.0))
+    path = engine(made.circuit, Options()).path
+    return path, rates.seconds(facts["bytes_per_gradient"], facts["operations_per_gradient"])
 
 
 def compare(workload: str, peers: dict[str, str], turns: int) -> None:

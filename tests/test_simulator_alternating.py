@@ -348,4 +348,4 @@ def test_one_generator_is_one_vector_of_weights() -> None:
 
     made_anew = construct_tape(circuit_of("by_layers", device()), level="device")(ANGLES, REAL)
     for tape in (construct_tape(circuit, level="device")(ANGLES), made_anew):
-        assert len(take_apart(tape, Options()).numbers) == 2 + 2 * LAYERS
+        assert len(take_apart(tape, Options()).numbers) == 2 + 2 * LAYERS + 1  # that of the observable

@@ -27,7 +27,7 @@ from varq.simulator.observables import PauliSum
 from varq.simulator.paths import Options, engine
 from varq.simulator.precision import is_double, within
 
-__all__ = ["chosen", "expectations", "held_bytes", "state"]
+__all__ = ["chosen", "expectations", "facts", "held_bytes", "state"]
 
 
 def _exact_tables(program: _Program, tables: Any) -> Any:
@@ -110,6 +110,15 @@ def chosen(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> tu
         found = engine(circuit, replace(options, path="layers"))
         observables = tuple(found.observable(s) for s in sums)
     return found, observables
+
+
+def facts(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> dict[str, Any]:
+    """The facts of a circuit's engine, with what a gradient of the sum of its expectation values takes at least."""
+    found, observables = chosen(circuit, sums, options)
+    out = dict(found.facts)
+    for one in observables:
+        out = one.work.onto(out)
+    return out
 
 
 _WIDE = 8  # bytes of numbers that JAX narrows where its flag is off

@@ -94,7 +94,7 @@ def _part(tape: QuantumScript, device: VarqQubit, config: ExecutionConfig) -> Pa
     made, _ = measurements.plan(one.map_to_standard_wires(), parts.program.trusted)
     sums = () if tape.shots else made.sums  # samples are taken from the state
     chosen, _ = execution.chosen(made.circuit, sums, options)
-    why, facts = chosen.why, _of_batch(chosen.facts, tape.batch_size)
+    why, facts = chosen.why, _of_batch(execution.facts(made.circuit, sums, options), tape.batch_size)
     if chosen is not engine(made.circuit, options):
         why += "; the circuit conserves particles, but the tables of an observable in their sector would be too large"
     seconds, hits = _timed_shots(tape, parts) if tape.shots else _timed(tape, parts, not made.rest)

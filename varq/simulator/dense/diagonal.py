@@ -231,10 +231,6 @@ class DiagonalStep(Step):
         cosine, sine = self._factors(tables, inputs)
         return layout.turned(bra, cosine, -sine), layout.turned(ket, cosine, -sine)
 
-    def work(self, stored: bool) -> tuple[float, float]:
-        """See `Step`."""
-        return 3 + 5 + 2, 4 * 6 + 2 * 60 + 4
-
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
         """See `Step`: by the times."""
         crossed = layout.crossed(bra, ket)

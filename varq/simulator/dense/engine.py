@@ -18,6 +18,7 @@ from varq.simulator.dense.observable import FullObservable
 from varq.simulator.dense.segments import Local
 from varq.simulator.dense.steps import BlockStep
 from varq.simulator.dense.stream import Stream
+from varq.simulator.least import circuit_work
 from varq.simulator.limits import check_size
 from varq.simulator.scans import Room
 
@@ -69,29 +70,17 @@ class DenseEngine:
         return "layers", what
 
     def _facts(self, dtype: str) -> dict[str, Any]:
-        steps = reads = operations = 0.0
-        keeps = self._keeps(dtype)
-        for part, stored in zip(self.parts, map(bool, keeps), strict=True):
-            runner = part.runner
-            if isinstance(runner, Stream):
-                each = (6 if stored else 8, (3 if stored else 4) * 8 * 2 ** len(max(runner.sets, key=len, default=())))
-                works = [each] * runner.count
-            else:
-                works = [s.work(stored) for s in runner.steps] * part.segment.repeats
-            steps += len(works)
-            reads += sum(w[0] for w in works)
-            operations += sum(w[1] for w in works)
-        size = 2**self.wires
-        held = self._bytes(dtype)
+        passes = [1 if isinstance(p.runner, Stream) else len(p.runner.steps) for p in self.parts]
+        held, least = self._bytes(dtype), circuit_work(self.circuit)
         return {
-            "amplitudes": size,
+            "amplitudes": 2**self.wires,
             "gates": len(self.circuit.gates),
-            "steps": int(steps),
+            "steps": sum(_steps(p) * each for p, each in zip(self.parts, passes, strict=True)),
             "arithmetic": "complex",
             "state_bytes": held,
-            "stored_bytes": sum(keeps) * held,
-            "bytes_per_gradient": reads * held,
-            "operations_per_gradient": operations * size,
+            "stored_bytes": sum(self._keeps(dtype)) * held,
+            "bytes_per_gradient": least.passes * held,
+            "operations_per_gradient": least.operations * 2**self.wires,
         }
 
     # -- running

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from varq.simulator.bits import parity
 from varq.simulator.dense import layout
+from varq.simulator.least import observable_work
 from varq.simulator.observables import PauliSum
 
 __all__ = ["FullObservable"]
@@ -56,6 +57,7 @@ class FullObservable:
         self.diagonal = np.array(diagonal, dtype=np.int32)
         self.locals = [self._block(window, members, structure) for window, members in sorted(local.items())]
         self.words = self._by_flip(rest, structure)
+        self.work = observable_work(structure)
         self.tables = (layout.signs([structure.terms[k][1] for k in diagonal], wires), self.words)
 
     def _sorted(self, structure: PauliSum) -> tuple[list[int], dict[tuple[int, ...], list[int]], list[int]]:

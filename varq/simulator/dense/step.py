@@ -30,9 +30,6 @@ class Step(Protocol):
     def undo(self, tables: Any, inputs: Any, state: Any) -> Any:
         """Its inverse."""
 
-    def work(self, stored: bool) -> tuple[float, float]:
-        """(state reads and writes, operations per amplitude) of a value and gradient; `stored` saves undoing kets."""
-
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
         """2 Re <bra| d(step) |ket before> / d inputs, with bra and ket as they are after the step."""
 

@@ -74,12 +74,6 @@ class TurnStep(Step):
         cosine, sine = self._factors(tables, inputs)
         return layout.turned(state, cosine, -sine)
 
-    def work(self, stored: bool) -> tuple[float, float]:
-        """See `Step`."""
-        # Forwards, both backwards with cosine and sine read each time, and once more for the slopes.
-        phases = 0 if self.separate else 2 * len(self.sets) + 60
-        return 3 + 5 + 2, 4 * 6 + 2 * phases + 2 * len(self.sets)
-
     def both_undone(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> tuple[Any, Any]:
         """`undo` of two states, whose phases are computed once."""
         cosine, sine = self._factors(tables, inputs)
@@ -122,10 +116,6 @@ class MoveStep(Step):
         """See `Step`."""
         return layout.moved(state, tables[1])
 
-    def work(self, stored: bool) -> tuple[float, float]:
-        """See `Step`."""
-        return 3 * 2 + 1, 0
-
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
         """See `Step`."""
         return ()
@@ -161,13 +151,6 @@ class BlockStep(Step):
         for group, matrix in zip(self.groups, matrices, strict=True):
             state = layout.apply_matrix(matrix, state, group.wires, self.wires)
         return state
-
-    def work(self, stored: bool) -> tuple[float, float]:
-        """See `Step`."""
-        # Forwards, bra back, the overlap (which reads both), and the ket back unless it was stored.
-        runs = 3 if stored else 4
-        operations = sum(4 * 2 ** len(g.wires) * (1 if g.real else 2) for g in self.groups)
-        return 2 * runs * len(self.groups), runs * operations
 
     def slopes(self, tables: Any, inputs: Any, bra: Any, ket: Any) -> Any:
         """See `Step`."""

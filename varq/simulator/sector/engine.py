@@ -10,13 +10,14 @@ import numpy as np
 
 from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.kept import Kept, table_bytes
+from varq.simulator.least import PAIR, PHASE, SLOPE
 from varq.simulator.observables import PauliSum
 from varq.simulator.scans import STORED
 from varq.simulator.sector import run
 from varq.simulator.sector.basis import Basis, conserved, prepare, reach
 from varq.simulator.sector.hamiltonian import SectorObservable, observable
 from varq.simulator.sector.parts import Part, parts
-from varq.simulator.sector.program import Program, build, expected_bytes
+from varq.simulator.sector.program import Program, build, expected_bytes, rotated
 
 __all__ = ["MOST_BYTES", "MOST_STATES", "SectorEngine", "sector_engine"]
 
@@ -65,8 +66,8 @@ class SectorEngine:
     def _sizes(self, dtype: str) -> dict[str, Any]:
         program = self.program
         item = (2 if self.complex else 1) * np.dtype(dtype).itemsize
-        turned = len(program.turn_angle) * 2 * program.pairs.shape[2]
-        rotated = len(program.phase_angle) * self._slots
+        parts = 2 if self.complex else 1
+        pairs, phases = rotated(program, len(self.basis)), len(program.phase_angle) * len(self.basis)
         return {
             "amplitudes": len(self.basis),
             "gates": len(self.circuit.gates),
@@ -76,8 +77,9 @@ class SectorEngine:
             "particles": tuple((len(w), n) for w, n in self.particles),
             "arithmetic": "complex" if self.complex else "real",
             "state_bytes": item * len(self.basis),
-            # State, then state and bra back: each reads and writes what its steps touch, and reads the indices.
-            "bytes_per_gradient": 3 * 2 * item * (turned + rotated) + 2 * 4 * turned,
+            # State, then state and bra back: each reads and writes what a turn or phase touches.
+            "bytes_per_gradient": 3 * 2 * item * (2 * pairs + phases),
+            "operations_per_gradient": pairs * parts * (3 * PAIR + SLOPE) + phases * (3 * PHASE + SLOPE),
         }
 
     def _initial(self, dtype: Any) -> Any:

@@ -10,7 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from varq.simulator.least import SLOPE, Work
 from varq.simulator.observables import PauliSum
 from varq.simulator.sector import rows, strings, words
 from varq.simulator.sector.basis import Basis
@@ -52,6 +54,15 @@ def _one(half: Half, coefficients: Any, state: Any) -> Any:
     return rows.apply(half, coefficients, state)
 
 
+def _elements(half: Half, states: int) -> float:
+    """How many elements of the matrix the tables stand for."""
+    if isinstance(half, rows.Rows):
+        return rows.elements(half)
+    if isinstance(half, words.Words):
+        return float(len(np.unique(half.x)) * states)
+    return strings.elements(half, states)
+
+
 def _applied(half: Half, coefficients: Any, state: Any) -> Any:
     if state.ndim == 1:
         return _one(half, coefficients, state)
@@ -61,8 +72,12 @@ def _applied(half: Half, coefficients: Any, state: Any) -> Any:
 class SectorObservable:
     """H |state> for a Pauli sum in one sector; `tables` are those of its real and of its imaginary elements."""
 
-    def __init__(self, tables: tuple[Half | None, Half | None]) -> None:
+    def __init__(self, tables: tuple[Half | None, Half | None], states: int, is_complex: bool) -> None:
         self.tables = tables
+        elements = sum(_elements(half, states) for half in tables if half is not None)
+        parts = 2 if is_complex else 1
+        # A product and an addition for each matrix element, and the product with the state.
+        self.work = Work(2, parts * 2 * elements / states + parts * SLOPE / 2)
 
     def apply(self, tables: Any, coefficients: Any, state: Any) -> Any:
         """H |state>, projected on the sector, and in a real circuit on its real part.
@@ -86,4 +101,6 @@ def observable(structure: PauliSum, basis: Basis, is_complex: bool) -> SectorObs
     and the register is too wide to do without."""
     real, possible = _half(structure, basis, False)
     imaginary, also = _half(structure, basis, True) if is_complex else (None, True)
-    return SectorObservable((real, imaginary)) if possible and also else None
+    if not possible or not also:
+        return None
+    return SectorObservable((real, imaginary), len(basis), is_complex)

@@ -17,7 +17,7 @@ from varq.simulator.bits import mask, parity
 from varq.simulator.sector.basis import Basis, spread
 from varq.simulator.sector.parts import Part
 
-__all__ = ["PHASE", "TURN", "Program", "build", "expected_bytes"]
+__all__ = ["PHASE", "TURN", "Program", "build", "expected_bytes", "rotated"]
 
 Ints = NDArray[np.int32]
 TURN = 0
@@ -59,6 +59,17 @@ class Program(NamedTuple):
     phase_offset: NDArray[np.float64]
     diagonals: NDArray[np.int8]
     frame: tuple[Ints, NDArray[np.int8]] | None
+
+
+def rotated(program: Program, size: int) -> int:
+    """How many pairs of basis states all turns rotate together.
+
+    Args:
+        program: any.
+        size: basis states; what lies behind them in the tables is padding.
+    """
+    real = np.count_nonzero(program.pairs[:, 0] < size, axis=1)
+    return int(np.sum(real if program.chunk is None else real[program.chunk]))
 
 
 class _Frame:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from varq.simulator.bits import parity
 from varq.simulator.sector.basis import Basis
 
-__all__ = ["Rows", "apply", "expected", "rows", "work"]
+__all__ = ["Rows", "apply", "elements", "expected", "rows", "work"]
 
 Word = tuple[int, int, int, int]
 _ELEMENT = 2.5  # nanoseconds of an element
@@ -127,6 +127,14 @@ def expected(basis: Basis, words: Sequence[Word]) -> float:
 def work(tables: Rows) -> float:
     """Roughly how many nanoseconds `apply` takes."""
     return _ELEMENT * tables.source.size
+
+
+def elements(tables: Rows) -> float:
+    """How many matrix elements there are, whatever number of words adds up to each."""
+    size = tables.source.shape[1]
+    real = tables.entry < 2 * len(tables.terms)  # the entry after all values fills rows up
+    places = np.arange(size) * size + tables.source.astype(np.int64)
+    return float(len(np.unique(places[real])))
 
 
 def apply(tables: Rows, coefficients: Any, state: Any) -> Any:

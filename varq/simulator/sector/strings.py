@@ -26,7 +26,7 @@ from varq.simulator.bits import parity
 from varq.simulator.observables import PauliSum
 from varq.simulator.sector.basis import Basis
 
-__all__ = ["Strings", "apply", "strings", "work"]
+__all__ = ["Strings", "apply", "elements", "strings", "work"]
 
 _BLOCKS = 4  # more blocks of G than this are joined, since each must be compiled
 _CALL = 2e4  # nanoseconds of the calls for a block
@@ -287,6 +287,14 @@ def work(tables: Strings) -> float:
         m, n = block.shape
         each += _GATHER * (m + n) + _PRODUCT * m * n
     return float(left * right * each) + 4.0 * float(tables.left.cell.size + tables.right.cell.size)
+
+
+def elements(tables: Strings, states: int) -> float:
+    """How many matrix elements the products stand for, where all of `states` basis states among the pairs have them."""
+    left, right = tables.spare[0].shape
+    alone = len(np.unique(tables.left.cell)) * right + len(np.unique(tables.right.cell)) * left
+    both = sum(np.count_nonzero(b.left_sign) * np.count_nonzero(b.right_sign) for b in tables.blocks)
+    return float((alone + both) * states / (left * right))
 
 
 def _matrix(side: Side, effective: Any, size: int) -> Any:
