@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,9 @@ from varq.devices.service import Circuit, JobResult, JobStatus, Limits, Mode
 from varq.optimizers import SPSA
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Stop
+from varq.session import handing
 from varq.session.attached import Attached
+from varq.store.store import open_store
 
 DEVICE, SHOTS = "default.qubit", 20  # nothing to compile, and samples that follow a seed
 PATIENCE = 240.0  # seconds for a process that has to load PennyLane and JAX on a busy machine
@@ -40,6 +45,16 @@ def steps_of(attached: Attached) -> dict[str, int]:
         if event.kind == "step":
             found[event.run_id] = event.step
     return found
+
+
+def end_workers(folder: Path) -> None:
+    """End the workers of all stores below a folder: a test that fails leaves none behind."""
+    for place in {file.parent for file in folder.rglob("*.sqlite")}:
+        with open_store(place, read_only=True) as store:
+            for record in store.jobs.sessions():
+                for note in store.jobs.notes(record.id):
+                    if note.kind == handing.LAUNCHED and handing.alive(store.host, note.body):
+                        os.kill(note.body["pid"], signal.SIGKILL)
 
 
 class Metered:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from session_samples import DEVICE, PATIENCE, SHOTS, task, until
+from session_samples import DEVICE, PATIENCE, SHOTS, end_workers, task
 from typer.testing import CliRunner
 
 from varq.cli import machines
@@ -33,6 +34,12 @@ steps = 3
 device = "default.qubit"
 shots = 20
 """
+
+
+@pytest.fixture(autouse=True)
+def no_worker_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    end_workers(tmp_path)
 
 
 def call(*words: Any, **options: Any) -> Any:
@@ -263,7 +270,6 @@ def test_watching_what_nobody_owns_says_how_to_go_on(tmp_path: Path) -> None:
         session.desk.known = True
         session.desk.begin([session.adopt(run)])
         session.desk.leave()
-    until(lambda: True)
     for options in ([], ["--quiet"]):
         shown = call("attach", session.id, "--store", "store", *options)
         assert shown.exit_code == 1

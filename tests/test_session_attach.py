@@ -143,10 +143,10 @@ def test_commands_reach_a_session_in_another_process_s_hands(tmp_path: Path) -> 
             attached.pause(first.id)
             session.drain()
             assert (first.done, first.steps, second.done) == (False, 0, True)
-            assert session.paused
+            assert [lane.paused for lane in session.lanes] == [True]
             attached.step(first.id)
             until(lambda: not session.desk.wait(0.3) and bool(session.drain() or True) and first.steps == 1)
-            assert session.paused
+            assert [lane.paused for lane in session.lanes] == [True]
             attached.cancel(first.id)
             session.desk.wait(0.3)
             (result,) = session.drain()

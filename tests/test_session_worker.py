@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pennylane as qml
 import pytest
-from session_samples import DEVICE, PATIENCE, SHOTS, steps_of, task, until
+from session_samples import DEVICE, PATIENCE, SHOTS, end_workers, steps_of, task, until
 
 import varq
 from varq.algorithms import Minimize
@@ -27,6 +28,12 @@ from varq.store.job_records import SessionRecord
 from varq.store.store import open_store
 
 pytestmark = pytest.mark.flagless  # workers are processes of their own
+
+
+@pytest.fixture(autouse=True)
+def no_worker_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    end_workers(tmp_path)
 
 
 def undisturbed(folder: Path, *tasks: Any) -> tuple[list[Any], list[Event]]:
@@ -62,7 +69,7 @@ def test_a_detached_session_does_what_one_here_does(tmp_path: Path) -> None:
     with attach(name, store=store) as attached:
         assert attached.state in ("starting", "running")
         assert attached.wait(PATIENCE) == "ended", handing.log_path(store, name).read_text()
-        assert sorted(attached.runs) == sorted(r.run_id for r in results)
+        assert list(attached.runs) == [r.run_id for r in results]
         assert [attached.result(r.run_id).value for r in results] == [r.value for r in results]  # type: ignore[union-attr]
         seen = list(attached.events())
         assert by_run(told(seen)) == by_run(told(events))

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
 
 SHALLOW, DEEP = 8, 40
 PART = 1 / 4  # of a state: what grows by less for each layer keeps no states
-MATRIX = 2 * 16 * 16 * 8  # bytes of a block's matrix
-MATRICES = 6  # of each block, as the README says: of its gates, their product and its slope
+MATRIX = 2 * 16 * 16 * 8  # bytes of a gate's matrix, filled up to four wires
+MATRICES = 8  # of each gate, as the README says: it, its products with its neighbors, and their slopes
 
 
 def hardware(x: Any, wires: int) -> list[Any]:
@@ -31,8 +31,9 @@ def hardware(x: Any, wires: int) -> list[Any]:
 
 
 def alternating(x: Any, wires: int) -> list[Any]:
-    cost = [qml.IsingZZ(x[0], wires=[w, (w + 1) % wires]) for w in range(wires)]
-    return [*cost, *(qml.RX(x[1], w) for w in range(wires))]
+    gamma, beta = x[:2]
+    cost = [qml.IsingZZ(gamma, wires=[w, (w + 1) % wires]) for w in range(wires)]
+    return [*cost, *(qml.RX(beta, w) for w in range(wires))]
 
 
 def conserving(x: Any, wires: int) -> list[Any]:
@@ -72,7 +73,5 @@ def test_layers_add_no_states(layer: Callable[[Any, int], list[Any]], wires: int
 def test_blocks_of_the_general_path_add_their_matrices() -> None:
     with double():
         (less, facts), (more, deep) = (temporary(hardware, 14, depth, "general") for depth in (SHALLOW, DEEP))
-    blocks = deep["steps"] - facts["steps"]
-    assert blocks > DEEP - SHALLOW
-    grown = (more - less) / blocks
-    assert grown < MATRICES * MATRIX < PART * facts["state_bytes"]
+    grown = (more - less) / (deep["gates"] - facts["gates"])
+    assert MATRIX < grown < MATRICES * MATRIX < PART * facts["state_bytes"]

@@ -126,6 +126,56 @@ def test_reading_only(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_file_that_is_open_is_not_taken_from_under_it(folder: Path) -> None:
+    """Closing any descriptor of a file drops the process's locks on it, and the last to close removes its log."""
+    body = """
+        with open_store(sys.argv[1], host="ada") as store:
+            store.append(run_id(0), row(int(sys.argv[2])))
+    """
+    with open_store(folder, read_only=True, host="ada") as held:
+        assert len(held.rows(run_id(0))) == STEPS
+        with open_store(folder, host="ada") as other:
+            assert len(other.rows(run_id(0))) == STEPS
+        for more in range(3):
+            finish(start(body, folder, STEPS + more))
+            assert (folder / f"{FILE}-wal").exists(), "a log that is read here"
+            assert len(held.rows(run_id(0))) == STEPS + more + 1
+        assert held.verify() == []
+    with open_store(folder, host="ada") as store:
+        assert len(store.rows(run_id(0))) == STEPS + 3
+
+
+def test_what_is_read_without_rights_may_be_written_meanwhile() -> None:
+    """Where nobody but its owner may write, SQLite reads a file as one that never changes; its owner changes it."""
+    body = f"""
+        path = sys.argv[1]
+        {WITHOUT_RIGHTS}
+        with open_store(path, read_only=True, host="ada") as store:
+            while True:
+                print(len(store.rows(run_id(0))), store.verify())
+                sys.stdin.readline()
+    """
+    with tempfile.TemporaryDirectory() as reachable:
+        place = Path(reachable) / "runs"
+        Path(reachable).chmod(0o755)
+        with open_store(place, host="ada") as store:
+            store.create(record(), {})
+        place.chmod(0o755)
+        (place / FILE).chmod(0o644)
+        reader = start(body, place, stdin=subprocess.PIPE)
+        for step in range(0, 3 * STEPS, STEPS):
+            assert line(reader) == f"{step} []"
+            with open_store(place, host="ada") as store:
+                for more in range(STEPS):
+                    store.append(run_id(0), row(step + more))
+            assert reader.stdin is not None
+            reader.stdin.write("\n")
+            reader.stdin.flush()
+        assert line(reader) == f"{3 * STEPS} []"
+        reader.kill()
+        reader.communicate()
+
+
 @pytest.mark.parametrize("way", ["deleted", "replaced"])
 def test_a_file_that_is_taken_away(folder: Path, way: str) -> None:
     with open_store(folder, host="ada") as store:

@@ -266,7 +266,8 @@ class Progress:
         TypeError: if `file` cannot be written to.
 
     Example:
-        >>>         >>> from varq.protocol import Event, Reason
+        >>> import io
+        >>> from varq.protocol import Event, Reason
         >>> out = io.StringIO()
         >>> with Progress(file=out) as progress:
         ...     progress(Event("1f2e", "start", 0, info={"title": "H2, UCCSD", "unit": "Ha", "reference": -1.13727}))

@@ -49,6 +49,8 @@ class Follower:
         told = self._told.setdefault(name, {})
         event = event_of(entry, told)
         if event.kind == "start":
+            if told:
+                return None  # by a process that goes on with it
             told.update(event.info)
             self.titles.setdefault(name, str(event.info.get("title", name)))
         if event.kind == "step":

@@ -327,9 +327,9 @@ class Session:
         hold(self._lane(run), checks.boolean("paused", paused))
 
     @property
-    def paused(self) -> bool:
-        """Whether runs that were started here wait, held back, after `drain`."""
-        return any(not lane.run.done for lane in self._started.values())
+    def lanes(self) -> Sequence[Lane]:
+        """The runs that were started here and have not ended, as `drain` drives them."""
+        return [lane for lane in self._started.values() if not lane.run.done]
 
     def settle(self, job: str, provider_id: str | None = None, lost: bool = False) -> str:
         """Say what became of a job of which its vendor cannot tell whether it received it.

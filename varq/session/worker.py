@@ -105,8 +105,11 @@ def work(session: str, store: Store, take_over: bool = False) -> int:
     opened = reopen(session, store, take_over, progress=False)
     log.info("The worker of %s has begun.", opened.id)
     try:
-        while not _ended(opened):
-            opened.desk.wait(PULSE)  # all that is left is paused
+        opened.drain()
+        while left := opened.lanes:
+            while all(lane.paused for lane in left):
+                opened.desk.wait(PULSE)
+            opened.drain()
     except Exception as error:
         log.error("%s", clean_text("".join(traceback.format_exception(error))))
         said = clean_text(f"{type(error).__name__}: {error}")
@@ -124,12 +127,6 @@ def work(session: str, store: Store, take_over: bool = False) -> int:
 
 def _terminated(number: int, frame: Any) -> None:
     raise SystemExit(REQUEUE)
-
-
-def _ended(session: Session) -> bool:
-    """Drain a session; whether nothing of it is left."""
-    session.drain()
-    return not session.paused
 
 
 def _tell(session: Session, message: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from varq.store.creation import lay_out, layout, make, network, upgrade
 from varq.store.faults import StoreCorrupt, StoreError, StoreUnwritable, explained
+from varq.store.held import Node, hold, node, release
 from varq.store.inspection import inspect, newer, uri
 from varq.store.schema import SCHEMA
 
@@ -25,23 +26,16 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _REFUSED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
-def _node(path: Path) -> tuple[int, int] | None:
-    """Which file stands at `path`; None if there is none."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
+def _looks(path: Path) -> tuple[int, int]:
+    """What changes when a file is written."""
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
 
 
-def _shut(db: sqlite3.Connection | None) -> None:
-    if db is not None:
-        db.close()
-
-
-def _close(db: sqlite3.Connection, owner: int) -> None:
+def _close(db: sqlite3.Connection, owner: int, held: Node | None) -> None:
     if os.getpid() == owner:  # a forked child leaves its parent's connection alone
         db.close()
+        release(held)
 
 
 class Database:
@@ -63,15 +57,19 @@ class Database:
         self.lock = threading.RLock()
         self._damaged = False
         self._layout = 0
-        self._node: tuple[int, int] | None = None
+        self._node: Node | None = None
+        self._unchanging: tuple[int, int] | None = None
         self._owner = os.getpid()
-        self._db = self._open()
-        self._closer = weakref.finalize(self, _close, self._db, self._owner)
+        self._begin()
 
     @property
     def name(self) -> str | None:
         """The file's path as text."""
         return None if self.path is None else str(self.path)
+
+    def _begin(self) -> None:
+        self._db = self._open()
+        self._closer = weakref.finalize(self, _close, self._db, self._owner, self._node)
 
     def _open(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = None
@@ -81,21 +79,21 @@ class Database:
                 lay_out(db)
             elif self.writable:
                 make(self.path, "delete" if network(self.path) else "wal")
-                inspect(self.path)
-                self._node = _node(self.path)
+                self._node = hold(self.path, inspect)
                 db = self._connect(uri(self.path, "mode=rw"), True)
                 self._refuse_newer(db, self.path)
                 self._journal(db, self.path)
                 upgrade(db)
             else:
-                inspect(self.path)
+                self._node = hold(self.path, inspect)
                 db = self._for_reading(self.path)
                 self._refuse_newer(db, self.path)
-        except sqlite3.Error as error:
-            _shut(db)
-            raise self._fault(error) from error
-        except BaseException:
-            _shut(db)
+        except BaseException as error:
+            if db is not None:
+                db.close()
+            release(self._node)
+            if isinstance(error, sqlite3.Error):
+                raise self._fault(error) from error
             raise
         return db
 
@@ -134,7 +132,10 @@ class Database:
             log = path.with_name(path.name + "-wal")
             if error.sqlite_errorcode & 0xFF not in _REFUSED or (log.exists() and log.stat().st_size):
                 raise
-            # A folder that nobody can write: without its shared memory a WAL file is readable only as unchanging.
+            if os.access(path.parent, os.W_OK):
+                raise
+            # A folder that is not ours: without its shared memory a WAL file is readable only as unchanging.
+            self._unchanging = _looks(path)
             return self._connect(uri(path, "mode=ro&immutable=1"), True)
         return db
 
@@ -156,10 +157,13 @@ class Database:
             # SQLite connections must not cross a fork: https://www.sqlite.org/howtocorrupt.html (2.6)
             self._closer.detach()
             self.lock, self._owner, self._parents = threading.RLock(), os.getpid(), self._db
-            self._db = self._open()
-            self._closer = weakref.finalize(self, _close, self._db, self._owner)
+            self._begin()
         if not self._closer.alive:
             raise StoreError("This store is closed. Open it again with open_store(path).")
+        if self._unchanging is not None and self.path is not None and _looks(self.path) != self._unchanging:
+            self._closer()
+            self._unchanging = None
+            self._begin()
         return self._db
 
     def _fault(self, error: sqlite3.Error) -> StoreError:
@@ -232,7 +236,7 @@ class Database:
                 f"A damaged store file is not written to. {self.path} was found damaged before, in this process. "
                 "Copy it away, and see with `varq verify` what is wrong."
             )
-        if self.path is not None and _node(self.path) != self._node:
+        if self.path is not None and node(self.path) != self._node:
             # What is written to a file that was deleted is lost without a word.
             raise StoreError(
                 f"A store file stays in its place while it is open. {self.path} was removed or replaced, so nothing "

@@ -101,8 +101,8 @@ class SectorEngine:
     def backward(self, tables: Any, numbers: Numbers, state: Any, kept: Any, bra: Any) -> Numbers:
         """2 Re <bra| d state / d numbers>."""
         program: Program = tables[0]
-        sides = [self._unframed(program, side) for side in (state, bra)]
-        slopes = run.backward(program, jnp.asarray(numbers.angles), *sides)
+        ket, bra = (self._unframed(program, side) for side in (state, bra))
+        slopes = run.backward(program, jnp.asarray(numbers.angles), ket, bra, self.stored)
         return Numbers(slopes, tuple(jnp.zeros_like(a) for a in numbers.arrays))
 
     def _unframed(self, program: Program, side: Any) -> Any:
@@ -153,7 +153,7 @@ def sector_engine(circuit: Circuit, stored: int = STORED, dtype: str = "float64"
 
     Args:
         circuit: any; positions are spin orbitals or anything else that is occupied (1) or empty (0).
-        stored: bytes of states that JAX may keep where it differentiates the final state by itself.
+        stored: bytes that a gradient may keep: products of pairs, or states where JAX differentiates by itself.
         dtype: "float64" or "float32": what `facts` are counted for.
 
     Example:

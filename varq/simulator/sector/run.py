@@ -131,14 +131,19 @@ def forward(program: Program, angles: Any, state: Any, room: int) -> Any:
     return carried(step, state, steps, len(program.kinds), room)
 
 
-def backward(program: Program, angles: Any, state: Any, bra: Any) -> Any:
-    """2 Re <bra| d state / d angles>, from the state after all steps."""
+def backward(program: Program, angles: Any, state: Any, bra: Any, stored: int) -> Any:
+    """2 Re <bra| d state / d angles>, from the state after all steps.
+
+    A slope is a sum over pairs of basis states.  The products of all pairs in all steps are kept and added up together
+    where they take no more than `stored` bytes, and those of each step at once otherwise.
+    """
     if not len(program.kinds):
         return jnp.zeros_like(angles)
     program = _on_device(program)
     turns, phases = _arguments(program, angles)
     width = program.phase_angle.shape[1] if len(program.phase_angle) else 1
-    late = program.pairs.shape[2] > _SUMMED and not len(program.phase_angle)
+    alone = not len(program.phase_angle)
+    late = alone and program.pairs.shape[2] > _SUMMED and _products(program) * angles.dtype.itemsize <= stored
 
     def turn(rows: Any, x: _Turn) -> tuple[Any, Any]:
         index = x.of(program).reshape(-1)
@@ -159,6 +164,11 @@ def backward(program: Program, angles: Any, state: Any, bra: Any) -> Any:
     if late:
         slopes = (slopes @ jnp.ones(slopes.shape[1], slopes.dtype))[:, None]
     return _collected(program, angles, 2 * slopes)
+
+
+def _products(program: Program) -> int:
+    """How many products of pairs all steps together have."""
+    return int(len(program.kinds) * program.pairs.shape[2])
 
 
 def _overlaps(halves: Any, imaginary: Any) -> Any:
