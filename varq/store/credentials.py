@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["KEPT_BACK", "clean", "clean_text", "refuse"]
@@ -13,6 +14,7 @@ KEPT_BACK = "(not kept)"
 _ANYWHERE = re.compile(r"token|secret|passw|passphrase|credential|api_?key|bearer", re.IGNORECASE)
 _WORDS = {"key", "keys", "auth", "authorization", "pwd"}
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of names_like_this, likeThis and LIKE-THIS
+_HINT = re.compile(r"://|bearer|basic|token|secret|passw|passphrase|credential|key|authorization", re.IGNORECASE)
 _LOGIN = re.compile(r"(\w://[^/\s:@]*):[^/\s@]+@")  # a password inside an address
 _BEARER = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 _PAIR = re.compile(
@@ -22,7 +24,9 @@ _PAIR = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)
 def _suspect(name: str) -> bool:
+    """Whether a name is that of a credential."""
     return bool(_ANYWHERE.search(name)) or any(part.lower() in _WORDS for part in _PARTS.findall(name))
 
 
@@ -88,7 +92,10 @@ def clean_text(text: str) -> str:
         >>> clean_text("401 for https://ada:pw@host/jobs?access_token=abc&n=1")
         '401 for https://ada:(not kept)@host/jobs?access_token=(not kept)&n=1'
     """
-    text = text.encode("utf-8", "replace").decode()  # half a character pair is no text for a file
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()  # half a character pair is no text for a file
+    if not _HINT.search(text):
+        return text
     text = _LOGIN.sub(rf"\1:{KEPT_BACK}@", text)
     text = _BEARER.sub(rf"\1 {KEPT_BACK}", text)
     return _PAIR.sub(rf"\g<1>{KEPT_BACK}", text)
