@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -139,7 +141,17 @@ def open_device(device: Any, wires: int, precision: str = "double") -> OpenDevic
     options = dict(device.arguments) if isinstance(device, Device) else {}
     if precision == "single":
         options |= {"precision": "single"} if name == DEFAULT else {"c_dtype": np.complex64}
-    return OpenDevice(name, qml.device(name, wires=wires, **options), able)
+    return OpenDevice(name, _made(name, wires, options), able)
+
+
+def _made(name: str, wires: int, options: Mapping[str, Any]) -> Any:
+    """A PennyLane device by name."""
+    device = qml.device(name, wires=wires, **options)
+    if name == "default.mixed" and device.readout_err is not None:
+        # It keeps the probability, and then goes through it as through a list of channels: a TypeError at the first
+        # measurement (pennylane 0.45, devices/qubit_mixed/measure.py).
+        device.readout_err = [partial(qml.BitFlip, float(device.readout_err))]
+    return device
 
 
 def _check_precision(name: str, able: Abilities, precision: str) -> None:
