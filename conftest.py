@@ -88,6 +88,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many circuits ran on each device, from tests that recorded it."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "ran":
+                device, circuits, jobs = value
+                terminalreporter.write_line(f"ran {circuits} circuits in {jobs} jobs on {device}")
+
+
 def _of_peer(report: pytest.TestReport) -> bool:
     """Whether a test was skipped because a peer is absent."""
     return isinstance(report.longrepr, (tuple, list)) and report.longrepr[2].startswith(f"Skipped: {_PEER}")
