@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import house
 import pytest
@@ -26,6 +27,19 @@ def test_the_python_examples_run(path: Path) -> None:
     space: dict[str, object] = {"__name__": "__main__"}
     for example in examples:
         exec(compile(example, path.name, "exec"), space)
+
+
+@pytest.mark.ibm
+def test_the_session_of_the_readme_runs_on_a_snapshot_of_a_machine() -> None:
+    readme = house.ROOT / "README.md"
+    (other,) = blocks(readme, "python ibm")
+    (session,) = [block for block in blocks(readme, "python") if 'device = "varq.qubit"\n' in block]
+    space: dict[str, object] = {"__name__": "__main__"}
+    exec(compile(session.replace('device = "varq.qubit"\n', other), readme.name, "exec"), space)
+    ledger: Any = space["ledger"]
+    assert len(ledger) > 0
+    assert {line.device for line in ledger} == {"ibm.fake_torino"}
+    assert {line.state.value for line in ledger} == {"done"}
 
 
 def test_the_readme_shows_whole_spec_files() -> None:
