@@ -23,6 +23,7 @@ _SERVICE = {
     "braketSchemaHeader": {"name": "braket.device_schema.device_service_properties", "version": "1"},
     "executionWindows": [{"executionDay": "Everyday", "windowStartHour": "00:00", "windowEndHour": "23:59:59"}],
     "shotsRange": [1, 20000],
+    "updatedAt": "2025-02-03T04:05:06",
 }
 _OPERATIONS = {
     QPU: ["cz", "cnot", "h", "i", "rx", "ry", "rz", "x", "y", "z", "phaseshift", "s", "t", "swap"],
@@ -149,6 +150,11 @@ class Cloud:
                 "deviceType": "QPU" if qpu else "SIMULATOR",
                 "deviceStatus": "ONLINE",
                 "deviceCapabilities": json.dumps(capabilities),
+                "deviceQueueInfo": [
+                    {"queue": "QUANTUM_TASKS_QUEUE", "queueSize": "12", "queuePriority": "Normal"},
+                    {"queue": "QUANTUM_TASKS_QUEUE", "queueSize": "1", "queuePriority": "Priority"},
+                    {"queue": "JOBS_QUEUE", "queueSize": "0"},
+                ],
             }
         )
 

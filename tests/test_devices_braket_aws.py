@@ -62,6 +62,10 @@ def digits(bits: Any) -> list[int]:
     return [int("".join(map(str, rows[0])), 2) for rows in bits if (rows == rows[0]).all()]
 
 
+def test_what_the_device_says_of_itself_now() -> None:
+    assert opened(Cloud(QPU)).standing() == {"queue": "12 tasks", "calibrated": "2025-02-03"}
+
+
 def test_what_the_device_says_of_itself() -> None:
     service = opened(Cloud(QPU, executables=34, total=5000))
     assert service.limits.circuits == 34

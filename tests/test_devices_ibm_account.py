@@ -56,6 +56,18 @@ def posts(server, path="/jobs"):
     return [asked for asked in server.asked if asked == ("POST", path)]
 
 
+def test_what_the_machine_says_of_itself_now(server, monkeypatch):
+    import ibm_stub
+
+    service = opened(server)
+    assert service.standing() == {"queue": "0 jobs", "calibrated": "2024-05-27"}, "as the snapshot's file says"
+    monkeypatch.setattr(
+        ibm_stub, "STATUS", {**ibm_stub.STATUS, "length_queue": 7, "state": False, "status": "maintenance"}
+    )
+    assert service.standing()["queue"] == "7 jobs, maintenance"
+    assert open_ibm("ibm.fake_manila").standing() == {"queue": "none", "calibrated": "2024-05-27"}
+
+
 def test_a_job_from_here_to_there_and_back(server):
     from ibm_stub import MACHINE, SECONDS
 

@@ -134,6 +134,13 @@ def test_jobs_keep_to_all_limits(shots: list[int], circuit_shots: int, job_shots
     store.close()
 
 
+def test_circuits_that_are_too_deep_are_refused() -> None:
+    sender = dispatcher(Scripted(Limits(depth=1)), store_of())
+    asked(sender, [circuit()])
+    with pytest.raises(ValueError, match=r"has at most 0 layers of gates\. Got 1"):
+        dispatcher(Scripted(Limits(depth=0)), store_of()).add(PLACE, [circuit()])
+
+
 def test_too_many_wires_are_refused() -> None:
     sender = dispatcher(Scripted(Limits(wires=1)), store_of())
     with pytest.raises(ValueError, match=r"has at most 1 wires\. Got 2"):

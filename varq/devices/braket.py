@@ -45,6 +45,9 @@ class Machine(Protocol):
     def cancel(self, job: str) -> bool:
         """Ask to cancel a job."""
 
+    def standing(self) -> dict[str, str | None]:
+        """What the machine says of itself now."""
+
 
 class BraketService:
     """A `varq.devices.service.Service` on Amazon Braket: one class for this machine and for AWS.
@@ -99,6 +102,14 @@ class BraketService:
         """Sign in anew if the credentials have expired; Braket has no sessions to open."""
         self._machine.open()
         return None
+
+    def standing(self) -> dict[str, str | None]:
+        """What the machine says of itself now: "queue", tasks that wait, and "calibrated", how long ago; None untold.
+
+        Raises:
+            DeviceError: if AWS cannot be asked.
+        """
+        return self._machine.standing()
 
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Send one job; returns the ARNs of its tasks, a space between two, or the name of a local job.

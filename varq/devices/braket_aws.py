@@ -13,6 +13,7 @@ from varq.devices.braket_faults import translated, without_secrets
 from varq.devices.braket_results import read_task
 from varq.devices.faults import DeviceError, ExpiredError, PermanentError, UncertainError
 from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits
+from varq.devices.standing import age
 
 __all__ = ["STATUSES", "AwsMachine", "together"]
 
@@ -110,6 +111,16 @@ class AwsMachine:
         except ExpiredError:
             self._expired = True
             raise
+
+    def standing(self) -> dict[str, str | None]:
+        """Tasks of normal priority that wait, and when the device last renewed what it says of itself."""
+        with self._calling():
+            device = self._device()
+            told = device.aws_session.get_device(self._arn).get("deviceQueueInfo") or ()
+        tasks = {q.get("queuePriority"): q.get("queueSize") for q in told if q.get("queue") == "QUANTUM_TASKS_QUEUE"}
+        size = tasks.get("Normal")
+        renewed = getattr(device.properties.service, "updatedAt", None)
+        return {"queue": None if size is None else f"{size} tasks", "calibrated": age(renewed)}
 
     def open(self) -> None:
         """Sign in anew if the credentials have expired."""

@@ -13,6 +13,7 @@ from varq.devices.faults import GoneError, PermanentError
 from varq.devices.ibm_sites import SETTLED, Account, Local, Site, sampler_options
 from varq.devices.qiskit_circuits import REGISTER, Block, Translator, blocks, in_order
 from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode
+from varq.devices.standing import age
 
 __all__ = ["IBMService", "open_ibm"]
 
@@ -195,6 +196,15 @@ class IBMService:
             raise PermanentError(f"Job {job} does not say which circuit is which: varq did not send it.")
         shots = {place: count for places, count in sent for place in places}
         return in_order({places: part.data[REGISTER] for (places, _), part in zip(sent, parts, strict=True)}, shots)
+
+    def standing(self) -> dict[str, str | None]:
+        """What the machine says of itself now: "queue", jobs that wait, and "calibrated", how long ago.
+
+        Raises:
+            DeviceError: if IBM cannot be asked.
+        """
+        measured = self._site.call(self._site.backend.properties)
+        return {"queue": self._site.queue(), "calibrated": age(getattr(measured, "last_update_date", None))}
 
     def cancel(self, job: str) -> bool:
         """Ask to cancel; False if the job is past that."""

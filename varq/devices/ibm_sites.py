@@ -55,6 +55,9 @@ class Site(Protocol):
     def fetched(self, job: str) -> None:
         """The result of a job has been read."""
 
+    def queue(self) -> str:
+        """How many jobs wait for the machine."""
+
     def close(self) -> None:
         """Close the session or batch."""
 
@@ -165,6 +168,10 @@ class Local:
             gone, _ = self._read.popitem(last=False)
             self._jobs.pop(gone, None)
             self._by_tag = {tag: name for tag, name in self._by_tag.items() if name != gone}
+
+    def queue(self) -> str:
+        """Nobody else is here."""
+        return "none"
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -312,6 +319,11 @@ class Account:
 
     def fetched(self, job: str) -> None:
         """IBM keeps it."""
+
+    def queue(self) -> str:
+        """As IBM counts them, with what it says of a machine that takes no jobs."""
+        said = self.call(self.backend.status)
+        return f"{said.pending_jobs} jobs" + ("" if said.operational else f", {said.status_msg}")
 
     def close(self) -> None:
         """Close the session: it takes no more jobs, and ends with the last one."""

@@ -108,7 +108,7 @@ class Dispatcher:
             The ticket; or, where the budget does not allow it, why.
 
         Raises:
-            ValueError: for a circuit with too many wires, or a limit on the cost where the price is not known.
+            ValueError: for a circuit with too many wires or layers, or a limit on the cost without a known price.
             UncertainError: if it is not known whether an earlier process sent them.
             DeviceError: if they cannot be translated, or a result that was sent for is gone.
         """
@@ -187,8 +187,13 @@ class Dispatcher:
     # -- inside --
 
     def _check(self, circuits: Sequence[Circuit]) -> None:
-        most = self.service.limits.wires
+        most, deepest = self.service.limits.wires, self.service.limits.depth
         for circuit in circuits:
+            if deepest is not None and (depth := circuit.tape.graph.get_depth()) > deepest:
+                raise ValueError(
+                    f"A circuit on {self.service.name} has at most {deepest} layers of gates. Got {depth}. "
+                    "Use another device, or a shallower ansatz: no job can be split within a circuit."
+                )
             if most is not None and circuit.wires > most:
                 raise ValueError(
                     f"A circuit on {self.service.name} has at most {most} wires. Got {circuit.wires}. "
