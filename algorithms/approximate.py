@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq import checks
-from varq.algorithms.requirements import check_frequencies
+from varq.algorithms.requirements import check_differences, check_frequencies
 from varq.algorithms.task import Task, minimization, put, settled, starting_point
 from varq.ansatze.alternating import Alternating
 from varq.node.nodes import Cost, Nodes
@@ -75,6 +75,7 @@ class QAOA(Task):
         default = "L-BFGS-B" if shots is None else "spsa"
         optimizer = as_optimizer(default if self.optimizer is None else self.optimizer)
         check_frequencies(optimizer, ansatz)
+        check_differences(optimizer, shots)
         initial = starting_point(self.initial, ansatz.shape, ansatz.init, self.seed)
         resolved: QAOA = settled(self, device, shots, optimizer=optimizer, initial=initial)
         return resolved

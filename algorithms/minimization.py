@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from varq import checks, spec
+from varq.algorithms.requirements import check_differences
 from varq.algorithms.task import Task, minimization, put, settled
 from varq.node.function import FunctionCost
 from varq.node.nodes import Nodes
@@ -19,10 +20,11 @@ __all__ = ["REPEATS", "Minimize"]
 REPEATS = 16  # estimates of a noisy cost at the point found: their error bar is known to about a sixth
 
 
-def _is_sampled(cost: Any) -> bool:
-    """Whether a function is a QNode with a finite number of shots."""
+def _shots(cost: Any) -> int | None:
+    """The shots of a function that is a QNode with a finite number of them."""
     shots = getattr(spec.unwrap(cost), "shots", None)
-    return bool(getattr(shots, "total_shots", shots))
+    found = getattr(shots, "total_shots", shots)
+    return None if not found else int(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +90,14 @@ class Minimize(Task):
 
     def resolve(self, device: Any, shots: int | None) -> Minimize:
         """This spec with every choice made; the function brings its own devices."""
-        noisy = _is_sampled(self.cost) if self.noisy is None else self.noisy
+        noisy = _shots(self.cost) is not None if self.noisy is None else self.noisy
         if noisy and self.gradient == "finite-diff":
             raise ValueError(
                 "gradient='finite-diff' takes differences over steps of about 1e-5: there shot noise drowns any slope. "
                 "Got a noisy cost. Use optimizer='spsa', or a gradient function of your own (parameter shifts)."
             )
+        if noisy:
+            check_differences(self.optimizer, _shots(self.cost))
         resolved: Minimize = settled(self, None, None, gradient=self.gradient or "jax", noisy=noisy)
         return resolved
 

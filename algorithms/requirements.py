@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from varq import names
+from varq.devices.slopes import least_step
 
-__all__ = ["called", "check_frequencies"]
+__all__ = ["called", "check_differences", "check_frequencies"]
 
 
 def called(part: Any) -> str:
@@ -29,3 +30,14 @@ def check_frequencies(optimizer: Any, ansatz: Any) -> None:
         f"parameters of {called(ansatz)} {what}. Use ExcitationSolve for excitations, Rotosolve for rotations, "
         f"frequencies=... where you know them, or one of {usable}."
     )
+
+
+def check_differences(optimizer: Any, shots: int | None) -> None:
+    """ValueError if an optimizer differences sampled values or slopes over a step that drowns in shot noise."""
+    step = getattr(optimizer, "differences", None)
+    if shots is not None and step is not None and step < least_step(shots):
+        raise ValueError(
+            f"{called(optimizer)} must difference values over at least {least_step(shots):.2g} rad to see them through "
+            f"the noise of {shots} shots. Its step is {step:.2g}. Use 'spsa', 'adam', 'L-BFGS-B' with its gradients "
+            "(by shift rules) or 'COBYLA'; or shots=None."
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from varq import checks, spec
-from varq.algorithms.requirements import called, check_frequencies
+from varq.algorithms.requirements import called, check_differences, check_frequencies
 from varq.algorithms.task import Task, minimization, put, settled, starting_point
 from varq.ansatze.choose import as_ansatz
 from varq.devices.catalog import abilities
@@ -94,6 +94,7 @@ class VQE(Task):
         default = "L-BFGS-B" if shots is None else "spsa"
         optimizer = as_optimizer(default if self.optimizer is None else self.optimizer)
         check_frequencies(optimizer, ansatz)
+        check_differences(optimizer, shots)
         initial = starting_point(self.initial, ansatz.shape, ansatz.init, self.seed)
         allocation = self.allocation or ("variance" if self.grouping == "qubit-wise" else "equal")
         chosen = {"ansatz": ansatz, "optimizer": optimizer, "initial": initial, "allocation": allocation}

@@ -16,6 +16,7 @@ from varq.algorithms.posterior import TWO_PI, Posterior
 from varq.ansatze import Circuit, HardwareEfficient
 from varq.keys import Key
 from varq.node.verification import VerificationError
+from varq.optimizers import Scipy
 from varq.problems import EigenPhase, Hubbard, MaxCut, Molecule, Operator, TransverseFieldIsing
 from varq.protocol import Reason, Stop
 
@@ -26,6 +27,17 @@ SIGMAS = 5
 
 QUIET: dict[str, Any] = {"store": None, "progress": False}
 RING = MaxCut([(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)])
+
+
+def turned(shots: int, diff_method: str = "best") -> Any:
+    """A QNode with shots."""
+
+    @qml.qnode(qml.device("default.qubit", wires=1, seed=1), diff_method=diff_method)
+    def node(x: Any) -> Any:
+        qml.RX(x[0], 0)
+        return qml.expval(qml.Z(0))
+
+    return qml.set_shots(node, shots)
 
 
 def tilted(x: Any) -> None:
@@ -310,6 +322,28 @@ def test_function_costs_refuse_what_they_cannot_answer() -> None:
 def test_differences_of_noise_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shot noise drowns any slope\. Got a noisy cost\. Use optimizer='spsa'"):
         minimize(lambda x: float(x[0] ** 2), [0.3], gradient="finite-diff", noisy=True, **QUIET)
+
+
+@pytest.mark.parametrize("method", ["trust-exact", "trust-ncg", "Newton-CG", Scipy("BFGS", gradient=False)])
+def test_methods_that_difference_samples_over_tiny_steps_are_refused(method: Any) -> None:
+    for task in (
+        VQE(problem=Molecule.load("H2"), optimizer=method),
+        QAOA(problem=RING, optimizer=method),
+        Minimize(turned(shots=1000), np.array([0.3]), optimizer=method),
+    ):
+        with pytest.raises(ValueError, match=r"must difference values over at least 0.022 rad .* 1000 shots"):
+            task.resolve("varq.qubit", 1000)
+    assert VQE(problem=Molecule.load("H2"), optimizer=method).resolve("varq.qubit", None)
+
+
+def test_a_step_that_is_seen_through_the_noise_is_taken() -> None:
+    wide = Scipy("BFGS", {"eps": 0.3}, gradient=False)
+    assert QAOA(problem=RING, optimizer=wide).resolve("varq.qubit", 1000).optimizer.differences == 0.3
+
+
+def test_slopes_that_pennylane_differences_in_the_noise_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"finite-diff must difference samples .* Got h=1e-07"):
+        minimize(turned(shots=1000, diff_method="finite-diff"), [0.3], optimizer="adam", **QUIET)
 
 
 @pytest.mark.parametrize("grouping", ["qubit-wise", "commuting"])

@@ -30,6 +30,7 @@ from varq.devices.faults import ExpiredError
 from varq.devices.ibm import open_ibm
 from varq.devices.qiskit_circuits import refuse_middle, signature, taken
 from varq.devices.service import Bits, Circuit
+from varq.devices.slopes import check_method, followed
 
 __all__ = ["IBMDevice"]
 
@@ -112,12 +113,19 @@ class IBMDevice(Device):  # type: ignore[misc]
     def setup_execution_config(
         self, config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
     ) -> ExecutionConfig:
-        """The configuration: gradients are made from values."""
+        """The configuration: gradients are made from values.
+
+        Raises:
+            ValueError: for finite differences over a step that drowns in the noise of the shots.
+        """
+        if config is not None and circuit is not None and circuit.shots:
+            check_method(config.gradient_method, config.gradient_keyword_arguments, int(circuit.shots.total_shots))
         return replace(config or ExecutionConfig(), use_device_gradient=False, use_device_jacobian_product=False)
 
     def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
         """What tapes go through: each measured group becomes a tape that samples every wire."""
         stages = CompilePipeline()
+        stages.add_transform(followed)
         stages.add_transform(validate_device_wires, self.wires, name=self.name)
         stages.add_transform(_sampled_at_the_end)
         stages.add_transform(

@@ -8,7 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pennylane as qml
 
+from varq.devices.slopes import check_method
 from varq.keys import Key
 from varq.precision import double
 from varq.protocol import Array, Many, Reply, Request, Value, ValueAndGrad
@@ -37,6 +39,7 @@ class FunctionCost:
 
         Raises:
             TypeError: for a request that a plain function cannot answer, or a function that returns no number.
+            ValueError: for slopes of a QNode that differences samples over a step that drowns in their noise.
         """
         if isinstance(request, Many):
             parts = tuple(self.evaluate(part, key.fold(k)) for k, part in enumerate(request.parts))
@@ -61,6 +64,9 @@ class FunctionCost:
 
     def _value_and_grad(self, x: Array) -> Reply:
         if self._gradient == "jax":
+            if isinstance(self._function, qml.QNode) and self._function.shots:
+                shots = int(self._function.shots.total_shots)
+                check_method(self._function.diff_method, self._function.gradient_kwargs, shots)
             try:
                 with double():
                     value, slope = jax.value_and_grad(self._function)(jnp.asarray(x))

@@ -21,6 +21,7 @@ __all__ = ["Scipy"]
 
 # Central differences lose as much by rounding as by truncation near the cube root of the machine epsilon.
 DIFFERENCE = float(np.cbrt(np.finfo(np.float64).eps))
+SCIPY_STEP = float(np.sqrt(np.finfo(np.float64).eps))  # SciPy's own, of forward differences
 
 # SciPy lets one COBYQA run at a time, by a lock held throughout; a second run would wait for the first one for ever.
 # Its code is plain Python with no state outside the call, so runs that take turns at evaluations do not disturb it.
@@ -90,6 +91,16 @@ class Scipy(ByContent):
     def uses_gradient(self) -> bool:
         """Whether the method asks for gradients."""
         return METHODS[self.name].gradient != "none" and self.gradient is not False
+
+    @property
+    def differences(self) -> float | None:
+        """The step over which values or slopes are differenced, in radians; None if none are."""
+        if METHODS[self.name].curvature:
+            return DIFFERENCE
+        if self.name == "Newton-CG" or (self.gradient is False and METHODS[self.name].gradient == "optional"):
+            option = "finite_diff_rel_step" if self.name == "trust-constr" else "eps"
+            return float(np.min(self.options.get(option, SCIPY_STEP)))
+        return None
 
     def method(self) -> ScipyMethod:
         """The method, ready to be asked."""
