@@ -16,6 +16,7 @@ from pennylane.tape import QuantumScript
 from varq import spec
 from varq.devices.catalog import DEFAULT, called, open_service
 from varq.devices.choice import Device
+from varq.devices.faults import DeviceError
 from varq.devices.prices import Price, price
 from varq.keys import Key
 from varq.protocol import Plan, Reply, Request
@@ -23,7 +24,7 @@ from varq.session.batch import Batch, circuits_of
 from varq.session.budget import NOTHING, Account, Budget, BudgetError, Use
 from varq.session.dispatch import Dispatcher
 from varq.session.drive import Lane, drive
-from varq.session.forecast import Forecast, forecast
+from varq.session.forecast import Forecast, forecast, unreached
 from varq.session.ledger import Ledger, of_session
 from varq.session.orders import hold, obey
 from varq.session.reporting import ORDERED, PULSE, RUN, Reporter
@@ -139,10 +140,15 @@ class Desk:
         return self.dispatcher(spec.unwrap(run.spec.device), run.spec.precision)
 
     def dispatcher(self, device: Any, precision: str = "double") -> Dispatcher:
-        """The queue of a device, opened when first asked for."""
+        """The queue of a device, opened when first asked for; the session is then in the store."""
+        found = self._opened(device, precision)
+        self.write()
+        return found
+
+    def _opened(self, device: Any, precision: str) -> Dispatcher:
+        """The same, where nothing is to be sent yet."""
         key = (repr(device) if isinstance(device, (str, Device)) else id(device), precision)
         if key not in self._dispatchers:
-            self.write()
             service = open_service(device, precision)
             known = price(service.name, self._prices)
             if known is not None and not getattr(service, "grouped", True):
@@ -224,13 +230,18 @@ class Desk:
         return self.dispatcher(device).settle(job, provider_id, lost)
 
     def forecast(self, resolved: Any, plan: Plan, steps: int | None) -> Forecast:
-        """What a plan would use up."""
+        """What a plan would use up; on a device that cannot be opened here, as if its jobs had no limits."""
         device = spec.unwrap(resolved.device)
         name = called(device)
         key = Key.from_seed(resolved.seed)
         if plan.prepare is None:
             return forecast(plan, name, key, steps, lambda circuits: NOTHING, lambda circuits: 0)
-        dispatcher = self.dispatcher(device, resolved.precision)
+        try:
+            dispatcher = self._opened(device, resolved.precision)
+        except (DeviceError, ModuleNotFoundError) as error:  # no account, no network, no extra
+            self._say(f"{name} is not open: {error} Its limits are not known: each request is taken to be one job.")
+            known = price(name, self._prices)
+            return forecast(plan, name, key, steps, *unreached(known), known)
         return forecast(plan, name, key, steps, dispatcher.estimate, dispatcher.jobs, dispatcher.price)
 
     def ledger(self) -> Ledger:

@@ -13,7 +13,7 @@ from varq.keys import Key
 from varq.protocol import Array, Finished, Many, Metric, Plan, Reply, Request, Sample, Value, ValueAndGrad
 from varq.session.budget import NOTHING, Use
 
-__all__ = ["Forecast", "forecast"]
+__all__ = ["Forecast", "forecast", "unreached"]
 
 _LOOKED_AT = 3  # requests: a method's first may calibrate it, and those after it are alike
 _UNLIMITED = 100  # steps that are reckoned with where no rule limits them
@@ -32,7 +32,7 @@ class Forecast:
         jobs: they travel in, when the run has the device for itself.
         shots: of all circuits.
         seconds: that the device is busy; None where nothing is known of its pace.
-        cost: in `currency`; None where the price is not known.
+        cost: in `currency`; None where the price is not known, or is one for seconds of which nothing is known.
         currency: of the cost.
     """
 
@@ -50,7 +50,8 @@ class Forecast:
     def __str__(self) -> str:
         steps = f"{self.steps} steps" if self.limited else f"{self.steps} steps (an example: no rule limits them)"
         seconds = "not known before the first job" if self.seconds is None else f"{self.seconds:.3g} s"
-        cost = "no price known" if self.cost is None else f"{self.cost:.2f} {self.currency}".rstrip()
+        unknown = "not known before the first job" if self.currency else "no price known"
+        cost = unknown if self.cost is None else f"{self.cost:.2f} {self.currency}".rstrip()
         rows = [
             ("run", f"{self.title} on {self.device}, {steps}"),
             ("circuits", f"{self.circuits:,} in {self.jobs:,} jobs"),
@@ -101,9 +102,24 @@ def forecast(
         jobs=jobs,
         shots=int(total.shots),
         seconds=total.seconds or None,
-        cost=None if price is None else total.cost,
+        cost=None if price is None or (price.per_second and not total.seconds) else total.cost,
         currency="" if price is None else price.currency,
     )
+
+
+def unreached(price: Price | None) -> tuple[Callable[[Sequence[Circuit]], Use], Callable[[int], int]]:
+    """What circuits use up, and how many jobs they need, on a device that is not open: as if a job had no limits.
+
+    Args:
+        price: of the device; None where it is not known.
+    """
+
+    def use_of(circuits: Sequence[Circuit]) -> Use:
+        shots = [circuit.shots for circuit in {circuit.digest: circuit for circuit in circuits}.values()]
+        cost = 0.0 if price is None else price.cost(min(1, len(shots)), len(shots), sum(shots))
+        return Use(len(shots), sum(shots), 0.0, cost)
+
+    return use_of, lambda circuits: min(1, circuits)
 
 
 def _requests(plan: Plan, key: Key, most: int) -> list[tuple[Circuit, ...]]:

@@ -292,7 +292,7 @@ class Session:
         return self._desk.submit(circuits, checks.integer("priority", priority), when, checks.integer("seed", seed))
 
     def forecast(self, task: Any, *, stop: Stop | None = None) -> Forecast:
-        """What a spec would use up here: circuits, jobs, shots, seconds, money.  Nothing is sent.
+        """What a spec would use up here: circuits, jobs, shots, seconds, money.  Nothing is sent; no account is needed.
 
         Args:
             task: a spec such as `VQE(...)`.

@@ -1,0 +1,68 @@
+"""Forecasts where a device cannot be opened, and what they say of money that nobody knows yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from varq.algorithms import VQE
+from varq.ansatze import HardwareEfficient
+from varq.devices.faults import PermanentError
+from varq.devices.prices import price
+from varq.problems import TransverseFieldIsing
+from varq.protocol import Event, Stop
+from varq.session import desk
+from varq.session.forecast import Forecast
+from varq.session.session import Session
+
+pytestmark = pytest.mark.flagless
+
+TASK = VQE(
+    problem=TransverseFieldIsing(2), ansatz=HardwareEfficient(wires=2, depth=1), optimizer="adam", stop=Stop(steps=4)
+)
+
+
+def refuse(device: Any, precision: str) -> Any:
+    raise PermanentError("no account is saved.")
+
+
+def lack(device: Any, precision: str) -> Any:
+    raise ModuleNotFoundError("pip install 'varq[ibm]'")
+
+
+def told(device: str) -> tuple[Forecast, list[Event]]:
+    """The forecast, and what was said beside it."""
+    events: list[Event] = []
+    with Session(device, shots=100, store=None, progress=False, observers=[events.append]) as session:
+        found = session.forecast(TASK)
+        assert session.store.jobs.sessions() == [], "a forecast alone leaves nothing behind"
+    return found, events
+
+
+@pytest.mark.parametrize(("fails", "why"), [(refuse, "no account is saved"), (lack, r"pip install 'varq[ibm]'")])
+def test_no_account_is_needed(fails: Callable[..., Any], why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, silent = told("varq.qubit")
+    assert silent == []
+    monkeypatch.setattr(desk, "open_service", fails)
+    there, said = told("ibm.torino")
+    assert (there.circuits, there.shots, there.jobs, there.steps) == (here.circuits, here.shots, here.jobs, here.steps)
+    assert why in said[0].info["message"]
+    assert "each request is taken to be one job" in said[0].info["message"]
+
+
+def test_money_for_seconds_that_nobody_knows_is_not_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "open_service", refuse)
+    found, _ = told("ibm.torino")
+    assert (found.seconds, found.cost, found.currency) == (None, None, "USD")
+    assert "cost        not known before the first job" in str(found)
+
+
+def test_money_for_jobs_and_shots_is_known_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "open_service", refuse)
+    name = "braket.eu-north-1/Garnet"
+    found, _ = told(name)
+    listed = price(name)
+    assert listed is not None
+    assert found.cost == pytest.approx(found.jobs * listed.per_job + found.shots * listed.per_shot)
