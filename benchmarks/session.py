@@ -2,12 +2,14 @@
 
     python benchmarks/session.py [NAME ...]
 
-Names: queue, merged, commits, coverage, storm.  Without a name, all of them (about twenty minutes on two cores, most of
-them the 250 kills of `storm`).  Each line says what was measured, what it must be, and whether it is.
+Names: queue, merged, fakes (needs the extra `ibm`), commits, coverage, attached, storm.  Without a name, all of them
+(about twenty minutes on two cores, most of them the 250 kills of `storm`).  Each line says what was measured, what it
+must be, and whether it is.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -35,7 +37,8 @@ from varq.keys import Key
 from varq.node.nodes import Nodes
 from varq.optimizers import SPSA
 from varq.problems import Molecule, TransverseFieldIsing
-from varq.protocol import Stop, Value
+from varq.protocol import Event, Stop, Value
+from varq.session.attached import attach
 from varq.session.budget import Account, Budget
 from varq.session.dispatch import Dispatcher
 from varq.session.retry import Retry
@@ -213,6 +216,77 @@ def merged(steps: int = 20) -> Iterator[Line]:
     yield Line("replies that differ between the two", sum(a != b for a, b in zip(one, other, strict=True)), 0)
 
 
+def fakes(steps: int = 5, shots: int = 1000) -> Iterator[Line]:
+    """Two VQE runs on a snapshot of a machine with its noise, in one session and one after the other."""
+    if importlib.util.find_spec("qiskit_ibm_runtime") is None:
+        print("fakes: needs the extra ibm, which is not installed here")
+        return
+    problem, ansatz = TransverseFieldIsing(4), HardwareEfficient(wires=4, depth=1)
+    some: dict[str, Any] = {"problem": problem, "ansatz": ansatz, "optimizer": "adam", "stop": Stop(steps=steps)}
+    tasks = [VQE(seed=seed, **some) for seed in (3, 4)]
+    first, counts = [], []
+    for together in (True, False):
+        with Session("ibm.fake_manila", shots=shots, store=None, progress=False) as session:
+            for task in tasks:
+                if together:
+                    session.start(task)
+                else:
+                    session.run(task)
+            session.drain()
+            # Later steps start from points that differ: circuits of one job share the snapshot's random numbers.
+            records = sorted(session.list(), key=lambda record: record.id)
+            first.append([next(iter(session.store.rows(record.id))).reply for record in records])
+            counts.append(len(session.ledger()))
+    few, many = counts
+    yield Line(f"on fake_manila: jobs alone ({many}) over jobs together ({few})", many / few, 2, "x", 1.8)
+    apart = []
+    for a, b in zip(*first, strict=True):
+        apart.append(abs(a.value - b.value) / np.hypot(a.stderr, b.stderr))
+        apart.extend(np.ravel(np.abs(a.grad - b.grad) / np.hypot(a.grad_stderr, b.grad_stderr)))
+    what = f"largest of {len(apart)} differences of first energies and slopes, in standard errors"
+    yield Line(what, float(np.max(apart)), 4)
+
+
+_VIEWER = """
+import json, sys
+from varq.session.attached import attach
+for event in attach(sys.argv[1], store=sys.argv[2]).events():
+    if event.run_id and event.kind in ("start", "step", "end"):
+        print(json.dumps([event.run_id, event.kind, event.step, event.value]), flush=True)
+"""
+
+
+def attached(steps: int = 20) -> Iterator[Line]:
+    """A session in a process of its own, watched to its end by one process, and by others that are killed."""
+    some: dict[str, Any] = {"problem": TransverseFieldIsing(2), "optimizer": SPSA(), "stop": Stop(steps=steps)}
+    tasks = [VQE(seed=seed, **some) for seed in (3, 4)]
+    noted: list[Event] = []
+    with Session("varq.qubit", shots=200, store=None, progress=False, observers=[noted.append]) as session:
+        for task in tasks:
+            session.start(task)
+        results = {result.run_id: result.value for result in session.drain()}
+    wanted = Counter((e.run_id, e.kind, e.step, e.value) for e in noted if e.kind in ("start", "step", "end"))
+    with tempfile.TemporaryDirectory() as folder:
+        store = str(Path(folder, "store"))
+        with Session("varq.qubit", shots=200, store=store, progress=False) as session:
+            name = session.detach(tasks)
+        command = [sys.executable, "-c", _VIEWER, name, store]
+        viewers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(5)]
+        for viewer in viewers[1:]:
+            assert viewer.stdout is not None
+            viewer.stdout.readline()  # killed while it watches
+            viewer.kill()
+            viewer.wait()
+        told, _ = viewers[0].communicate()
+        seen = Counter(tuple(json.loads(line)) for line in told.splitlines())
+        with attach(name, store=store) as watched:
+            watched.wait()
+            other = sum(watched.result(run).value != value for run, value in results.items())  # type: ignore[union-attr]
+    yield Line(f"of {wanted.total()} events, those that a second process did not see", (wanted - seen).total(), 0)
+    yield Line("events that it saw and that were not", (seen - wanted).total(), 0)
+    yield Line(f"of {len(results)} runs, those that ended otherwise for {len(viewers) - 1} killed viewers", other, 0)
+
+
 def coverage(seeds: int = 400, shots: int = 4096) -> Iterator[Line]:
     """Intervals of the energy of the exact state of H2, against full CI."""
     task = VQE(problem=Molecule.load("H2"), ansatz="uccsd", optimizer="L-BFGS-B")
@@ -256,7 +330,7 @@ def storm(kills: int = 200, cloud_kills: int = 50) -> Iterator[Line]:
 
 
 FIGURES: dict[str, Callable[[], Iterator[Line]]] = {
-    figure.__name__: figure for figure in (queue, merged, commits, coverage, storm)
+    figure.__name__: figure for figure in (queue, merged, fakes, commits, coverage, attached, storm)
 }
 
 

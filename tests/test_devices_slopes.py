@@ -63,7 +63,7 @@ def test_a_second_derivative_is_refused_rather_than_zero() -> None:
 
 
 def test_a_second_derivative_by_the_way_out_is_right() -> None:
-    curvature = jax.jit(jax.hessian(cosine(max_diff=2)))(jnp.asarray(ANGLE))
+    curvature = jax.jit(jax.hessian(cosine(max_diff=2, cache=False)))(jnp.asarray(ANGLE))
     assert abs(float(curvature) + np.cos(ANGLE)) < SIGMAS / np.sqrt(SHOTS)
 
 
@@ -79,12 +79,13 @@ def test_vmap_is_refused_and_arrays_of_parameters_are_right() -> None:
     [("finite-diff", {}), ("spsa", {}), ("finite-diff", {"h": 1e-3}), (qml.gradients.finite_diff, {})],
 )
 def test_differences_that_drown_in_noise_are_refused(method: Any, options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"at least 0.011 with 4096 shots. Got h=1e-0\d. Use gradient_kwargs"):
+    with pytest.raises(ValueError, match=r"at least 0.011 with 4096 shots. Got h=[0-9.e-]+. Use gradient_kwargs"):
         jax.grad(cosine(diff_method=method, gradient_kwargs=options))(jnp.asarray(ANGLE))
 
 
 def test_differences_over_a_sound_step_are_right_within_their_noise() -> None:
     step = 0.3
-    slope = jax.grad(cosine(diff_method="finite-diff", gradient_kwargs={"h": step}))(jnp.asarray(ANGLE))
+    node = cosine(diff_method="finite-diff", gradient_kwargs={"h": step})
+    slope = qml.grad(node)(qml.numpy.array(ANGLE, requires_grad=True))
     forward = (np.cos(ANGLE + step) - np.cos(ANGLE)) / step
     assert abs(float(slope) - forward) < SIGMAS * np.sqrt(2 / SHOTS) / step

@@ -65,7 +65,7 @@ def followed(tape: QuantumScript) -> Any:
     if any(isinstance(number, Tracer) for number in tape.get_parameters(trainable_only=False)):
         raise DeviceError(
             "Samples of a device have first derivatives, of one set of parameters at a time. Asked for a further "
-            "derivative, which would be zeros, or for jax.vmap. Use max_diff=2 and jax.jit for second derivatives, and "
-            "arrays of parameters in place of jax.vmap."
+            "derivative, which would be zeros, or for jax.vmap. Use jax.jit and qml.QNode(..., max_diff=2, "
+            "cache=False) for second derivatives, and arrays of parameters in place of jax.vmap."
         )
     return (tape,), lambda results: results[0]

@@ -31,6 +31,7 @@ class Nodes:
         device: a PennyLane device name or device object; None for varq's default.
         shots: of each circuit, on average over measurement groups; None for exact expectation values.
         precision: "double" or "single".
+        opening: whether a device that takes jobs is opened now; if not, its costs only prepare circuits.
 
     Raises:
         ValueError: for an unknown device, or shots below 1.
@@ -47,6 +48,7 @@ class Nodes:
     device: Any = None
     shots: int | None = None
     precision: str = "double"
+    opening: bool = True
 
     def __post_init__(self) -> None:
         if self.shots is not None:
@@ -89,8 +91,9 @@ class Nodes:
                 self.precision,
             )
             return Cost(exact, None, None, shape)
-        service = open_service(device, self.precision)
-        if not service.paid and not getattr(service, "seeded", True):
+        reached = self.opening or opened.abilities.jobs == "here"
+        service = open_service(device, self.precision) if reached else None
+        if service is not None and not service.paid and not getattr(service, "seeded", True):
             warnings.warn(
                 f"varq cannot set the random seed of {opened.name}: its samples differ from run to run. "
                 "varq.qubit, lightning.qubit and default.qubit draw the same ones again.",

@@ -303,7 +303,7 @@ class Session:
         """
         check_stop(stop)
         resolved = self._resolve(task)
-        plan = _plan(resolved)
+        plan = _plan(resolved, opening=False)
         rule = stop or resolved.stop or plan.stop
         return self._desk.forecast(resolved, plan, rule.steps)
 
@@ -492,7 +492,7 @@ class Session:
             observer(event)
 
 
-def _plan(resolved: Any) -> Plan:
+def _plan(resolved: Any, opening: bool = True) -> Plan:
     device = spec.unwrap(resolved.device)
-    plan: Plan = resolved.plan(Nodes(device, resolved.shots, resolved.precision))
+    plan: Plan = resolved.plan(Nodes(device, resolved.shots, resolved.precision, opening))
     return plan
