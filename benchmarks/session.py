@@ -28,6 +28,7 @@ import numpy as np
 import pennylane as qml
 from pennylane.tape import QuantumScript
 
+from varq import spec
 from varq.algorithms import VQE
 from varq.ansatze import HardwareEfficient
 from varq.devices.faults import GoneError, PermanentError, TransientError, UncertainError
@@ -235,7 +236,8 @@ def fakes(steps: int = 5, shots: int = 1000) -> Iterator[Line]:
             session.drain()
             # Later steps start from points that differ: circuits of one job share the snapshot's random numbers.
             records = sorted(session.list(), key=lambda record: record.id)
-            first.append([next(iter(session.store.rows(record.id))).reply for record in records])
+            rows = [next(iter(session.store.rows(record.id))) for record in records]
+            first.append([spec.loads(row.reply, session.store.array) for row in rows])
             counts.append(len(session.ledger()))
     few, many = counts
     yield Line(f"on fake_manila: jobs alone ({many}) over jobs together ({few})", many / few, 2, "x", 1.8)
