@@ -170,6 +170,10 @@ def on_tencirchem(problem: Any) -> Measured:
         sort_ex2=False,
         epsilon=0,
         engine="civector",
+        mo_coeff=np.eye(len(problem["h1"])),  # its own Hartree-Fock finds other orbitals for N2, now and then
+        init_method="zeros",
+        run_hf=False,
+        run_mp2=False,
         run_ccsd=False,
         run_fci=False,
     )
