@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 from hypothesis import strategies as st
+from pennylane.ops import Pow
 from scipy.sparse import csr_matrix
 from simulator_circuits import MANY, ONE, TWO, make, unitary
 
@@ -213,6 +214,11 @@ def _raised(op: Any, w: list[int], rng: Rng) -> Any:
     # PennyLane has no matrix for other powers of what it decomposes.
     z = float(rng.choice([2, 3, 0, -1, -2, 0.5] if op.has_matrix else [2, 3, 0]))
     return qml.pow(op, int(z) if z.is_integer() else z)
+
+
+def by_matrix_alone(op: Any) -> bool:
+    """Whether an operation is a power that PennyLane knows by its matrix alone, which JAX cannot trace."""
+    return isinstance(op, Pow) and not float(op.z).is_integer() and not op.has_decomposition
 
 
 def _controlled(op: Any, w: list[int], rng: Rng) -> Any:

@@ -36,6 +36,7 @@ ODD: dict[str, Callable[[Any], Any]] = {
     "controlled multiple": lambda x: qml.ctrl(qml.s_prod(0.5, qml.X(0)), 1),
     "projector in a product": lambda x: qml.prod(qml.Projector([1], 0), qml.RX(x, 1)),
     "evolution that is none": lambda x: qml.evolve(1j * qml.X(0) @ qml.Z(1) + 0.5 * qml.Z(0), 0.5),
+    "complex phases": lambda x: qml.PCPhase(0.3 + 0.2j, 1, [0]),
     "complex generator": lambda x: qml.evolve(qml.s_prod(1 + 0.3j, qml.X(0)), 0.5),
 }
 PLAIN: dict[str, Callable[[Any], Any]] = {
@@ -56,6 +57,7 @@ BATCHES: dict[str, Callable[[], Any]] = {
     "integers": lambda: qml.RX(np.array([0, 1, 2]), 0),
     "states of integers": lambda: qml.StatePrep(np.eye(4, dtype=int)[:3], wires=[0, 1]),
     "evolutions": lambda: qml.evolve(qml.X(0) @ qml.Z(1), THREE),
+    "evolutions of sums": lambda: qml.evolve(qml.dot([0.3, 0.4], [qml.X(0) @ qml.X(1), qml.Z(0) @ qml.Z(1)]), THREE),
     "exponentials": lambda: qml.exp(qml.X(0), 1j * THREE),
     "products": lambda: qml.prod(qml.RX(THREE, 0), qml.RY(0.2, 1)),
     "time steps": lambda: qml.ApproxTimeEvolution(qml.Hamiltonian([1.0, 0.5], [qml.X(0), qml.Z(1)]), THREE, 1),
@@ -114,12 +116,39 @@ def test_batches(name: str) -> None:
         np.testing.assert_allclose(ours, theirs, atol=EXACT)
 
 
-@pytest.mark.parametrize("gate", [lambda x: qml.RX(0.3 + 0.2j, 0), lambda x: qml.RX(1j * x, 0)])
+@pytest.mark.parametrize(
+    ("name", "gate"),
+    [
+        ("RX", lambda x: qml.RX(0.3 + 0.2j, 0)),
+        ("RX", lambda x: qml.RX(1j * x, 0)),
+        ("U1", lambda x: qml.U1(0.3 + 0.2j, 0)),
+        ("CPhaseShift01", lambda x: qml.CPhaseShift01(1j * x, [0, 1])),
+    ],
+)
 @pytest.mark.parametrize("compiled", [False, True])
-def test_complex_angles_are_refused(gate: Callable[[Any], Any], compiled: bool) -> None:
+def test_complex_angles_are_refused(name: str, gate: Callable[[Any], Any], compiled: bool) -> None:
     circuit = around(gate, "varq.qubit")
-    with pytest.raises(DeviceError, match=r"parameters of RX must be real\. Got a complex number"):
+    with pytest.raises(DeviceError, match=rf"parameters of {name} must be real\. Got a complex number"):
         (jax.jit(circuit) if compiled else circuit)(0.4)
+
+
+def test_half_precision_is_that_of_its_own_numbers() -> None:
+    def circuit(x: Any) -> Any:
+        qml.RX(x, 0)
+        qml.RY(0.123456, 0)
+        return qml.expval(qml.X(0))
+
+    found = qml.QNode(circuit, qml.device("varq.qubit", wires=1))(jnp.float16(1.0))
+    np.testing.assert_allclose(found, np.sin(0.123456) * np.cos(1.0), atol=SINGLE)
+
+
+def test_a_phase_of_no_wires() -> None:
+    def circuit() -> Any:
+        qml.GlobalPhase(0.4)
+        return qml.state()
+
+    found = qml.QNode(circuit, qml.device("varq.qubit"))()
+    np.testing.assert_allclose(found, [np.exp(-0.4j)], atol=EXACT)
 
 
 def test_powers_of_what_is_traced_name_the_way_out() -> None:

@@ -16,7 +16,17 @@ from pennylane.ops import Evolution
 from pennylane.pauli import PauliWord
 from pennylane.wires import Wires
 
-__all__ = ["MOST_LEVELS", "WordEvolution", "evolved", "gather", "is_complex", "levels", "together", "words_of"]
+__all__ = [
+    "MOST_LEVELS",
+    "WordEvolution",
+    "evolved",
+    "gather",
+    "is_complex",
+    "is_followed",
+    "levels",
+    "together",
+    "words_of",
+]
 
 MOST_LEVELS = 1 << 14
 """Sums of weights with more steps than this are taken as real numbers."""
@@ -67,9 +77,16 @@ class WordEvolution(Operator):  # type: ignore[misc]
 
 def is_complex(value: Any) -> bool:
     """Whether a number has an imaginary part, or may have one: what is traced shows its type alone."""
+    if isinstance(value, (int, float)):
+        return False
     if qml.math.is_abstract(value):
         return bool(np.issubdtype(value.dtype, np.complexfloating))
     return bool(np.any(np.abs(np.imag(qml.math.unwrap(value))) > 0))
+
+
+def is_followed(value: Any) -> bool:
+    """Whether JAX or autograd follows a value, to compile or to differentiate."""
+    return isinstance(value, jax.core.Tracer) or isbox(value)
 
 
 def words_of(op: Operator) -> tuple[Mapping[PauliWord, Any], Any] | None:
@@ -156,7 +173,8 @@ def gather(values: Sequence[Any]) -> Any:
     """Scalars and vectors as one vector: of NumPy if all are plain numbers, else of JAX."""
     if not any(isinstance(v, jax.Array) for v in values):
         return np.concatenate([np.zeros(0), *(np.atleast_1d(np.real(v)).astype(np.float64) for v in values)])
-    dtype = jnp.result_type(*values)
+    # Half precision is a choice of the caller for some numbers, not for the plain ones beside them.
+    dtype = jnp.promote_types(jnp.result_type(*values), jnp.float32)
     parts: list[Any] = []
     scalars: list[Any] = []
     for value in [*values, None]:

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
-from autograd.tracer import isbox
 from pennylane import MultiControlledX
 from pennylane.exceptions import DeviceError
 from pennylane.operation import Operator
@@ -20,7 +19,7 @@ from pennylane.ops.op_math import SymbolicOp
 from pennylane.tape import QuantumScript
 
 from varq.simulator.circuit import DIAGONAL, IGNORED, MATRIX, Circuit, Constants, Gate, Initial, Numbers
-from varq.simulator.evolutions import WordEvolution, gather, is_complex, together, words_of
+from varq.simulator.evolutions import WordEvolution, gather, is_complex, is_followed, together, words_of
 from varq.simulator.gates import NAMES
 from varq.simulator.naming import is_native, name_of
 from varq.simulator.stacks import Stacks, parts
@@ -159,6 +158,8 @@ class _Lowering:
         if name_of(op) in NAMES:
             self.named(op)
         elif (known := _known(op)) is not None:
+            for p in op.data:
+                _real(p, op)
             for name, wires, value in known:
                 self.gates.append(Gate(name, tuple(self.place[w] for w in wires), (self.angle(value),)))
         elif isinstance(op, Adjoint) and (plain := _undone(op)) is not None:
@@ -237,21 +238,16 @@ def is_unitary(op: Operator) -> bool:
 
     A matrix that is differentiated may be unitary where it stands, and not beside it, as a second derivative sees.
     """
-    if _by_definition(op):
+    if name_of(op) in NAMES or _by_definition(op):  # the first are refused where their angles are complex
         return True
-    if any(_followed(x) for x in op.data):
+    if any(is_followed(x) for x in op.data):
         return False
     value = op.matrix()
-    if _followed(value):
+    if is_followed(value):
         return False
     plain = np.asarray(qml.math.unwrap(value))  # with a batch in front, perhaps
     product = plain.conj().swapaxes(-1, -2) @ plain
     return bool(np.abs(product - np.eye(plain.shape[-1])).max() < _TOLERANCE)
-
-
-def _followed(value: Any) -> bool:
-    """Whether JAX or autograd follows a value, to compile or to differentiate."""
-    return isinstance(value, jax.core.Tracer) or isbox(value)
 
 
 _BY_MATRIX = (qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.Projector, qml.QSVT, qml.FromBloq, Exp)
@@ -268,7 +264,9 @@ def _by_definition(op: Operator) -> bool:
         return hermitian and not is_complex(op.param)
     if isinstance(op, (Adjoint, Controlled)) or (isinstance(op, Pow) and not is_complex(op.z)):
         return _by_definition(op.base)
-    return isinstance(op, qml.operation.Operation) and not isinstance(op, (*_BY_MATRIX, SymbolicOp))
+    if not isinstance(op, qml.operation.Operation) or isinstance(op, (*_BY_MATRIX, SymbolicOp)):
+        return False
+    return not any(is_complex(x) for x in op.data)
 
 
 def _real(value: Any, op: Operator) -> None:

@@ -34,7 +34,7 @@ from varq.simulator.observables import PauliSum, WordSum, pauli_sum, word_sum
 from varq.simulator.paths import Options
 from varq.simulator.shadows import SHADOWS
 
-__all__ = ["Plan", "RawSamples", "alone", "exact", "finish", "on_state", "plan", "sampled", "traceable"]
+__all__ = ["Plan", "RawSamples", "alone", "exact", "finish", "is_pauli", "on_state", "plan", "sampled", "traceable"]
 
 
 class RawSamples(SampleMP):  # type: ignore[misc]
@@ -71,7 +71,7 @@ def _traceable(measurement: MeasurementProcess, together: bool) -> MeasurementPr
     return measurement
 
 
-def _is_pauli(measurement: MeasurementProcess) -> bool:
+def is_pauli(measurement: MeasurementProcess) -> bool:
     """Whether this is an expectation value of a Pauli sum with coefficients known to be real."""
     if not isinstance(measurement, ExpectationMP) or measurement.obs is None:
         return False
@@ -113,7 +113,7 @@ def plan(tape: QuantumScript, trusted: bool = False) -> tuple[Plan, tuple[Number
     wires = range(tape.num_wires)
     circuit, numbers = lower(tape, wires, trusted)
     whole = not _projected(tape)
-    fast = tuple(k for k, m in enumerate(tape.measurements) if whole and _is_pauli(m))
+    fast = tuple(k for k, m in enumerate(tape.measurements) if whole and is_pauli(m))
     rest = tuple(k for k in range(len(tape.measurements)) if k not in fast)
     pairs = [pauli_sum(tape.measurements[k].obs, wires) for k in fast]
     found = Plan(circuit, tuple(p[0] for p in pairs), fast, rest)
@@ -206,7 +206,7 @@ def _by_measurement(wanted: list[MeasurementProcess], state: Any, shots: Any, ke
 
 def _is_sum(measurement: MeasurementProcess) -> bool:
     """Whether this is the mean of a sum of Pauli words."""
-    if not _is_pauli(measurement):
+    if not is_pauli(measurement):
         return False
     sentence = measurement.obs.pauli_rep
     return len(sentence) > 1 or any(isinstance(c, jax.core.Tracer) for c in sentence.values())

@@ -18,17 +18,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
-from autograd.tracer import isbox
 from pennylane.exceptions import DeviceError
 from pennylane.measurements import Shots
 from pennylane.operation import StatePrepBase
-from pennylane.ops import CompositeOp, MeasurementValue, Pow
+from pennylane.ops import CompositeOp, Evolution, MeasurementValue, Pow
 from pennylane.ops.op_math import SymbolicOp
 from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements
 from varq.simulator.derivatives import DERIVATIVES
-from varq.simulator.evolutions import together
+from varq.simulator.eigenbases import found_anew
+from varq.simulator.evolutions import is_followed, together
 from varq.simulator.kept import Kept
 from varq.simulator.lowering import identity, is_unitary
 from varq.simulator.observables import WordSum
@@ -97,7 +97,7 @@ class Program:
 
     def _measure(self, numbers: list[Any], state: Any) -> Any:
         assert self._plan is not None
-        with _quiet():
+        with _quiet(), found_anew():
             return measurements.on_state(self._tape(numbers), self._plan.rest, state)
 
     def _tape(self, numbers: list[Any]) -> QuantumScript:
@@ -130,7 +130,7 @@ class Program:
         return self._on_samples(numbers, state, key, recipes)
 
     def _measure_samples(self, numbers: list[Any], state: Any, key: Any, recipes: Sequence[Any]) -> Any:
-        with _quiet():
+        with _quiet(), found_anew():
             return measurements.sampled(self._tape(numbers), state, key, recipes)
 
     def derived(self, name: str, argnums: tuple[int, ...]) -> Any:
@@ -184,7 +184,7 @@ def _is_structure(value: Any, observed: bool) -> bool:
     """
     if isinstance(value, (str, MeasurementValue)):
         return True
-    if isinstance(value, (int, float, complex, np.number, jax.core.Tracer)) or isbox(value):
+    if isinstance(value, (int, float, complex, np.number)) or is_followed(value):
         return False
     if hasattr(value, "tocoo"):
         return True
@@ -242,6 +242,8 @@ def _dimensions(op: Any) -> tuple[int, ...]:
     """The axes that each parameter of an operation has without a batch; of one made of others PennyLane knows none."""
     if isinstance(op, CompositeOp):
         return tuple(n for operand in op.operands for n in _dimensions(operand))
+    if isinstance(op, Evolution):
+        return (0,)  # its time: the numbers of its generator are not listed
     if isinstance(op, SymbolicOp):
         own = (0,) * (len(op.data) - len(op.base.data))
         return (*own, *_dimensions(op.base))
@@ -268,12 +270,17 @@ def take_apart(tape: QuantumScript, options: Options, joined: bool = True) -> Ta
     at += [None] * (len(parameters) - len(at))
     axes = _axes(tape, at, len(leaves))
     gates = len(jax.tree_util.tree_leaves(operations))
+    # PennyLane asks whether a factor of what is sampled is 1, which a number that enters at run time cannot answer.
+    sampled = bool(tape.shots) and any(m.obs is not None and not measurements.is_pauli(m) for m in measured)
     powers = {id(op.z) for op in _nested(operations) if isinstance(op, Pow)}
 
     def decides(k: int) -> bool:
         if axes is not None and axes[k] == 0:
             return False
-        return id(leaves[k]) not in sums and (_is_structure(leaves[k], k >= gates) or id(leaves[k]) in powers)
+        if id(leaves[k]) in sums:
+            return False
+        factor = sampled and k >= gates and not is_followed(leaves[k])
+        return factor or _is_structure(leaves[k], k >= gates) or id(leaves[k]) in powers
 
     fixed = {k: v for k, v in enumerate(leaves) if decides(k)}
     given = [k for k in range(len(leaves)) if k not in fixed]

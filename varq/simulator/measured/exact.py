@@ -25,6 +25,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.wires import Wires
 
 from varq.simulator.bits import parity
+from varq.simulator.eigenbases import found_anew
 from varq.simulator.measured import amplitudes
 from varq.simulator.measured.machine import Columns, place, value
 from varq.simulator.measured.program import SPARSE, Final, Numbers, Ref, Static
@@ -139,7 +140,7 @@ def evaluate(final: Final, ensemble: Ensemble) -> Any:
     if final.structure is None:
         return _of_outcomes(final, ensemble)
     leaves = [_read(r, ensemble) for r in final.refs]
-    with QueuingManager.stop_recording():
+    with QueuingManager.stop_recording(), found_anew():
         mp = jax.tree_util.tree_unflatten(final.structure, leaves)
         return _of_state(mp, ensemble)
 

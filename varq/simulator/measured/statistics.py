@@ -23,6 +23,7 @@ from pennylane.measurements import (
 from pennylane.operation import Operator
 from pennylane.ops import MeasurementValue
 
+from varq.simulator.eigenbases import found_anew
 from varq.simulator.measured.functions import LONGEST_TABLE, bit_columns, tabulate
 from varq.simulator.measured.trajectories import Drawn
 
@@ -58,7 +59,7 @@ class Plan:
         self.labels = list(labels)
         self.measurements = list(measurements)
         self._bases: list[_Basis] = []
-        with qml.QueuingManager.stop_recording():
+        with qml.QueuingManager.stop_recording(), found_anew():
             self._readers = [self._reader(mp) for mp in self.measurements]
 
     @property

@@ -175,7 +175,7 @@ def sector_engine(circuit: Circuit, stored: int = STORED, dtype: str = "float64"
         if mine is None:
             return f"{gate.name} on positions {gate.wires} is not known to conserve the number of particles."
         found += mine
-    half = max(1, 1 << (circuit.wires - 1))
+    half = max(1, (1 << circuit.wires) // 2)
     states = reach(start, found, circuit.wires, min(half, MOST_STATES))
     if states is None:
         limit = "half of all" if half <= MOST_STATES else str(MOST_STATES)
