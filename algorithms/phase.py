@@ -75,11 +75,10 @@ class PhaseEstimation(Task):
                 "Phase estimation draws its outcomes from their law: device and precision have no meaning here. "
                 f"Got device={self.device!r}, precision={self.precision!r}. Leave them out."
             )
-        usual = MOST_APPLICATIONS if self.shots is None else MOST_WITH_SHOTS
-        applications = usual if self.applications is None else self.applications
+        if self.applications is not None:
+            put(self, applications=checks.integer("applications", self.applications, minimum=1))
         put(
             self,
-            applications=checks.integer("applications", applications, minimum=1),
             coherence=checks.real("coherence", self.coherence, above=0, infinite=True),
             contrast=checks.real("contrast", self.contrast, above=0, maximum=1),
         )
@@ -87,7 +86,8 @@ class PhaseEstimation(Task):
     @property
     def title(self) -> str:
         """What is run, in a few words."""
-        return f"phase of {self.problem.title}, {self.applications} applications"
+        most = "" if self.applications is None else f", {self.applications} applications"
+        return f"phase of {self.problem.title}{most}"
 
     @property
     def phase(self) -> float:
@@ -96,7 +96,8 @@ class PhaseEstimation(Task):
 
     def resolve(self, device: Any, shots: int | None) -> PhaseEstimation:
         """This spec with every choice made; the law of the outcomes is simulated, so there is no device."""
-        resolved: PhaseEstimation = settled(self, LIKELIHOOD, shots)
+        usual = MOST_APPLICATIONS if shots is None else MOST_WITH_SHOTS
+        resolved: PhaseEstimation = settled(self, LIKELIHOOD, shots, applications=self.applications or usual)
         return resolved
 
     def plan(self, nodes: Nodes) -> Plan:

@@ -144,10 +144,29 @@ def test_names_are_resolved_before_hashing() -> None:
     assert spec.identity(short) == spec.identity(long)
 
 
+def test_the_shots_of_a_session_are_as_good_as_ones_own() -> None:
+    problem = EigenPhase(np.eye(2))
+    own = PhaseEstimation(problem=problem, shots=100).resolve(None, 100)
+    sessions = PhaseEstimation(problem=problem).resolve(None, 100)
+    assert spec.identity(own) == spec.identity(sessions)
+    assert PhaseEstimation(problem=problem).resolve(None, None).applications == 1024
+
+
+def test_what_cannot_be_written_down_equals_itself() -> None:
+    one, two = (VQE(problem=RING, device=qml.device("default.qubit")) for _ in range(2))
+    assert {one: 1, two: 2}[one] == 1
+    assert one != two
+
+
 @pytest.mark.parametrize(
     ("build", "match"),
     [
         (lambda: VQE(problem="H2"), "problem must have a Hamiltonian"),
+        (lambda: vqe(Molecule.load("H2"), optimiser="adam"), r"vqe\(\) takes .*Did you mean optimizer"),
+        (lambda: vqe(Molecule.load("H2"), stroe=None), r"takes .*store.*Got 'stroe'. Did you mean store"),
+        (lambda: qaoa(RING, dept=3), r"qaoa\(\) takes .*Did you mean depth"),
+        (lambda: phase_estimation(EigenPhase(np.eye(2)), aplications=3), r"phase_estimation\(\) .*applications"),
+        (lambda: minimize(np.sum, [0.1], gradients="jax"), r"minimize\(\) takes .*Did you mean gradient"),
         (lambda: VQE(problem=Molecule.load("H2"), ansatz="ucsd"), "'uccsd'"),
         (lambda: VQE(problem=Molecule.load("H2"), optimizer="adm"), "'adam'"),
         (lambda: VQE(problem=Molecule.load("H2"), initial=[np.nan] * 3), "initial must be finite"),
