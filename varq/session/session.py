@@ -424,7 +424,7 @@ class Session:
     # -- inside --
 
     def _resolve(self, task: Any) -> Any:
-        if not hasattr(task, "resolve") or not hasattr(task, "plan"):
+        if isinstance(task, type) or not hasattr(task, "resolve") or not hasattr(task, "plan"):
             raise TypeError(
                 f"A session runs specs: VQE(...), QAOA(...), PhaseEstimation(...) or Minimize(...). Got {task!r}."
             )

@@ -151,7 +151,7 @@ class Store:
             ValueError: if the prefix has fewer than 4 characters.
             LookupError: if no run fits, or several do; lists close or fitting ones.
         """
-        checks.text("prefix", prefix)
+        checks.text("the id of a run", prefix)
         if len(prefix) < _PREFIX:
             raise ValueError(f"A run is named by at least {_PREFIX} characters of its id. Got {prefix!r}.")
         found = self._union(self._folder.files(), "WHERE id >= ? AND id < ?", (prefix, prefix + "\U0010ffff"))
