@@ -21,6 +21,8 @@ __all__ = ["EIGENSTATE", "GreedyPolicy", "PhaseEstimation"]
 LIKELIHOOD = "likelihood"  # stands where other algorithms have their device
 MOST_APPLICATIONS = 1024
 MOST_WITH_SHOTS = 16384
+MOST_EVER = 1 << 22
+_MEMORY = "The posterior is kept on about four points for each."
 EIGENSTATE = 1e-6  # largest weight on other eigenstates with which a state still counts as an eigenstate
 
 
@@ -37,7 +39,7 @@ class PhaseEstimation(Task):
         problem: an `EigenPhase` whose state is an eigenstate.
         shots: most experiments, one measured bit each; None for no limit but `applications`.
         applications: most applications of the controlled unitary, over all experiments; None for 1024, or for 16384
-            where `shots` is given.
+            where `shots` is given; at most 4,194,304.
         coherence: applications after which the visibility has fallen to 1/e; infinite without decoherence.
         contrast: visibility of readout and preparation, in (0, 1]; a bit flipped with probability f gives 1 - 2 f.
 
@@ -75,11 +77,10 @@ class PhaseEstimation(Task):
                 "Phase estimation draws its outcomes from their law: device and precision have no meaning here. "
                 f"Got device={self.device!r}, precision={self.precision!r}. Leave them out."
             )
-        usual = MOST_APPLICATIONS if self.shots is None else MOST_WITH_SHOTS
-        applications = usual if self.applications is None else self.applications
+        if self.applications is not None:
+            put(self, applications=checks.integer("applications", self.applications, 1, MOST_EVER, _MEMORY))
         put(
             self,
-            applications=checks.integer("applications", applications, minimum=1),
             coherence=checks.real("coherence", self.coherence, above=0, infinite=True),
             contrast=checks.real("contrast", self.contrast, above=0, maximum=1),
         )
@@ -87,7 +88,8 @@ class PhaseEstimation(Task):
     @property
     def title(self) -> str:
         """What is run, in a few words."""
-        return f"phase of {self.problem.title}, {self.applications} applications"
+        most = "" if self.applications is None else f", {self.applications} applications"
+        return f"phase of {self.problem.title}{most}"
 
     @property
     def phase(self) -> float:
@@ -96,7 +98,8 @@ class PhaseEstimation(Task):
 
     def resolve(self, device: Any, shots: int | None) -> PhaseEstimation:
         """This spec with every choice made; the law of the outcomes is simulated, so there is no device."""
-        resolved: PhaseEstimation = settled(self, LIKELIHOOD, shots)
+        usual = MOST_APPLICATIONS if shots is None else MOST_WITH_SHOTS
+        resolved: PhaseEstimation = settled(self, LIKELIHOOD, shots, applications=self.applications or usual)
         return resolved
 
     def plan(self, nodes: Nodes) -> Plan:
@@ -164,7 +167,7 @@ class GreedyPolicy:
         reach = 4 / applications
         if coherence < applications:
             reach = max(reach, math.sqrt(2 * math.e / (applications * coherence)))
-        self._grid = max(64, 1 << math.ceil(math.log2(2.5 * TWO_PI / reach)))
+        self._grid = 1 << max(6, math.ceil(math.log2(2.5 * TWO_PI / reach)))
         longest = max(1, min(applications // 4, self._grid // 4, int(min(2 * coherence, applications))))
         steps = np.arange(0, 2 * math.log2(longest) + 1) / 2
         powers = np.unique(np.round(2**steps).astype(np.int64))

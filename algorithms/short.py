@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from varq import checks
 from varq.algorithms.approximate import QAOA
 from varq.algorithms.minimization import Minimize
 from varq.algorithms.phase import PhaseEstimation
@@ -18,8 +19,9 @@ __all__ = ["minimize", "phase_estimation", "qaoa", "vqe"]
 _RUNNING = set(inspect.signature(run).parameters) - {"task", "stop"}
 
 
-def _run(build: Callable[..., Any], options: dict[str, Any]) -> Result:
+def _run(name: str, build: Callable[..., Any], options: dict[str, Any]) -> Result:
     """Give each option to whom it belongs: the spec's fields to the spec, the others to `varq.run`."""
+    checks.keywords(f"{name}()", options, [*inspect.signature(build).parameters, *sorted(_RUNNING)])
     running = {k: options.pop(k) for k in list(options) if k in _RUNNING}
     return run(build(**options), **running)
 
@@ -32,12 +34,15 @@ def vqe(problem: Any, **options: Any) -> Result:
         **options: fields of `VQE` (`ansatz`, `optimizer`, `seed`, `shots`, `stop` ...) and arguments of `varq.run`
             (`store`, `progress`, `existing` ...).
 
+    Raises:
+        TypeError: for an option that neither has; lists the close ones.
+
     Example:
         >>> from varq.problems import Molecule
         >>> bool(abs(vqe(Molecule.load("H2"), store=None, progress=False).deviation) < 1e-6)
         True
     """
-    return _run(VQE, {"problem": problem, **options})
+    return _run("vqe", VQE, {"problem": problem, **options})
 
 
 def qaoa(problem: Any, depth: int = 1, **options: Any) -> Result:
@@ -48,13 +53,16 @@ def qaoa(problem: Any, depth: int = 1, **options: Any) -> Result:
         depth: number of layers.
         **options: fields of `QAOA` and arguments of `varq.run`.
 
+    Raises:
+        TypeError: for an option that neither has; lists the close ones.
+
     Example:
         >>> from varq.problems import MaxCut
         >>> ring = MaxCut([(0, 1), (1, 2), (2, 3), (3, 0)])
         >>> round(qaoa(ring, depth=2, store=None, progress=False).details["expected_cut"], 3)
         4.0
     """
-    return _run(QAOA, {"problem": problem, "depth": depth, **options})
+    return _run("qaoa", QAOA, {"problem": problem, "depth": depth, **options})
 
 
 def phase_estimation(problem: Any, **options: Any) -> Result:
@@ -64,6 +72,9 @@ def phase_estimation(problem: Any, **options: Any) -> Result:
         problem: an `EigenPhase`.
         **options: fields of `PhaseEstimation` (`applications`, `shots`, `coherence` ...) and arguments of `varq.run`.
 
+    Raises:
+        TypeError: for an option that neither has; lists the close ones.
+
     Example:
         >>> import numpy as np
         >>> from varq.problems import EigenPhase
@@ -71,7 +82,7 @@ def phase_estimation(problem: Any, **options: Any) -> Result:
         >>> bool(abs(result.deviation) < 6 * result.stderr)
         True
     """
-    return _run(PhaseEstimation, {"problem": problem, **options})
+    return _run("phase_estimation", PhaseEstimation, {"problem": problem, **options})
 
 
 def minimize(cost: Any, x0: Any, **options: Any) -> Result:
@@ -82,6 +93,9 @@ def minimize(cost: Any, x0: Any, **options: Any) -> Result:
         x0: the starting point.
         **options: fields of `Minimize` and arguments of `varq.run`.
 
+    Raises:
+        TypeError: for an option that neither has; lists the close ones.
+
     Example:
         >>> import jax.numpy as jnp, numpy as np
         >>> def bowl(x):
@@ -89,4 +103,4 @@ def minimize(cost: Any, x0: Any, **options: Any) -> Result:
         >>> bool(minimize(bowl, np.zeros(2), store=None, progress=False).value < 1e-10)
         True
     """
-    return _run(Minimize, {"cost": cost, "x0": x0, **options})
+    return _run("minimize", Minimize, {"cost": cost, "x0": x0, **options})

@@ -17,7 +17,7 @@ from varq.ansatze import Circuit, HardwareEfficient
 from varq.keys import Key
 from varq.node.verification import VerificationError
 from varq.optimizers import Scipy
-from varq.problems import EigenPhase, Hubbard, MaxCut, Molecule, Operator, TransverseFieldIsing
+from varq.problems import EigenPhase, Heisenberg, Hubbard, MaxCut, Molecule, Operator, TransverseFieldIsing
 from varq.protocol import Reason, Stop
 
 CHEMICAL = 1.594e-3  # hartree: 1 kcal/mol
@@ -156,10 +156,36 @@ def test_names_are_resolved_before_hashing() -> None:
     assert spec.identity(short) == spec.identity(long)
 
 
+def test_the_shots_of_a_session_are_as_good_as_ones_own() -> None:
+    problem = EigenPhase(np.eye(2))
+    own = PhaseEstimation(problem=problem, shots=100).resolve(None, 100)
+    sessions = PhaseEstimation(problem=problem).resolve(None, 100)
+    assert spec.identity(own) == spec.identity(sessions)
+    assert PhaseEstimation(problem=problem).resolve(None, None).applications == 1024
+
+
+@pytest.mark.parametrize("coherence", [1e-300, 1e-3])
+def test_without_coherence_nothing_is_learned(coherence: float) -> None:
+    problem = EigenPhase(np.diag([1, 1j]), state=1)
+    result = phase_estimation(problem, coherence=coherence, applications=4, **QUIET)
+    assert result.stderr > 1
+
+
+def test_what_cannot_be_written_down_equals_itself() -> None:
+    one, two = (VQE(problem=RING, device=qml.device("default.qubit")) for _ in range(2))
+    assert {one: 1, two: 2}[one] == 1
+    assert one != two
+
+
 @pytest.mark.parametrize(
     ("build", "match"),
     [
         (lambda: VQE(problem="H2"), "problem must have a Hamiltonian"),
+        (lambda: vqe(Molecule.load("H2"), optimiser="adam"), r"vqe\(\) takes .*Did you mean optimizer"),
+        (lambda: vqe(Molecule.load("H2"), stroe=None), r"takes .*store.*Got 'stroe'. Did you mean store"),
+        (lambda: qaoa(RING, dept=3), r"qaoa\(\) takes .*Did you mean depth"),
+        (lambda: phase_estimation(EigenPhase(np.eye(2)), aplications=3), r"phase_estimation\(\) .*applications"),
+        (lambda: minimize(np.sum, [0.1], gradients="jax"), r"minimize\(\) takes .*Did you mean gradient"),
         (lambda: VQE(problem=Molecule.load("H2"), ansatz="ucsd"), "'uccsd'"),
         (lambda: VQE(problem=Molecule.load("H2"), optimizer="adm"), "'adam'"),
         (lambda: VQE(problem=Molecule.load("H2"), initial=[np.nan] * 3), "initial must be finite"),
@@ -182,6 +208,15 @@ def test_names_are_resolved_before_hashing() -> None:
         (lambda: PhaseEstimation(problem=RING), "problem must be an EigenPhase"),
         (lambda: PhaseEstimation(problem=EigenPhase(np.diag([1, 1j]), state=[0.6, 0.8])), "must hold an eigenstate"),
         (lambda: PhaseEstimation(problem=EigenPhase(np.eye(2)), applications=0), "applications must be at least 1"),
+        (
+            lambda: PhaseEstimation(problem=EigenPhase(np.eye(2)), applications=10**12),
+            "applications must be at most 4194304.*posterior",
+        ),
+        (lambda: vqe(TransverseFieldIsing(10**9), **QUIET), "wires of chain of 1000000000 must be at most 63"),
+        (lambda: vqe(Heisenberg(shape=(10**5, 10**5)), **QUIET), "must be at most 63. Got 10000000000. Larger"),
+        (lambda: vqe(Hubbard(10**9), **QUIET), "must be at most 63. Got 2000000000"),
+        (lambda: qaoa(MaxCut([(0, 10**9)]), **QUIET), "nodes must be at most 63"),
+        (lambda: varq.run(VQE), "A session runs specs: .* Got <class"),  # type: ignore[arg-type]
         (lambda: PhaseEstimation(problem=EigenPhase(np.eye(2)), coherence=0), "coherence must be greater than 0"),
         (lambda: PhaseEstimation(problem=EigenPhase(np.eye(2)), contrast=1.5), "contrast must be at most 1"),
     ],

@@ -40,6 +40,12 @@ from varq import checks
         (lambda: checks.real("rate", 2, maximum=1), ValueError, "rate must be at most 1"),
         (lambda: checks.real("rate", 0, above=0), ValueError, "rate must be greater than 0"),
         (lambda: checks.array("x", ["a"]), TypeError, "x must be an array of float64"),
+        (lambda: checks.array("x", ["1.0"]), TypeError, "x must be an array of float64.*it holds text"),
+        (
+            lambda: checks.keywords("solve()", ["seed", "optimiser"], ["optimizer", "seed"]),
+            TypeError,
+            r"solve\(\) takes optimizer, seed. Got 'optimiser'. Did you mean optimizer\?",
+        ),
         (lambda: checks.array("x", [1j]), TypeError, "x must be an array of float64.*it is complex"),
         (lambda: checks.array("x", [10**400]), TypeError, "x must be an array of float64"),
         (lambda: checks.array("x", [[1.0], [2.0, 3.0]]), TypeError, "x must be an array of float64"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 from varq import cli
 from varq.cli.app import app
+from varq.cli.console import print_json
 from varq.cli.mistakes import InputError, asked
 from varq.store.faults import StoreLocked
 
@@ -115,6 +118,24 @@ def test_a_warning_is_one_line() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == "varq: memory only\n"
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", b"1.6 ?\n"), ("utf-8", "1.6 Å\n".encode())])
+def test_a_terminal_without_a_character_shows_another(encoding: str, shown: bytes) -> None:
+    code = (
+        "import sys\nfrom varq import cli\nfrom varq.cli.app import main\n"
+        "cli.gc = lambda store: print('1.6 \\u00c5')\nsys.argv = ['varq', 'gc']\nmain()"
+    )
+    place = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60, env=place)
+    assert (done.stdout, done.returncode) == (shown, 0)
+
+
+def test_json_is_whole_in_any_character_set() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="replace")
+    print_json({"title": "0.7 Å → H₂"}, out)
+    out.flush()
+    assert json.loads(out.buffer.getvalue()) == {"title": "0.7 Å → H₂"}  # type: ignore[attr-defined]
 
 
 def test_asked_puts_the_place_in_front() -> None:

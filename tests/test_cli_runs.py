@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 
 import varq
 from varq.algorithms import VQE
-from varq.cli import stores
+from varq.cli import keeping, stores
 from varq.cli.app import app
+from varq.cli.mistakes import InputError
 from varq.optimizers import Optax
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Reason
@@ -303,6 +304,24 @@ def test_a_store_that_is_named_and_missing() -> None:
     assert "there is no store at nowhere" in shown.stderr
 
 
+def test_a_store_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home of ada"))
+    with open_store("~/runs"):
+        pass
+    assert good("list", "--store", "~/runs", "--json") == "[]\n"
+    shown = call("list", "--store", "~nobody-of-this-name/runs")
+    assert shown.exit_code == 2
+    assert "'~nobody-of-this-name/runs' cannot" in shown.stderr
+
+
+def test_nobody_can_be_asked_where_input_is_closed(
+    store: Path, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match=r"nobody is there to be asked whether to delete\. Add --yes"):
+        keeping.remove([ids["steps"]], store, yes=False)
+
+
 def test_an_unknown_algorithm(store: Path) -> None:
     shown = call("list", "--algorithm", "vqf")
     assert shown.exit_code == 2
@@ -421,7 +440,11 @@ def test_merging(store: Path, tmp_path: Path, ids: dict[str, str]) -> None:
     good("run", "adam.toml", "--store", "other", "--quiet")
     shown = good("merge", str(store), "--store", "other")
     assert "3 new runs" in shown
+    assert "new or further jobs; 0 rows known already" in shown
     assert len(json.loads(good("list", "--store", "other", "--json"))) == 4
+    own = call("merge", "other", "--store", "other")
+    assert own.exit_code == 2
+    assert "nothing to merge: what was named is this store's own file" in own.stderr
     missing = call("merge", "nowhere", "--store", "other")
     assert missing.exit_code == 2
     assert "There is no store at nowhere" in missing.stderr

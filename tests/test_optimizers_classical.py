@@ -109,6 +109,7 @@ def test_equal_meaning_is_one_value() -> None:
     assert Scipy("bfgs", {"gtol": 1}) == Scipy("BFGS", {"gtol": 1.0})
     assert Scipy("BFGS", {"gtol": 1e-5}) != Scipy("BFGS", {"gtol": 1e-6})
     assert Scipy("BFGS", {"maxiter": 5}).options["maxiter"] == 5
+    assert Scipy("BFGS", {"maxiter": 5.0}) == Scipy("BFGS", {"maxiter": 5})
     assert Scipy("BFGS", tol=1).tol == 1.0
 
 
@@ -145,6 +146,9 @@ def test_scipy_knows_every_listed_option(name: str) -> None:
         ({"name": "L-BFGS"}, ValueError, "name must be one of.*Got 'L-BFGS'.*Did you mean 'L-BFGS-B'"),
         ({"name": 3}, ValueError, "name must be one of.*Got 3"),
         ({"options": {"maxitr": 3}}, ValueError, "An option of L-BFGS-B must be one of.*Did you mean 'maxiter'"),
+        ({"options": {"maxiter": "3"}}, TypeError, r"options\['maxiter'\] must be an integer. Got '3'"),
+        ({"options": {"maxiter": float("nan")}}, TypeError, r"options\['maxiter'\] must be an integer. Got nan"),
+        ({"options": {"ftol": float("nan")}}, ValueError, r"options\['ftol'\] must be finite"),
         ({"options": 3}, TypeError, "options must be of type Mapping"),
         (
             {"name": "BFGS", "bounds": (0, 1)},

@@ -120,6 +120,11 @@ def test_random_regular_graphs_are_uniform() -> None:
         (lambda: MaxCut([(0, 1, float("nan"))]), ValueError, "weight must be finite"),
         (lambda: MaxCut([(0, 1, "a")]), TypeError, "weight must be a real number"),
         (lambda: MaxCut([(0, 1.5)]), TypeError, "graph must be an integer"),
+        (
+            lambda: MaxCut([("a", "b")]),
+            TypeError,
+            r"a node of graph must be an integer. Got 'a' .*other names come in a networkx graph: MaxCut\(nx.Graph",
+        ),
         (lambda: MaxCut([0, 1]), ValueError, r"must hold edges \(i, j\)"),
         (lambda: MaxCut("ring"), TypeError, "edges, a matrix or a networkx graph. Got str"),
         (lambda: MaxCut([(0, 5)], nodes=3), ValueError, "nodes must be at least 6. Got 3"),

@@ -285,6 +285,14 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("angle", lambda: Molecule.load("H2", angle=90), ValueError, "angle must be None: H2 has none"),
     ("water's bond", lambda: Molecule.load("H2O", bond=1.0), ValueError, "bond must be 0.9584 angstrom for the H2O"),
     ("singlet", lambda: Molecule.load("H2").reference(singlet=1), TypeError, "singlet must be True or False"),  # type: ignore[arg-type]
+    (
+        "nearly",
+        lambda: Molecule.load("LiH", bond=np.float32(1.6)),  # type: ignore[arg-type]
+        ValueError,
+        "does not ship at bond=1.600000024 angstrom. The nearest points are 1.6 and 1.65",
+    ),
+    ("no path", lambda: Molecule.from_fcidump(3), TypeError, "path must be of type str or PathLike"),  # type: ignore[arg-type]
+    ("empty path", lambda: Molecule.from_fcidump(""), ValueError, "path must not be an empty string"),
     ("integrals", lambda: Molecule("x", integrals={"h1": 1}), TypeError, "integrals must be of type Integrals"),  # type: ignore[arg-type]
 ]
 
@@ -326,6 +334,9 @@ WRONG: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
     ("h2 order", (H1, PHYSICIST, 0.0, 2), ValueError, r"h2 must be symmetric.*chemist's order"),
     ("nan", (H1 * np.nan, H2, 0.0, 2), ValueError, "h1 must be finite"),
     ("words", ("h", H2, 0.0, 2), TypeError, "h1 must be an array of float64"),
+    ("text", ([["1", "0"], ["0", "1"]], H2, 0.0, 2), TypeError, "h1 must be an array of float64.*it holds text"),
+    ("ragged", ([[1.0, 2.0], [3.0]], H2, 0.0, 2), TypeError, "h1 must be an array of float64"),
+    ("zero-dimensional", (H1, H2, 0.0, np.array(2)), TypeError, "electrons must be two integers"),
     ("constant", (H1, H2, np.inf, 2), ValueError, "constant must be finite"),
     ("odd", (H1, H2, 0.0, 3), ValueError, r"electrons given as one number must be even.*electrons=\(2, 1\)"),
     ("too many", (H1, H2, 0.0, (3, 0)), ValueError, r"electrons\[0\] must be at most 2. Got 3. There are 2 spatial"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pennylane as qml
 import pytest
 
 import varq
@@ -21,7 +22,7 @@ from varq.problems import TransverseFieldIsing
 from varq.protocol import Event, Reason, Reply, Stop
 from varq.session.session import Session
 from varq.session.trace import Trace
-from varq.store.faults import OwnedError
+from varq.store.faults import OwnedError, StoreUnwritable
 
 # A function counts by all it reads; what it finds by way of the standard library counts by that library's name, so
 # these notes may change under `valley`.
@@ -410,6 +411,38 @@ def test_a_folder_that_cannot_be_written_means_memory_with_one_warning(tmp_path:
     with pytest.warns(UserWarning, match="kept in memory only") as caught, Session(progress=False) as session:
         assert session.run(task(ADAM), stop=Stop(steps=2)).steps == 2
     assert len(caught) == 1
+
+
+def test_a_folder_that_is_gone_means_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.warns(UserWarning, match=r"kept in memory only.*Name one by its whole path"):
+        session = Session(progress=False)
+    session.close()
+    with pytest.raises(StoreUnwritable, match=r"'runs' cannot: .*No such file"):
+        Session(store="runs", progress=False)
+
+
+def test_a_home_that_nobody_has_is_told() -> None:
+    with pytest.raises(StoreUnwritable, match=r"'~nobody-of-this-name/runs' cannot: .*Name one by its whole path"):
+        Session(store="~nobody-of-this-name/runs", progress=False)
+
+
+@pytest.mark.parametrize("observers", [print, [print, "print"]])
+def test_observers_are_functions(observers: Any) -> None:
+    with pytest.raises(TypeError, match=r"observers must be .*Give a list of functions of an event: observers=\[print"):
+        Session(store=None, progress=False, observers=observers)
+
+
+def test_one_device_object_in_session_and_spec() -> None:
+    device, other = qml.device("default.qubit"), qml.device("default.qubit")
+    with Session(device, store=None, progress=False) as session:
+        own = VQE(problem=TransverseFieldIsing(2), device=device, stop=Stop(steps=1))
+        assert session.start(own).spec.problem == own.problem
+        with pytest.raises(ValueError, match="device of the spec must be None or the session's"):
+            session.start(VQE(problem=TransverseFieldIsing(2), device=other))
 
 
 def test_no_store_leaves_nothing(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "hermitian",
     "instance",
     "integer",
+    "keywords",
     "missing_extra",
     "normalized",
     "real",
@@ -55,6 +56,16 @@ def choice(name: str, value: Any, options: Iterable[str], hint: str = "") -> str
     meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     listed = ", ".join(map(repr, sorted(known)))
     raise ValueError(_join(f"{name} must be one of {listed}. Got {_said(value)}.{meant}", hint))
+
+
+def keywords(function: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """TypeError for the first of the `given` keywords that is none of `known`, with the close ones first."""
+    options = list(known)
+    for keyword in given:
+        if keyword not in options:
+            near = close_names(keyword, options)
+            meant = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise TypeError(f"{function} takes {', '.join(options)}. Got {keyword!r}.{meant}")
 
 
 def instance(name: str, value: Any, kinds: type | tuple[type, ...], hint: str = "") -> Any:
@@ -125,9 +136,12 @@ def array(
 ) -> NDArray[Any]:
     """`value` as a finite, read-only array of `dtype` and of `shape` (None in it stands for any length)."""
     try:
-        if np.dtype(dtype).kind != "c" and np.iscomplexobj(value):
+        given = np.asarray(value)
+        if np.dtype(dtype).kind != "c" and np.iscomplexobj(given):
             raise TypeError("it is complex")
-        out = np.array(value, dtype=dtype)
+        if given.dtype.kind in "SUMm":
+            raise TypeError("it holds text or dates")
+        out = np.array(given, dtype=dtype)
     except (TypeError, ValueError, OverflowError) as error:
         wanted = np.dtype(dtype).name
         raise TypeError(_join(f"{name} must be an array of {wanted}. Got {_said(value)}: {error}.", hint)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import sys
@@ -91,7 +92,8 @@ def _fitted(cell: str, width: int, right: bool) -> str:
 def print_json(data: Any, file: TextIO | None = None) -> None:
     """JSON on standard output or in a file; numbers that JSON lacks become null."""
     out = sys.stdout if file is None else file
-    out.write(json.dumps(_jsonable(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    plain = codecs.lookup(getattr(out, "encoding", None) or "utf-8").name != "utf-8"
+    out.write(json.dumps(_jsonable(data), indent=2, ensure_ascii=plain, allow_nan=False) + "\n")
 
 
 def _jsonable(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def _next(points: Sequence[_Point], kept: Path | None, store: Path | None) -> No
         return
     middle = points[len(points) // 2]
     run_id = middle.result.run_id
-    where = "" if store is None or store == DEFAULT_FOLDER else f" --store {store}"
+    where = "" if store is None or store == DEFAULT_FOLDER else f" --store {shlex.quote(str(store))}"
     note(f"The runs are kept in {kept}; `varq demo` takes them from there the next time.  Go on with:")
     for command, why in (
         (f"varq list{where}", "all runs"),

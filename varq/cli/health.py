@@ -18,7 +18,7 @@ from varq.cli.console import lines, print_json, say
 from varq.cli.stores import DEFAULT_FOLDER
 from varq.cli.waiting import waiting
 from varq.store.faults import StoreError
-from varq.store.store import open_store
+from varq.store.store import open_store, store_folder
 
 __all__ = ["CONFLICTS", "Check", "doctor", "lacking", "satisfies"]
 
@@ -238,24 +238,27 @@ def _extras() -> Iterator[Check]:
 
 
 def _folder(store: Path | None) -> Iterator[Check]:
-    section, folder = "Store", store or DEFAULT_FOLDER
-    at = folder if folder.is_dir() else folder.absolute().parent
+    section, named = "Store", store or DEFAULT_FOLDER
+    try:
+        folder = store_folder(named)
+    except StoreError as error:
+        yield Check(section, str(named), BROKEN, str(error), "work in a folder that exists, or name one with --store")
+        return
+    at = folder if folder.is_dir() else folder.parent
     try:
         with tempfile.TemporaryFile(dir=at):
             pass
     except OSError as error:
-        said = f"{at.absolute()} cannot be written: {error.strerror}"
-        yield Check(
-            section, str(folder), BROKEN, said, "work in a folder that can be written, or name one with --store"
-        )
+        said = f"{at} cannot be written: {error.strerror}"
+        yield Check(section, str(named), BROKEN, said, "work in a folder that can be written, or name one with --store")
         return
     if not folder.is_dir():
-        yield Check(section, str(folder), OK, "not made yet; it can be")
+        yield Check(section, str(named), OK, "not made yet; it can be")
         return
     try:
         with open_store(folder, read_only=True) as opened:
             count = len(opened.list())
     except StoreError as error:
-        yield Check(section, str(folder), BROKEN, str(error), "`varq verify` says more")
+        yield Check(section, str(named), BROKEN, str(error), "`varq verify` says more")
         return
-    yield Check(section, str(folder), OK, f"{count} runs; can be written")
+    yield Check(section, str(named), OK, f"{count} runs; can be written")

@@ -42,7 +42,7 @@ def _agree(shown: Sequence[str]) -> None:
 
 
 def _person_there() -> bool:
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()  # None where a service closed it
 
 
 def gc(store: Path | None) -> None:
@@ -62,14 +62,16 @@ def merge(sources: Sequence[Path], store: Path | None) -> None:
     """Add other stores' runs.
 
     Raises:
-        InputError: if a store is missing.
+        InputError: if a store is missing, or is this one.
     """
     with writing(store) as opened, asked():
         report = opened.merge(sources)
+    if not report.files:
+        raise InputError("there is nothing to merge: what was named is this store's own file. Name another store.")
     say(
         f"Merged {_count(report.files, 'file')}: {_count(report.runs, 'new run')}, {_count(report.rows, 'new row')}, "
-        f"{_count(report.arrays, 'new array')}, {_count(report.results, 'result')}; "
-        f"{_count(report.equal, 'row')} known already."
+        f"{_count(report.arrays, 'new array')}, {_count(report.results, 'result')}, "
+        f"{_count(report.jobs, 'new or further job')}; {_count(report.equal, 'row')} known already."
     )
 
 

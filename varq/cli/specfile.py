@@ -179,7 +179,7 @@ class _Reader:
             return checks.choice(key, kind, known, hint=hint)
 
     def _known(self, given: Iterable[str], known: Iterable[str], table: str, shown: Iterable[str] = ()) -> None:
-        known = list(known)
+        known = list(dict.fromkeys(known))  # ways to make one thing share keys
         for key in given:
             if key not in known:
                 near = checks.close_names(key, known)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from varq.cli.mistakes import InputError
-from varq.store.store import Store, open_store
+from varq.cli.mistakes import InputError, asked
+from varq.store.store import Store, open_store, store_folder
 
 __all__ = ["DEFAULT_FOLDER", "line", "reading", "writing"]
 
@@ -32,14 +32,15 @@ def writing(folder: Path | None) -> Store:
 
 
 def _existing(folder: Path | None) -> Path:
-    path = folder or DEFAULT_FOLDER
+    with asked():
+        path = store_folder(folder or DEFAULT_FOLDER)
     if folder is None and not path.is_dir():
         raise InputError(
-            f"there is no store here (folder {path}). `varq demo` or `varq run FILE.toml` makes one; "
+            f"there is no store here (folder {DEFAULT_FOLDER}). `varq demo` or `varq run FILE.toml` makes one; "
             "--store DIR names another folder."
         )
     if not path.is_dir():
-        raise InputError(f"there is no store at {path}. Name the folder that holds one.")
+        raise InputError(f"there is no store at {folder}. Name the folder that holds one.")
     return path
 
 

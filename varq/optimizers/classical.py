@@ -119,9 +119,12 @@ def _options(method: str, options: Any) -> dict[str, Any]:
 
 
 def _frozen(name: str, value: Any) -> Any:
+    said = f"options[{name!r}]"
+    if name in _WHOLE and value is not None:
+        return checks.integer(said, int(value) if isinstance(value, float) and value.is_integer() else value)
     if isinstance(value, (list, np.ndarray)):
-        return checks.array(f"options[{name!r}]", value)
-    return value
+        return checks.array(said, value)
+    return checks.real(said, value, infinite=True) if isinstance(value, (float, np.floating)) else value
 
 
 def _bounds(method: str, bounds: Any) -> tuple[Pair, ...]:

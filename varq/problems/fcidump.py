@@ -36,8 +36,10 @@ def read(path: str | os.PathLike[str]) -> Integrals:
 
     Raises:
         FileNotFoundError: if there is no such file.
+        TypeError: if `path` is no path.
         ValueError: if it is truncated or malformed; names the file, the line, what was expected and what came.
     """
+    checks.text("path", os.fspath(checks.instance("path", path, (str, os.PathLike))))
     return _Reader(Path(path)).integrals()
 
 

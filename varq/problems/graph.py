@@ -23,6 +23,7 @@ TRIES = 10_000  # pairings drawn for a random regular graph before giving up
 
 Edge = tuple[int, int, float]
 _HINT = "Give edges such as [(0, 1), (1, 2, 0.5)], a NumPy adjacency matrix, or a networkx graph."
+_NUMBERED = "Number the nodes from 0; nodes with other names come in a networkx graph: MaxCut(nx.Graph(edges))."
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ def _edges(given: Iterable[Any]) -> tuple[Edge, ...]:
     for edge in given:
         if not isinstance(edge, (tuple, list)) or len(edge) not in (2, 3):
             raise ValueError(f"graph must hold edges (i, j) or (i, j, weight). Got {edge!r}. {_HINT}")
-        a, b = sorted(checks.integer("graph", node, 0, hint="Number the nodes from 0.") for node in edge[:2])
+        a, b = sorted(checks.integer("a node of graph", node, 0, hint=_NUMBERED) for node in edge[:2])
         if a == b:
             raise ValueError(f"graph must have no edge from a node to itself. Got {edge!r}.")
         if (a, b) in out:

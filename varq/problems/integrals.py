@@ -101,7 +101,7 @@ def electron_pair(electrons: Any, orbitals: int) -> tuple[int, int]:
                 f"electrons=({electrons // 2 + 1}, {electrons // 2})."
             )
         electrons = (electrons // 2, electrons // 2)
-    if not isinstance(electrons, (Sequence, np.ndarray)) or isinstance(electrons, str) or len(electrons) != 2:
+    if not isinstance(electrons, (Sequence, np.ndarray)) or isinstance(electrons, str) or not _two(electrons):
         raise TypeError(f"electrons must be two integers, (spin up, spin down). Got {electrons!r}.")
     hint = f"There are {orbitals} spatial orbitals, each with room for one electron of either spin."
     up, down = (
@@ -112,8 +112,15 @@ def electron_pair(electrons: Any, orbitals: int) -> tuple[int, int]:
     return up, down
 
 
+def _two(values: Any) -> bool:
+    return getattr(values, "ndim", 1) == 1 and len(values) == 2
+
+
 def _real(name: str, value: Any, shape: tuple[int | None, ...]) -> NDArray[np.float64]:
-    entries = np.asarray(value)
+    try:
+        entries = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return checks.array(name, value, shape)
     if np.iscomplexobj(entries):
         if np.abs(entries.imag).max(initial=0.0) > SYMMETRY_TOLERANCE:
             raise ValueError(f"{name} must be real. Got complex entries: choose real orbitals.")

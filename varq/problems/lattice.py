@@ -66,6 +66,11 @@ class _Lattice(ABC):
         """Number of wires, 0 .. wires-1."""
         return self._count
 
+    def _fits(self) -> None:
+        """Raises before billions of bonds are listed."""
+        hint = "Larger lattices have no Hamiltonian here."
+        checks.integer(f"the number of wires of {self._where}", self.wires, maximum=MOST_WIRES, hint=hint)
+
     @property
     @abstractmethod
     def parts(self) -> Parts:
@@ -125,6 +130,7 @@ class TransverseFieldIsing(_Lattice):
     @cached_property
     def parts(self) -> Parts:
         """("bonds", -J sum ZZ) and ("field", -g sum X)."""
+        self._fits()
         bonds = [_word(self.wires, {a: "Z", b: "Z"}, -self.coupling) for a, b in self.edges]
         field = [_word(self.wires, {k: "X"}, -self.field) for k in range(self.wires)]
         return ("bonds", _sum(self.wires, bonds)), ("field", _sum(self.wires, field))
@@ -181,6 +187,7 @@ class Heisenberg(_Lattice):
     @cached_property
     def parts(self) -> Parts:
         """S.S on bonds that do not touch, a part for each such set: on a chain the even bonds, then the odd ones."""
+        self._fits()
         near = grid.bonds(self._axes, self.periodic)
         far = grid.diagonals(self._axes, self.periodic) if self.second_coupling else []
         return tuple(
@@ -295,6 +302,7 @@ class Hubbard(_Lattice):
     @cached_property
     def parts(self) -> Parts:
         """("interaction", U and mu), then the hopping on bonds that do not touch, a part for each such set."""
+        self._fits()
         groups = [g for axis in grid.bonds(self._axes, self.periodic) for g in grid.sublayers(axis)]
         hops = [(f"hopping {k}", self._hops(group)) for k, group in enumerate(groups)]
         return ("interaction", self._interaction()), *hops

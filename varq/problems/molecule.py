@@ -133,8 +133,9 @@ class Molecule:
             FileNotFoundError: if there is no such file.
             ValueError: if it is truncated or malformed; names the file, the line, what was expected and what came.
         """
+        given = fcidump.read(path)
         title = Path(path).name.split(".")[0] or "molecule" if name is None else name
-        return cls(name=title, integrals=fcidump.read(path), mapping=mapping)
+        return cls(name=title, integrals=given, mapping=mapping)
 
     @classmethod
     def from_integrals(

@@ -114,7 +114,7 @@ def _absent(name: str, entry: dict[str, Any], value: float) -> str:
     nearest = " and ".join(
         f"{p:g}" for p in [*[p for p in points if p < value][-1:], *[p for p in points if p > value][:1]]
     )
-    said = f"{name} does not ship at {coordinate}={value:g} {unit}. The nearest points are {nearest}."
+    said = f"{name} does not ship at {coordinate}={value:.10g} {unit}. The nearest points are {nearest}."
     if not value > 0:
         return f"{coordinate} must be greater than 0. {said}"
     text = "; ".join(f"{symbol} {x:.8g} {y:.8g} {z:.8g}" for symbol, (x, y, z) in atoms(name, value))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
-from varq import checks
-from varq.protocol import Stop
+from varq import checks, spec
+from varq.protocol import Observer, Stop
 from varq.store.faults import StoreUnwritable
 from varq.store.store import Store, open_store
 
-__all__ = ["DEFAULT_STORE", "UNSET", "Unset", "agreed", "check_stop", "store_of"]
+__all__ = ["DEFAULT_STORE", "UNSET", "Unset", "agreed", "called_with_events", "check_stop", "store_of"]
 
 DEFAULT_STORE = "varq-runs"
 
@@ -39,6 +40,16 @@ def store_of(store: Any) -> tuple[Store, bool]:
         return open_store(None), True
 
 
+def called_with_events(observers: Any) -> list[Observer]:
+    """The functions that every event is told to, as a list of its own."""
+    hint = "Give a list of functions of an event: observers=[print]."
+    found = list(checks.instance("observers", observers, Iterable, hint))
+    for observer in found:
+        if not callable(observer):
+            raise TypeError(f"observers must be functions of an event. Got {observer!r}. {hint}")
+    return found
+
+
 def check_stop(stop: Any) -> None:
     """Raises unless `stop` is a stop rule or None."""
     if stop is not None:
@@ -49,7 +60,7 @@ def agreed(name: str, asked: Any, session: Any) -> Any:
     """What a spec and its session say of one thing, each or both."""
     if asked is None:
         return session
-    if session is not None and asked != session:
+    if session is not None and spec.unwrap(asked) is not session and asked != session:
         raise ValueError(
             f"{name} of the spec must be None or the session's. Got {asked!r} in a session with {session!r}. "
             f"Leave it out of the spec, or open a session with {name}={asked!r}."

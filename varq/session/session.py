@@ -27,7 +27,7 @@ from varq.session.forecast import Forecast
 from varq.session.handing import hand_over
 from varq.session.known import create, finished, state, warn_untracked, warn_versions
 from varq.session.ledger import Ledger
-from varq.session.opening import UNSET, Unset, agreed, check_stop, store_of
+from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, store_of
 from varq.session.orders import hold, obey
 from varq.session.retry import Retry
 from varq.session.run import Run
@@ -102,7 +102,7 @@ class Session:
         retry = Retry() if retry is None else checks.instance("retry", retry, Retry)
         self._on_error = checks.choice("on_error", on_error, ("abort", "continue"))
         self.store, self._owns_store = store_of(store)
-        self._observers = list(observers)
+        self._observers = called_with_events(observers)
         own = None if prices is None else load_prices(prices)
         self._desk = Desk(
             self.store, self.device, self.shots, budget, retry, self._say, _again, prices=own, on_error=self._on_error
@@ -424,7 +424,7 @@ class Session:
     # -- inside --
 
     def _resolve(self, task: Any) -> Any:
-        if not hasattr(task, "resolve") or not hasattr(task, "plan"):
+        if isinstance(task, type) or not hasattr(task, "resolve") or not hasattr(task, "plan"):
             raise TypeError(
                 f"A session runs specs: VQE(...), QAOA(...), PhaseEstimation(...) or Minimize(...). Got {task!r}."
             )

@@ -37,7 +37,7 @@ def by_prefix(what: str, prefix: Any, start: str, look: Callable[[str, str], Ite
         ValueError: for a prefix that is too short.
         LookupError: if none fits, or several.
     """
-    checks.text("prefix", prefix)
+    checks.text(f"the id of a {what}", prefix)
     if len(prefix) < _PREFIX:
         raise ValueError(f"A {what} is named by at least {_PREFIX} characters of its id. Got {prefix!r}.")
     found = sorted({name for p in (prefix, start + prefix) for name in look(p, p + "\U0010ffff")})

@@ -16,7 +16,7 @@ from varq import checks
 from varq.protocol import Reason
 from varq.store import maintenance, tables
 from varq.store.database import Database
-from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign
+from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign, StoreUnwritable
 from varq.store.folder import Folder
 from varq.store.jobs import Jobs
 from varq.store.lease import Keeper, Lease, Process
@@ -66,7 +66,7 @@ def open_store(
         ...     store.list()
         []
     """
-    folder = None if path is None else _folder(path)
+    folder = None if path is None else store_folder(path)
     checks.boolean("read_only", read_only)
     checks.real("timeout", timeout, minimum=0)
     checks.real("heartbeat", heartbeat, above=0)
@@ -74,11 +74,24 @@ def open_store(
     return Store(folder, read_only, float(timeout), (float(heartbeat), float(stale)), host or socket.gethostname())
 
 
-def _folder(path: Any) -> Path:
-    """The absolute folder: a later change of the working directory does not move an open store."""
+def store_folder(path: Any) -> Path:
+    """The absolute folder of a store, `~` read as a person's home: a later change of the working directory does not
+    move an open store.
+
+    Raises:
+        StoreUnwritable: if the working directory is gone, or no home is known.
+        TypeError: if it is no path.
+        ValueError: if it is empty.
+    """
     named = os.fspath(checks.instance("path", path, (str, os.PathLike)))
     checks.text("path", named, hint="Name a folder, or None for a store in memory.")
-    return Path(named).expanduser().absolute()
+    try:
+        return Path(named).expanduser().absolute()
+    except (OSError, RuntimeError) as error:  # the working directory was deleted; nobody's home is known
+        raise StoreUnwritable(
+            f"A store needs a folder that can be found. {named!r} cannot: {error}. "
+            "Name one by its whole path, or None to keep the run in memory."
+        ) from error
 
 
 class Store:
@@ -138,7 +151,7 @@ class Store:
             ValueError: if the prefix has fewer than 4 characters.
             LookupError: if no run fits, or several do; lists close or fitting ones.
         """
-        checks.text("prefix", prefix)
+        checks.text("the id of a run", prefix)
         if len(prefix) < _PREFIX:
             raise ValueError(f"A run is named by at least {_PREFIX} characters of its id. Got {prefix!r}.")
         found = self._union(self._folder.files(), "WHERE id >= ? AND id < ?", (prefix, prefix + "\U0010ffff"))
