@@ -10,7 +10,7 @@ import pytest
 from varq.algorithms import VQE
 from varq.ansatze import HardwareEfficient
 from varq.devices.faults import PermanentError
-from varq.devices.prices import price
+from varq.devices.prices import Price, price
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Event, Stop
 from varq.session import desk
@@ -32,10 +32,10 @@ def lack(device: Any, precision: str) -> Any:
     raise ModuleNotFoundError("pip install 'varq[ibm]'")
 
 
-def told(device: str) -> tuple[Forecast, list[Event]]:
+def told(device: str, **options: Any) -> tuple[Forecast, list[Event]]:
     """The forecast, and what was said beside it."""
     events: list[Event] = []
-    with Session(device, shots=100, store=None, progress=False, observers=[events.append]) as session:
+    with Session(device, shots=100, store=None, progress=False, observers=[events.append], **options) as session:
         found = session.forecast(TASK)
         assert session.store.jobs.sessions() == [], "a forecast alone leaves nothing behind"
     return found, events
@@ -54,9 +54,19 @@ def test_no_account_is_needed(fails: Callable[..., Any], why: str, monkeypatch: 
 
 def test_money_for_seconds_that_nobody_knows_is_not_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "open_service", refuse)
-    found, _ = told("ibm.torino")
+    mine = {"ibm.*": Price(per_second=1.0, dated="2026", source="a test")}
+    found, _ = told("ibm.torino", prices=mine)
     assert (found.seconds, found.cost, found.currency) == (None, None, "USD")
     assert "cost        not known before the first job" in str(found)
+
+
+def test_seconds_and_their_money_are_expected_before_the_first_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "open_service", refuse)
+    found, _ = told("ibm.torino")
+    listed = price("ibm.torino")
+    assert listed is not None
+    assert found.seconds == pytest.approx(found.jobs * listed.job_seconds + found.shots * listed.shot_seconds)
+    assert found.cost == pytest.approx(found.seconds * listed.per_second)
 
 
 def test_money_for_jobs_and_shots_is_known_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from session_service import SESSION, Crash, Scripted, bits_of, circuit, dispatcher, states, store_of
 
 from varq.devices.faults import ExpiredError, GoneError, PermanentError, TransientError, UncertainError
+from varq.devices.prices import Price
 from varq.devices.service import JobStatus, Limits
 from varq.session.budget import Budget, BudgetError
 from varq.session.dispatch import Dispatcher, Ticket
@@ -305,18 +306,14 @@ def test_a_budget_is_used_to_the_last_shot() -> None:
     assert service.shots == 100
 
 
-class Fee:
-    """So much for a job, and for a shot."""
-
-    @staticmethod
-    def cost(jobs: int, circuits: int, shots: int, seconds: float) -> float:
-        return 1.0 * jobs + 0.01 * shots
+FEE = Price(per_job=1.0, per_shot=0.01, dated="2026", source="a test")
+METERED = Price(per_second=2.0, job_seconds=1.0, shot_seconds=0.01, dated="2026", source="a test")
 
 
 def test_a_limit_on_the_cost_counts_the_jobs() -> None:
     service = Scripted(Limits(circuits=2))
     store = store_of()
-    sender = dispatcher(service, store, Budget(cost=2.4, reserve=0), price=Fee())
+    sender = dispatcher(service, store, Budget(cost=2.4, reserve=0), price=FEE)
     assert isinstance(sender.add(("a", 0, "step"), [circuit(k) for k in range(5)]), str), "three jobs"
     asked(sender, [circuit(k) for k in range(4)], ("a", 0, "step"))
     sender.turn()
@@ -329,7 +326,7 @@ def test_the_job_that_would_cross_the_cost_is_not_sent() -> None:
     # Each pair needs one job alone; shared out in turn, 60 | 50 + 50 | 40, they would need three.
     service = Scripted(Limits(job_shots=100))
     store = store_of()
-    sender = dispatcher(service, store, Budget(cost=4.0, reserve=0), price=Fee())
+    sender = dispatcher(service, store, Budget(cost=4.0, reserve=0), price=FEE)
     first = asked(sender, [circuit(1, 60), circuit(2, 40)], ("a", 0, "step"))
     second = asked(sender, [circuit(3, 50), circuit(4, 50)], ("b", 0, "step"))
     while sender.turn():
@@ -355,6 +352,17 @@ def test_the_time_of_a_device_is_learned_from_its_jobs() -> None:
     sender.turn()
     assert isinstance(sender.add(("a", 2, "step"), [circuit(4, shots=1)]), str)
     assert isinstance(dispatcher(Scripted(), store_of(), Budget(seconds=0)).add(PLACE, [circuit()]), str)
+
+
+def test_not_even_a_first_job_crosses_a_budget_of_money_for_seconds() -> None:
+    service = Scripted()
+    sender = dispatcher(service, store_of(), Budget(cost=3.9, reserve=0), price=METERED)
+    refused = sender.add(("a", 0, "step"), [circuit(1, shots=100)])
+    assert refused == "the budget of 3.9 cost is used up: 0 used, 4 wanted"
+    assert not service.jobs
+    asked(sender, [circuit(1, shots=90)], ("a", 0, "step"))  # expected: 1.9 s, 3.8
+    sender.turn()  # which took 0.09 s
+    assert sender.estimate([circuit(2, shots=100)]).seconds == pytest.approx(2.0 * 0.09 / 1.9)
 
 
 def test_a_last_estimate_has_all_of_its_part_and_nothing_more() -> None:

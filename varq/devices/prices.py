@@ -29,6 +29,8 @@ class Price:
         dated: when this was the price, as YYYY, YYYY-MM or YYYY-MM-DD.
         source: who says so.
         least_seconds: that each circuit is charged at least, in seconds.
+        job_seconds: that a job keeps the machine busy beside its shots; expected until jobs have told, as is the next.
+        shot_seconds: that a shot keeps it busy.
 
     Example:
         >>> Price(per_job=0.3, per_shot=0.00145, dated="2025", source="an example").cost(jobs=2, shots=1000)
@@ -43,9 +45,11 @@ class Price:
     dated: str = ""
     source: str = ""
     least_seconds: float = 0.0
+    job_seconds: float = 0.0
+    shot_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("per_job", "per_circuit", "per_shot", "per_second", "least_seconds"):
+        for name in (f.name for f in fields(self) if f.default == 0.0):
             object.__setattr__(self, name, checks.real(name, getattr(self, name), minimum=0))
         hint = "Say when and where you read the price: list prices change."
         if not re.fullmatch(r"[A-Z]{3}", checks.text("currency", self.currency)):
@@ -79,6 +83,15 @@ class Price:
         shots = checks.integer("shots", shots, minimum=0)
         seconds = max(checks.real("seconds", seconds, minimum=0), self.least_seconds * circuits)
         return self.per_job * jobs + self.per_circuit * circuits + self.per_shot * shots + self.per_second * seconds
+
+    def seconds(self, jobs: int, shots: int) -> float:
+        """How long this much work is expected to keep the machine busy; 0 where nothing is known.
+
+        Args:
+            jobs: how many.
+            shots: of all circuits together.
+        """
+        return self.job_seconds * jobs + self.shot_seconds * shots
 
     def each_alone(self) -> Price:
         """The same price where every circuit travels as a job of its own, as on AWS devices without program sets."""
@@ -119,7 +132,8 @@ PRICES = MappingProxyType(
         "braket.*/emerald": _qpu(0.0016),
         "braket.*/ankaa-[23]": _qpu(0.0009),
         "ibm.fake_*": FREE,
-        "ibm.*": Price(per_second=1.6, dated="2025", source=_IBM),
+        # Two seconds a job and 0.35 ms a shot: IBM's guide "Workload usage", for the Sampler and short circuits.
+        "ibm.*": Price(per_second=1.6, job_seconds=2.0, shot_seconds=0.35e-3, dated="2025", source=_IBM),
     }
 )
 """List prices by device name (`*` stands for any text, capital letters count as small); the first row that fits holds.

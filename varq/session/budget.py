@@ -141,7 +141,8 @@ class Account:
             # How long a device is busy is known afterwards: with nothing left, not even a first job goes.
             if math.isinf(most) or (had + wanted <= most * _ROUNDING and not (name == "seconds" and had >= most)):
                 continue
-            kept = "" if last else f" and {getattr(self.budget.reserved, name):g} kept for last estimates"
+            reserved = getattr(self.budget.reserved, name)
+            kept = "" if last or not reserved else f" and {reserved:g} kept for last estimates"
             return (
                 f"the budget of {getattr(limit, name):g} {name} is used up: {getattr(self.spent, name):g} used{kept}, "
                 f"{wanted:g} wanted"

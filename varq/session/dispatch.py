@@ -10,6 +10,7 @@ from varq.devices.faults import DeviceError, PermanentError
 from varq.devices.prices import Price
 from varq.devices.service import Circuit, Service
 from varq.session.budget import NOTHING, Account, BudgetError, Use
+from varq.session.pace import Pace
 from varq.session.queue import Queue, Slot, Work
 from varq.session.recovery import Recovery
 from varq.session.retry import Retry
@@ -65,7 +66,7 @@ class Dispatcher:
         self._account = account
         self.price = price
         self._clock = clock
-        self._pace = 0.0  # seconds a shot, by the last job
+        self._pace = Pace(price)
         self._told = {"decode": 0.0, "classical": 0.0}
         self._returned = time.perf_counter()
 
@@ -208,12 +209,11 @@ class Dispatcher:
     def _use(self, circuits: Sequence[Circuit], jobs: int | None = None) -> Use:
         """What different circuits within the limits will use up, in so many jobs; None: as many as they need alone."""
         shots = sum(c.shots for c in circuits)
-        seconds = self._pace * shots
-        cost = 0.0
-        if self.price is not None:
-            jobs = self._jobs_of(circuits) if jobs is None else jobs
-            cost = self.price.cost(jobs, len(circuits), shots, seconds)
-        return Use(len(circuits), shots, seconds, cost)
+        if self.price is None:
+            return Use(len(circuits), shots, self._pace.seconds(0, shots), 0.0)
+        jobs = self._jobs_of(circuits) if jobs is None else jobs
+        seconds = self._pace.seconds(jobs, shots)
+        return Use(len(circuits), shots, seconds, self.price.cost(jobs, len(circuits), shots, seconds))
 
     def _jobs_of(self, circuits: Sequence[Circuit]) -> int:
         alone: Queue[Circuit] = Queue()
@@ -295,7 +295,7 @@ class Dispatcher:
             seconds = expected.seconds if job.result.seconds is None else job.result.seconds
             cost = expected.cost if job.result.cost is None else job.result.cost
             self._account.spend(Use(0, 0, seconds - expected.seconds, cost - expected.cost))
-            self._pace = seconds / max(1, job.record.shots)
+            self._pace.learn(job.record.shots, seconds)
 
     def _give_out(self, job: Job, items: Sequence[Sequence[Item]]) -> None:
         for place, same in enumerate(items):

@@ -116,8 +116,11 @@ def unreached(price: Price | None) -> tuple[Callable[[Sequence[Circuit]], Use], 
 
     def use_of(circuits: Sequence[Circuit]) -> Use:
         shots = [circuit.shots for circuit in {circuit.digest: circuit for circuit in circuits}.values()]
-        cost = 0.0 if price is None else price.cost(min(1, len(shots)), len(shots), sum(shots))
-        return Use(len(shots), sum(shots), 0.0, cost)
+        if price is None:
+            return Use(len(shots), sum(shots), 0.0, 0.0)
+        jobs = min(1, len(shots))
+        seconds = price.seconds(jobs, sum(shots))
+        return Use(len(shots), sum(shots), seconds, price.cost(jobs, len(shots), sum(shots), seconds))
 
     return use_of, lambda circuits: min(1, circuits)
 
