@@ -513,9 +513,17 @@ def test_a_timeline_has_a_row_a_run_and_a_bar_a_span() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["<run 0>", "<run 1>"]
     assert axes.get_xlabel() == "Time (s)"
     legend = [text.get_text() for text in axes.get_figure().legends[0].get_texts()]  # type: ignore[union-attr]
-    assert "QPU 15 s" in legend
-    assert "classical 1.2 s" in legend
+    assert "QPU 7.5 s" in legend, "the device was busy for both at once"
+    assert "classical 0.6 s" in legend
     assert ledger.plot(ax=Figure().add_subplot()).get_xlabel() == "Time (s)"
+
+
+def test_a_timeline_tells_apart_what_differs_at_the_end() -> None:
+    titles = [f"VQE H2, 0.7414 Å, noisy, {method}" for method in ("SPSA", "adam")]
+    runs = [SimpleNamespace(id=name, title=name, spans=(("qpu", 0.0, 1.0),)) for name in titles]
+    axes = timeline(SimpleNamespace(session="session-1f", runs=runs))
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert shown == ["VQE H2, 0.741…noisy, SPSA", "VQE H2, 0.741…noisy, adam"]
 
 
 def test_a_timeline_of_many_jobs_shows_shares_that_add_up() -> None:

@@ -123,19 +123,36 @@ def _names(ax: Axes, runs: Sequence[Any]) -> None:
     stride = max(1, math.ceil(len(runs) * 0.16 / max(_MOST - _HEIGHT, 0.1)))
     titles = [str(run.title) for run in runs]
     shown = [t if titles.count(t) == 1 else f"{run.id[:6]} {t}" for t, run in zip(titles, runs, strict=True)]
-    cut = [t if len(t) <= _LETTERS else f"{t[: _LETTERS - 1]}…" for t in shown]
+    cut = [_cut(t, _LETTERS - 1) for t in shown]
+    if len(set(cut)) < len(set(shown)):  # what tells runs apart may stand at the end
+        cut = [_cut(t, _LETTERS // 2) for t in shown]
     ax.set_yticks(range(0, len(runs), stride), [plain(t) for t in cut[::stride]], fontsize=SMALL)
     ax.tick_params(axis="y", length=0)
 
 
+def _cut(text: str, first: int) -> str:
+    """A text that is short enough: its first letters, and as many of its last as there is room for."""
+    last = _LETTERS - 1 - first
+    return text if len(text) <= _LETTERS else f"{text[:first].rstrip(' ,')}…{text[len(text) - last :].lstrip(' ,')}"
+
+
+def _covered(spans: Sequence[tuple[float, float]]) -> float:
+    """The time that (beginning, seconds) cover together: a job of several runs keeps a device busy once."""
+    total, until = 0.0, -math.inf
+    for began, seconds in sorted(spans):
+        total += max(0.0, began + seconds - max(began, until))
+        until = max(until, began + seconds)
+    return total
+
+
 def _legend(ax: Axes, spans: Sequence[Sequence[tuple[str, float, float]]]) -> None:
-    """The phases with their sums, below the rows."""
+    """The phases with the time that each took, below the rows."""
     handles = []
     for phase, label in zip(PHASES, LABELS, strict=True):
-        found = [s for some in spans for p, _, s in some if p == phase]
+        found = _covered([(b, s) for some in spans for p, b, s in some if p == phase])
         if found:
-            factor, unit = _unit(sum(found))
-            handles.append(Patch(color=_COLOR[phase], label=f"{label} {sum(found) * factor:.3g} {unit}"))
+            factor, unit = _unit(found)
+            handles.append(Patch(color=_COLOR[phase], label=f"{label} {found * factor:.3g} {unit}"))
     if not handles:
         return
     look: dict[str, Any] = {"handles": handles, "ncols": 3, "fontsize": SMALL, "frameon": False}
