@@ -27,7 +27,7 @@ def mixed(a: Any, b: Any) -> Any:
 
 
 def product(a: Any, b: Any) -> Any:
-    return qml.prod(qml.Hermitian(ONE, 1), mixed(a, b), qml.X(0))
+    return qml.prod(qml.Hermitian(ONE, 1), mixed(a, b))
 
 
 def rotations() -> None:
@@ -91,6 +91,17 @@ def test_traces_leave_nothing_to_each_other() -> None:
         for ours, theirs in zip(node(0.3, 0.9), truth(product, 0.3, 0.9), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=EXACT)
     assert CompositeOp._eigs is kept
+
+
+def test_derivatives_where_eigenvalues_meet() -> None:
+    @qml.qnode(qml.device("varq.qubit", wires=2), interface="jax")
+    def circuit(a: Any) -> Any:
+        rotations()
+        return qml.var(qml.sum(qml.s_prod(a, qml.Hermitian(np.eye(2), 0)), qml.s_prod(a, qml.X(0))))
+
+    with double():
+        found = jax.grad(circuit)(jnp.asarray(0.5))
+    np.testing.assert_allclose(found, 2 * 0.5 * moments(qml.X(0))[1], atol=EXACT)
 
 
 @pytest.mark.parametrize("measured", [False, True])

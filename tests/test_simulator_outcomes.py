@@ -139,3 +139,37 @@ def test_a_followed_number_beside_a_sparse_matrix_is_an_error() -> None:
     )
     with pytest.raises(DeviceError, match="multiply its result"):
         jax.jit(ours)(0.5)
+
+
+def compiled_table(values: Any) -> Callable[[Any], Any]:
+    return jax.jit(lambda bit: jnp.asarray(values)[bit])
+
+
+def compiled_twice(values: Any) -> Callable[[Any], Any]:
+    inner = compiled_table(values)
+    return jax.jit(lambda bit: inner(bit) + 0.0)
+
+
+@pytest.mark.parametrize("function", [compiled_table, compiled_twice])
+@pytest.mark.parametrize("chained", [False, True])
+def test_what_compiled_functions_hold_is_their_own(function: Callable[[Any], Any], chained: bool) -> None:
+    """Functions that differ in nothing but an array that they close over, within a call that JAX compiles."""
+    device = qml.device("varq.qubit", wires=2)
+
+    def node(fn: Callable[[Any], Any]) -> Any:
+        @qml.qnode(device, interface="jax")
+        def circuit() -> Any:
+            value = outcome(fn, qml.measure(0))
+            for _ in range(6 * chained):
+                qml.X(0)
+                value = outcome(lambda v, bit: v / 2 + fn(bit), value, qml.measure(0))
+            qml.RX(value, 1)
+            return qml.expval(qml.Z(1))
+
+        return circuit()
+
+    for table in (np.array([0.3, 1.2]), np.array([0.7, -0.4]), np.array([0.3, 1.25])):
+        angle = table[0]
+        for k in range(6 * chained):
+            angle = angle / 2 + table[(k + 1) % 2]
+        np.testing.assert_allclose(node(function(table)), np.cos(angle), atol=CALLER)

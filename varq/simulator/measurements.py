@@ -30,6 +30,7 @@ from pennylane.wires import Wires
 from varq.simulator import execution, shadows
 from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.lowering import lower
+from varq.simulator.moments import moment
 from varq.simulator.observables import PauliSum, WordSum, pauli_sum, word_sum
 from varq.simulator.paths import Options
 from varq.simulator.shadows import SHADOWS
@@ -156,7 +157,8 @@ def _projected(tape: QuantumScript) -> bool:
 def _on_state(measurement: MeasurementProcess, state: Any) -> Any:
     if isinstance(measurement, ExpectationMP) and isinstance(measurement.obs, qml.SparseHamiltonian):
         return _sparse(measurement.obs, state)
-    return measure(measurement, state)
+    found = moment(measurement, state)
+    return measure(measurement, state) if found is None else found
 
 
 def _sparse(observable: Any, state: Any) -> Any:

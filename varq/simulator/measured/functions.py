@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from pennylane.ops import MeasurementValue
 
 from varq.simulator.measured.program import Traced
@@ -141,7 +142,29 @@ def _text(jaxpr: Any) -> str:
     for e in jaxpr.eqns:
         took, gave = " ".join(map(name, e.invars)), " ".join(map(name, e.outvars))
         lines.append(f"{gave} = {e.primitive.name}[{sorted(e.params.items(), key=lambda item: item[0])}] {took}")
+        lines += _within(e.params)
     return "\n".join([*lines, " ".join(f"{name(v)}={v}" if isinstance(v, Literal) else name(v) for v in jaxpr.outvars)])
+
+
+def _within(params: Mapping[str, Any]) -> Iterator[str]:
+    """The numbers in functions that an equation calls, such as those of jax.jit: their text leaves them out."""
+    for value in params.values():
+        for part in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(part, ClosedJaxpr):
+                yield from map(_exactly, part.consts)
+            jaxpr = getattr(part, "jaxpr", part)
+            for e in jaxpr.eqns if isinstance(jaxpr, Jaxpr) else ():
+                yield from (_exactly(v.val) for v in e.invars if isinstance(v, Literal))
+                yield from _within(e.params)
+
+
+def _exactly(value: Any) -> str:
+    """A number or array by all of its digits; what has none by what it is, as its function keeps it."""
+    try:
+        plain = np.asarray(value)
+    except (TypeError, jax.errors.TracerArrayConversionError):
+        return f"{id(value)}"
+    return f"{plain.dtype}{plain.shape} {hashlib.sha256(plain.tobytes()).hexdigest()}"
 
 
 def is_affine(jaxpr: Any, known: Sequence[bool] | None = None) -> bool:
