@@ -69,7 +69,7 @@ class _Lattice(ABC):
     def _fits(self) -> None:
         """Raises before billions of bonds are listed."""
         hint = "Larger lattices have no Hamiltonian here."
-        checks.integer(f"the number of wires of {self._where}", self.wires, maximum=MOST_WIRES, hint=hint)
+        checks.integer("wires", self.wires, maximum=MOST_WIRES, hint=hint)
 
     @property
     @abstractmethod
