@@ -36,10 +36,10 @@ settings.register_profile(
 settings.load_profile("house")
 
 FLAGLESS = re.compile(
-    r"test_(checks|cli|display|fingerprint|house|keys|names|notebooks|plots|problems|spec|store|testing)(_|\.py)"
-    r"|test_\w*kill"
+    r"test_(checks|cli|devices|display|fingerprint|house|keys|names|notebooks|optimizers_classical|plots|problems|session"
+    r"|spec|store|testing)(_|\.py)"
 )
-"""Tests of rooms that never touch JAX, and tests that start processes of their own: for them once is enough.
+"""Tests of rooms that never touch JAX, or only through `varq.node`, whose own tests run twice: once is enough.
 
 Every other test runs a second time with JAX's x64 flag on, unless its file or itself is marked `flagless`."""
 
