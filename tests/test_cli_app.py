@@ -120,7 +120,9 @@ def test_a_warning_is_one_line() -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(("encoding", "shown"), [("ascii", b"1.6 ?\n"), ("utf-8", "1.6 Å\n".encode())])
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", b"1.6 ?\n"), ("ascii:surrogateescape", b"1.6 ?\n"), ("utf-8", "1.6 Å\n".encode())]
+)
 def test_a_terminal_without_a_character_shows_another(encoding: str, shown: bytes) -> None:
     code = (
         "import sys\nfrom varq import cli\nfrom varq.cli.app import main\n"

@@ -396,8 +396,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):
-        # A terminal without some character shows another one; it ends no command.
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        # A terminal without some character shows another one; it ends no command.  (In the locale C errors are escaped,
+        # which helps names of files only.)
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")
     try:
         try:
