@@ -11,6 +11,7 @@ import numpy as np
 import pennylane as qml
 import pytest
 from pennylane import numpy as pnp
+from pennylane.exceptions import DeviceError
 from pennylane.operation import Operation
 
 from varq.ansatze.excitations import FermionicDouble, FermionicSingle
@@ -134,6 +135,64 @@ def test_a_matrix_that_is_unitary_in_one_place_has_second_derivatives(compiled: 
     with double():
         ours, truth = (jax.hessian(circuit(gate, d)) for d in ("varq.qubit", "default.qubit"))
         np.testing.assert_allclose((jax.jit(ours) if compiled else ours)(jnp.asarray(0.0)), truth(0.0), atol=EXACT)
+
+
+class Kept(Operation):
+    """A gate with an attribute that nothing lists."""
+
+    num_params = 0
+    num_wires = 1
+
+    def __init__(self, wires: Any, flips: bool = False) -> None:
+        self.flips = flips
+        self.asked = 0
+        super().__init__(wires=wires)
+
+    @property
+    def has_matrix(self) -> bool:
+        return True
+
+    def matrix(self, wire_order: Any = None) -> Any:
+        """X or the identity."""
+        self.asked += 1  # which makes no other operation of it
+        return qml.math.expand_matrix(qml.X.compute_matrix() if self.flips else np.eye(2), self.wires, wire_order)
+
+
+class Asking(Kept):
+    """The same, which cannot be made without it."""
+
+    def __init__(self, flips: bool, wires: Any) -> None:
+        super().__init__(wires, flips)
+
+
+@pytest.mark.parametrize("measured", [False, True])
+@pytest.mark.parametrize(
+    ("operation", "message"),
+    [
+        (lambda: Kept(0, True), r"Kept is rebuilt from its data.*Got the attributes \['flips'"),
+        (lambda: qml.ctrl(Kept(0, True), 1), r"Kept is rebuilt from its data.*Got the attributes \['flips'"),
+        (lambda: Asking(False, 0), r"Asking is rebuilt from its data.*Got arguments of its constructor.*_flatten"),
+    ],
+)
+def test_gates_that_are_more_than_they_list_are_refused(operation: Any, message: str, measured: bool) -> None:
+    @qml.qnode(qml.device("varq.qubit", wires=3))
+    def value() -> Any:
+        if measured:
+            qml.measure(2)
+        operation()
+        return qml.expval(qml.Z(0))
+
+    with pytest.raises(DeviceError, match=message):
+        value()
+
+
+def test_what_a_gate_remembers_makes_no_other_of_it() -> None:
+    @qml.qnode(qml.device("varq.qubit", wires=1))
+    def value() -> Any:
+        Kept(0).matrix()
+        return qml.expval(qml.Z(0))
+
+    np.testing.assert_allclose(value(), 1, atol=EXACT)
 
 
 @pytest.mark.parametrize("kind", [RZ, U1])

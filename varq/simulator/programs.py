@@ -29,6 +29,7 @@ from varq.simulator import execution, measurements
 from varq.simulator.derivatives import DERIVATIVES
 from varq.simulator.eigenbases import found_anew
 from varq.simulator.evolutions import is_followed, together
+from varq.simulator.foreign import check_listed
 from varq.simulator.kept import Kept
 from varq.simulator.lowering import identity, is_unitary
 from varq.simulator.observables import WordSum
@@ -258,7 +259,11 @@ def take_apart(tape: QuantumScript, options: Options, joined: bool = True) -> Ta
         options: how to run.
         joined: whether parameters that are one object become one number, and evolutions one operation of a vector of
             weights and a time: not where derivatives by each parameter alone are wanted.
+
+    Raises:
+        DeviceError: for an operation of another class than PennyLane's that is more than what it lists.
     """
+    check_listed((*tape.operations, *(m.obs for m in tape.measurements if m.obs is not None)))
     parameters = tape.get_parameters(trainable_only=False)
     measured = measurements.traceable(tape)
     operations = together(tape.operations) if joined else list(tape.operations)

@@ -19,6 +19,7 @@ from pennylane.queuing import QueuingManager
 from pennylane.tape import QuantumScript
 
 from varq.simulator.circuit import IGNORED
+from varq.simulator.foreign import check_listed
 from varq.simulator.measured.inputs import Inputs
 from varq.simulator.measured.program import (
     SPARSE,
@@ -141,6 +142,7 @@ class _Reader:
         return Step(Measure(self.place[op.wires[0]], bool(op.reset), op.postselect), (slot,))
 
     def gate(self, op: Operator, condition: MeasurementValue | None) -> Iterator[Step]:
+        check_listed([op])
         leaves, structure = _opened(op)
         if any(np.ndim(x) for x in leaves if not isinstance(x, MeasurementValue)) and op.batch_size is not None:
             raise DeviceError(_batched(op))
