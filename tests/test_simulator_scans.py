@@ -116,7 +116,7 @@ def measured(stored, layers, every, wires=WIRES):
     return cost.lower(given).compile().memory_analysis().temp_size_in_bytes, cost(given)
 
 
-@pytest.mark.parametrize(("layers", "every"), [(8, 2), (12, 6)])
+@pytest.mark.parametrize(("layers", "every"), [(8, 2), pytest.param(12, 6, marks=pytest.mark.full)])
 def test_a_gradient_of_a_measured_circuit_stores_no_more_than_it_may(layers, every):
     """Where gates would be written out one by one, and where they are a loop in any case."""
     (few, ours), (many, others) = (measured(stored, layers, every) for stored in (0, 2**30))
