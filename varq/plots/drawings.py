@@ -83,7 +83,7 @@ def _size(problem: Any, pairs: NDArray[np.int64]) -> int:
 
 def _sides(cut: Any, size: int) -> NDArray[np.int64]:
     hint = f"Use one 0 or 1 for each of the {size} vertices, such as {'01' * (size // 2) + '0' * (size % 2)!r}."
-    given = [c if c in "01" else "-1" for c in cut] if isinstance(cut, str) else cut
+    given = [int(c) if c in ("0", "1") else -1 for c in cut] if isinstance(cut, str) else cut
     sides = checks.array("cut", given, dtype=np.int64, hint=hint)
     checks.shape("cut", sides, (size,), hint)
     if not np.isin(sides, (0, 1)).all():
