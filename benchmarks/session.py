@@ -101,6 +101,10 @@ class Idle:
         """Nothing."""
         return None
 
+    def metered(self) -> float | None:
+        """None: a job is metered alone."""
+        return None
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Note it."""
         self.sent.append(float(circuits[0].values[0]))

@@ -43,6 +43,7 @@ class Server(BaseAdapter):
         self.keeps_metadata = True
         self.broken: dict[str, str] = {}  # what each path that contains the key fails with
         self.seed = seed
+        self.elapsed: float | None = None  # seconds of the session, as it is metered
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -64,6 +65,7 @@ class Server(BaseAdapter):
             ("POST", r"/jobs/([^/]+)/cancel", self._cancel),
             ("POST", r"/sessions", lambda: self._session(json.loads(request.body or "{}"))),
             ("PATCH", r"/sessions/([^/]+)", self._closed),
+            ("GET", r"/sessions/([^/]+)", lambda name: {"id": name, "elapsed_time": self.elapsed}),
             ("GET", r"/instances/usage", lambda: {"usage_consumed_seconds": 1}),
             ("GET", r"/backends/[^/]+/configuration", _configuration),
             ("GET", r"/backends/[^/]+/properties", _properties),

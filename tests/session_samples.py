@@ -73,6 +73,10 @@ class Metered:
         """Nothing."""
         return None
 
+    def metered(self) -> float | None:
+        """None: a job is metered alone."""
+        return None
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Takes as long as it says."""
         self._circuits[tag] = circuits

@@ -71,6 +71,7 @@ class Scripted:
         self.jobs: dict[str, tuple[str, list[Circuit]]] = {}
         self.status_of: dict[str, JobStatus] = {}
         self.change: Callable[[Bits], Bits] = lambda bits: bits
+        self.clock: float | None = None  # of a session that is metered from its first job on
 
     @contextmanager
     def _call(self, name: str, what: str = "") -> Iterator[None]:
@@ -90,6 +91,9 @@ class Scripted:
     def open(self) -> str | None:
         with self._call("open"):
             return None
+
+    def metered(self) -> float | None:
+        return self.clock
 
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         with self._call("submit", tag):

@@ -192,6 +192,25 @@ def test_a_batch_is_a_batch(server):
     assert service.mode is Mode.BATCH
 
 
+def test_an_open_session_is_metered_as_ibm_says(server):
+    service = opened(server, mode="session")
+    assert service.metered() is None
+    service.open()
+    assert service.metered() is None, "before its first job"
+    server.elapsed = 17
+    assert service.metered() == 17.0
+    service.close()
+    assert service.metered() is None
+
+
+@pytest.mark.parametrize("mode", ["job", "batch"])
+def test_single_jobs_and_batches_are_metered_by_their_jobs(server, mode):
+    service = opened(server, mode=mode)
+    server.elapsed = 17
+    service.open()
+    assert service.metered() is None
+
+
 def test_an_expired_session_is_opened_again(server):
     service = opened(server, mode="session")
     service.open()

@@ -70,6 +70,10 @@ class AerService:
         """There is nothing to open."""
         return None
 
+    def metered(self) -> float | None:
+        """None: a job is metered alone."""
+        return None
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Run a job; returns its id.  The same tag is run once."""
         if self._by_tag.get(tag) in self._results:

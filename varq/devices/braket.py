@@ -103,6 +103,10 @@ class BraketService:
         self._machine.open()
         return None
 
+    def metered(self) -> float | None:
+        """None: a job is metered alone."""
+        return None
+
     def standing(self) -> dict[str, str | None]:
         """What the machine says of itself now: "queue", tasks that wait, and "calibrated", how long ago; None untold.
 

@@ -112,6 +112,10 @@ class IBMService:
         """Open the session or batch at IBM; a line for the person if jobs travel in another way."""
         return self._site.open()
 
+    def metered(self) -> float | None:
+        """Seconds for which IBM has metered the open session until now; None for batches and single jobs."""
+        return self._site.metered()
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Send one job.
 

@@ -37,6 +37,9 @@ class Site(Protocol):
     def open(self) -> str | None:
         """Open the session or batch; a line for the person if it is something else."""
 
+    def metered(self) -> float | None:
+        """Seconds for which the open session has been metered."""
+
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
         """Send one job; returns its id."""
 
@@ -129,6 +132,10 @@ class Local:
             lines.append(f"{self.backend.name} ignores {', '.join(self._ignored)}, which real machines obey.")
         self.mode = Mode.JOB
         return " ".join(lines) or None
+
+    def metered(self) -> float | None:
+        """None: nothing is metered here."""
+        return None
 
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
         """Start a job in a thread of its own."""
@@ -245,6 +252,14 @@ class Account:
             raise found
         self._wanted = self.mode = Mode.JOB
         return f"The account has no sessions on {self.backend.name}: jobs go one by one, each into the common queue."
+
+    def metered(self) -> float | None:
+        """What IBM says that the open session has used: from its first job on, the time between jobs included."""
+        session = self._session
+        if session is None or self.mode is not Mode.SESSION:
+            return None
+        used = self.call(session.usage)
+        return None if used is None else float(used)
 
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
         """Send one job; IBM's client repeats calls that surely did not arrive."""

@@ -49,6 +49,10 @@ class LocalService:
         """Nothing: there is no session to open."""
         return None
 
+    def metered(self) -> float | None:
+        """None: a job is metered alone."""
+        return None
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Run one job; returns its id."""
         began = time.perf_counter()

@@ -132,7 +132,7 @@ PRICES = MappingProxyType(
         "braket.*/emerald": _qpu(0.0016),
         "braket.*/ankaa-[23]": _qpu(0.0009),
         "ibm.fake_*": FREE,
-        # Two seconds a job and 0.35 ms a shot: IBM's guide "Workload usage", for the Sampler and short circuits.
+        # 2 + 0.00035 * shots: the quick formula of IBM's guide "Workload usage", without error mitigation.
         "ibm.*": Price(per_second=1.6, job_seconds=2.0, shot_seconds=0.35e-3, dated="2025", source=_IBM),
     }
 )

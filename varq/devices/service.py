@@ -138,6 +138,12 @@ class Service(Protocol):
     def open(self) -> str | None:
         """Open the vendor's session where there is one; returns a line for the person if it opened something else."""
 
+    def metered(self) -> float | None:
+        """Seconds for which the vendor's session has been metered until now, the time between jobs included.
+
+        None where no session is open, or where jobs are metered alone.
+        """
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Send one job; returns its id at the vendor.
 

@@ -25,7 +25,8 @@ class Budget:
     Args:
         shots: of all circuits together.
         circuits: sent to the device.
-        seconds: that the device is busy, as its vendor meters them.
+        seconds: that the device is busy, as its vendor meters them; where a vendor meters a session from its first job
+            on, as IBM does, the time between jobs counts too.
         cost: money, in the currency of the device's price.
         reserve: the part of each limit, in [0, 1), that is kept for a last and more precise estimate of each run's
             best point.

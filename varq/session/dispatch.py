@@ -10,11 +10,13 @@ from varq.devices.faults import DeviceError, PermanentError
 from varq.devices.prices import Price
 from varq.devices.service import Circuit, Service
 from varq.session.budget import NOTHING, Account, BudgetError, Use
+from varq.session.job import Job
+from varq.session.meter import Meter
 from varq.session.pace import Pace
 from varq.session.queue import Queue, Slot, Work
 from varq.session.recovery import Recovery
 from varq.session.retry import Retry
-from varq.session.sending import Job, Sender
+from varq.session.sending import Sender
 from varq.session.tickets import Item, Place, Ticket
 from varq.store.circuit_records import CircuitRow
 from varq.store.circuit_records import Use as Served
@@ -59,7 +61,8 @@ class Dispatcher:
     ) -> None:
         self.service = service
         self.queue: Queue[Item] = Queue()
-        self._sender = Sender(service, log, retry, say, sleep)
+        self._meter = Meter(service, price)
+        self._sender = Sender(service, log, self._meter, retry, say, sleep)
         self._recovery = Recovery(self._sender, log, session, account)
         self._log = log
         self._session = session
@@ -67,6 +70,7 @@ class Dispatcher:
         self.price = price
         self._clock = clock
         self._pace = Pace(price)
+        self._last: Job | None = None
         self._told = {"decode": 0.0, "classical": 0.0}
         self._returned = time.perf_counter()
 
@@ -145,8 +149,9 @@ class Dispatcher:
         submission = self.queue.jobs(self.service.limits, same=lambda item: item.circuit.digest)
         filled: list[Filled] = []
         number = 1 + self._log.last(self._session) if submission else 0
+        idle = self._sender.idle() if submission else 0.0
         for slots in submission:
-            if (made := self._filled(slots, number + len(filled))) is not None:
+            if (made := self._filled(slots, number + len(filled), 0.0 if filled else idle)) is not None:
                 filled.append(made)
         if filled:
             self._run(filled)
@@ -182,7 +187,9 @@ class Dispatcher:
         self._told = {"decode": decode, "classical": classical}
 
     def close(self) -> None:
-        """Close the vendor's session, if it was opened."""
+        """Close the vendor's session, if it was opened; the time that it waited since its last job counts with that."""
+        with contextlib.suppress(StoreError):
+            self._count_wait()
         self._sender.close()
 
     # -- inside --
@@ -206,13 +213,13 @@ class Dispatcher:
                 "Limit shots or seconds in its place, or say the price."
             )
 
-    def _use(self, circuits: Sequence[Circuit], jobs: int | None = None) -> Use:
+    def _use(self, circuits: Sequence[Circuit], jobs: int | None = None, idle: float = 0.0) -> Use:
         """What different circuits within the limits will use up, in so many jobs; None: as many as they need alone."""
         shots = sum(c.shots for c in circuits)
         if self.price is None:
-            return Use(len(circuits), shots, self._pace.seconds(0, shots), 0.0)
+            return Use(len(circuits), shots, idle + self._pace.seconds(0, shots), 0.0)
         jobs = self._jobs_of(circuits) if jobs is None else jobs
-        seconds = self._pace.seconds(jobs, shots)
+        seconds = idle + self._pace.seconds(jobs, shots)
         return Use(len(circuits), shots, seconds, self.price.cost(jobs, len(circuits), shots, seconds))
 
     def _jobs_of(self, circuits: Sequence[Circuit]) -> int:
@@ -241,14 +248,14 @@ class Dispatcher:
         self.queue.add(ticket.work)
         return None
 
-    def _filled(self, slots: Sequence[Slot[Item]], number: int) -> Filled | None:
+    def _filled(self, slots: Sequence[Slot[Item]], number: int, idle: float) -> Filled | None:
         """A job of the circuits in its slots, equal ones once; None if the budget has no place for it any more."""
         items: dict[str, list[Item]] = {}
         for slot in slots:
             items.setdefault(slot.item.circuit.digest, []).append(slot.item)
             self._release([slot.item])
         circuits = [same[0].circuit for same in items.values()]
-        use = self._use(circuits, 1)
+        use = self._use(circuits, 1, idle)
         refused = self._account.crossed(use)
         if refused is not None:
             self._fail(slots, BudgetError(refused))
@@ -295,7 +302,18 @@ class Dispatcher:
             seconds = expected.seconds if job.result.seconds is None else job.result.seconds
             cost = expected.cost if job.result.cost is None else job.result.cost
             self._account.spend(Use(0, 0, seconds - expected.seconds, cost - expected.cost))
-            self._pace.learn(job.record.shots, seconds)
+            self._pace.learn(job.record.shots, seconds if job.busy is None else job.busy)
+            self._last = job
+
+    def _count_wait(self) -> None:
+        """The seconds that the vendor's session waited since its last job are charged: that one counts them."""
+        wait, job = self._sender.idle(), self._last
+        if not wait or job is None or job.result is None:
+            return
+        seconds = wait + (job.result.seconds or 0.0)
+        cost = self._meter.cost(job, seconds)
+        self._log.mark(job.record.id, JobState.DONE, seconds=seconds, cost=cost)
+        self._account.spend(Use(0, 0, wait, (cost or 0.0) - (job.result.cost or 0.0)))
 
     def _give_out(self, job: Job, items: Sequence[Sequence[Item]]) -> None:
         for place, same in enumerate(items):

@@ -78,7 +78,7 @@ class Line:
         created: when it was written down, in seconds since 1970.
         circuits: how many.
         shots: of all of them.
-        seconds: that the device was busy; None where that is not told.
+        seconds: that are charged: the device was busy, or the vendor's session waited; None where that is not told.
         cost: what was charged; None where that is not told.
         attempts: how often it was tried to send it.
         provider_id: the vendor's id.
@@ -257,21 +257,28 @@ def _there(job: JobRecord, since: float) -> list[Span]:
     if job.finished is None:
         return []
     read = min(float(job.details.get("read") or 0.0), max(0.0, job.finished - since))
-    busy = job.seconds or 0.0
+    told = _busy(job)
     # A clock of the vendor's may say more than passed here.
-    busy = min(busy, max(0.0, job.finished - since - read))
+    busy = min(told or 0.0, max(0.0, job.finished - since - read))
     waited = max(0.0, job.finished - since - read - busy)
     out = [Span(QUEUE, since, waited)]
-    if job.seconds is not None:
+    if told is not None:
         out.append(Span(DEVICE, since + waited, busy))
     if "read" in job.details:
         out.append(Span(READ, job.finished - read, read))
     return out
 
 
+def _busy(job: JobRecord) -> float | None:
+    """Seconds that the device was busy: those charged, without the time that the vendor's session waited."""
+    busy = job.details.get("busy", job.seconds)
+    return None if busy is None else float(busy)
+
+
 def _line(job: JobRecord, owners: tuple[str, ...], times: Times) -> Line:
     same = {f.name: getattr(job, f.name) for f in fields(Line) if f.name not in ("job", "owners", "times")}
-    metered = times if job.seconds is None else Times(**{**_fields(times), DEVICE: job.seconds})
+    busy = _busy(job)
+    metered = times if busy is None else Times(**{**_fields(times), DEVICE: busy})
     return Line(job=job.id, owners=owners, times=metered, **same)
 
 

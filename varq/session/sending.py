@@ -4,47 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from varq.devices.faults import DeviceError, PermanentError, TransientError, UncertainError
 from varq.devices.service import Circuit, JobResult, JobStatus, Service
+from varq.session.job import Job
+from varq.session.meter import Meter
 from varq.session.retry import Retry, persistently
-from varq.store.circuit_records import CircuitRow, Returned
+from varq.store.circuit_records import Returned
 from varq.store.credentials import clean_text
 from varq.store.job_records import JobRecord, JobState, Mark
 from varq.store.jobs import Jobs
 
-__all__ = ["Job", "Sender"]
+__all__ = ["Sender"]
 
 T = TypeVar("T")
 
 _SHORTEST, _LONGEST = 0.2, 15.0  # seconds between two looks at a job
-
-
-@dataclass(eq=False)
-class Job:
-    """One job: what is sent, and what became of it.
-
-    Args:
-        record: as it is written down.
-        circuits: what is sent, in order.
-        rows: the same for the journal, with whom each serves.
-    """
-
-    record: JobRecord
-    circuits: Sequence[Circuit]
-    rows: Sequence[CircuitRow]
-    provider: str | None = field(default=None, init=False)
-    result: JobResult | None = field(default=None, init=False)
-    error: Exception | None = field(default=None, init=False)
-    read: float = field(default=0.0, init=False)
-    attempts: int = field(default=0, init=False)
-
-    @property
-    def received(self) -> bool:
-        """Whether the vendor has it, or may have it: it then counts."""
-        return self.error is None or self.provider is not None or isinstance(self.error, UncertainError)
 
 
 class Sender:
@@ -56,16 +32,24 @@ class Sender:
     Args:
         service: the device.
         log: the store's journal of jobs.
+        meter: what jobs are charged with.
         retry: how often calls are tried again.
         say: is told what a person should know.
         sleep: waits so many seconds.
     """
 
     def __init__(
-        self, service: Service, log: Jobs, retry: Retry, say: Callable[[str], None], sleep: Callable[[float], None]
+        self,
+        service: Service,
+        log: Jobs,
+        meter: Meter,
+        retry: Retry,
+        say: Callable[[str], None],
+        sleep: Callable[[float], None],
     ) -> None:
         self.service = service
         self._log = log
+        self._meter = meter
         self._retry = retry
         self._say = say
         self._sleep = sleep
@@ -98,6 +82,15 @@ class Sender:
             if job.provider is not None:
                 self._fetch(job)
         self._record(jobs)
+
+    def idle(self) -> float:
+        """Seconds of the vendor's session that no job counts yet; 0 where they are not told."""
+        if not self._opened:
+            return 0.0
+        try:
+            return self._persist(self._meter.idle, reopen=False)
+        except DeviceError:  # the seconds of the jobs themselves are left
+            return 0.0
 
     def recover(self, job: JobRecord) -> JobState:
         """Find out what became of a job that an earlier process wrote down, and fetch it if it was sent.
@@ -163,6 +156,7 @@ class Sender:
     def _open(self) -> None:
         said = self._persist(self.service.open, reopen=False)
         self._opened = True
+        self._meter.opened()
         if said:
             self._say(said)
 
@@ -245,6 +239,7 @@ class Sender:
 
     def _record(self, jobs: Sequence[Job]) -> None:
         """What came back, and what did not; a job that only could not be asked for stays as it is."""
+        self._meter.complete(jobs, self.idle())
         done = [job for job in jobs if job.result is not None]
         if done:
             (self._log.finish if self.service.paid else self._log.ran)([_returned(job) for job in done])
@@ -287,6 +282,5 @@ def _said(error: Exception) -> str:
 def _returned(job: Job) -> Returned:
     result = job.result
     assert result is not None
-    return Returned(
-        job.record.id, result.bits, result.queued, result.seconds, result.cost, {**result.details, "read": job.read}
-    )
+    details = {**result.details, "read": job.read, "busy": job.busy}
+    return Returned(job.record.id, result.bits, result.queued, result.seconds, result.cost, details)

@@ -79,6 +79,10 @@ class CloudService:
         self._session = self._call("open", {}, TransientError)["session"]
         return None
 
+    def metered(self) -> float | None:
+        """None: a job is metered alone."""
+        return None
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Send one job; returns its id.
 
