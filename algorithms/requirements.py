@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from varq import names
-from varq.devices.slopes import least_step
+from varq.simulator.slopes import least_step
 
 __all__ = ["called", "check_differences", "check_frequencies"]
 

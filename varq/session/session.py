@@ -303,7 +303,7 @@ class Session:
         """
         check_stop(stop)
         resolved = self._resolve(task)
-        plan = _plan(resolved, opening=False)
+        plan = _plan(resolved)
         rule = stop or resolved.stop or plan.stop
         return self._desk.forecast(resolved, plan, rule.steps)
 
@@ -492,7 +492,7 @@ class Session:
             observer(event)
 
 
-def _plan(resolved: Any, opening: bool = True) -> Plan:
+def _plan(resolved: Any) -> Plan:
     device = spec.unwrap(resolved.device)
-    plan: Plan = resolved.plan(Nodes(device, resolved.shots, resolved.precision, opening))
+    plan: Plan = resolved.plan(Nodes(device, resolved.shots, resolved.precision))
     return plan
