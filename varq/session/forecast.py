@@ -54,11 +54,13 @@ class Forecast:
         cost = unknown if self.cost is None else f"{self.cost:.2f} {self.currency}".rstrip()
         rows = [
             ("run", f"{self.title} on {self.device}, {steps}"),
-            ("circuits", f"{self.circuits:,} in {self.jobs:,} jobs"),
+            ("circuits", f"{self.circuits:,} in {self.jobs:,} {'job' if self.jobs == 1 else 'jobs'}"),
             ("shots", f"{self.shots:,}"),
             ("device time", seconds),
             ("cost", cost),
         ]
+        if not self.jobs:
+            rows[1:] = [("circuits", "none is sent: it is computed in this process")]
         return "\n".join(f"{name:<12}{text}" for name, text in rows)
 
 

@@ -28,10 +28,10 @@ from varq.simulator.midcircuit import run_measured
 from varq.simulator.paths import Options
 from varq.simulator.precision import DTYPES
 from varq.simulator.programs import Taken, take_apart
-from varq.simulator.slopes import check_method
 from varq.simulator.scans import STORED
 from varq.simulator.seeds import Seeds
 from varq.simulator.shadows import SHADOWS, draw_recipes
+from varq.simulator.slopes import check_method
 
 __all__ = ["VarqQubit"]
 
