@@ -240,9 +240,14 @@ class Desk:
 
         Raises:
             VerificationError: if a check failed; says which, and what to do.
+            ValueError: for a run that has nothing to be checked.
         """
-        if run.plan.verify is not None:
-            run.plan.verify(_Asking(self, run), Key.from_seed(run.spec.seed).fold("verify"))
+        if run.plan.verify is None:
+            raise ValueError(
+                f"verify=True checks the circuits of a VQE or QAOA. Got {run.title!r}, whose slopes are not varq's. "
+                "Leave verify out; varq.node.verification.verify checks a cost of your own."
+            )
+        run.plan.verify(_Asking(self, run), Key.from_seed(run.spec.seed).fold("verify"))
 
     def settle(self, job: str, provider_id: str | None, lost: bool) -> JobState:
         """Say what became of a job that may have been sent."""

@@ -182,8 +182,8 @@ class Session:
 
         Raises:
             VerificationError: if a check failed; says which, and what to do.
-            ValueError: if the spec names another device or other shots than the session, or is known and
-                `existing="error"`.
+            ValueError: if the spec names another device or other shots than the session, is known and
+                `existing="error"`, or is to be verified and has nothing that can be.
         """
         priority, until = checks.integer("priority", priority), moment(deadline)
         checks.boolean("verify", verify)
