@@ -423,5 +423,5 @@ def test_a_verified_run_is_checked_first() -> None:
 def test_a_cut_can_be_verified_and_a_plain_function_says_that_it_cannot() -> None:
     with varq.Session(store=None, progress=False) as session:
         assert session.start(QAOA(problem=RING, depth=1), verify=True).steps == 0
-        with pytest.raises(ValueError, match="verify=True checks the circuits of a VQE or QAOA. Got 'minimize"):
+        with pytest.raises(ValueError, match=r"verify=True checks the circuits of a VQE or QAOA. Got 'minimize"):
             session.start(Minimize(lambda x: x @ x, np.ones(1)), verify=True)

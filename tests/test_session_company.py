@@ -333,6 +333,16 @@ def test_a_closed_session_lets_nothing_run() -> None:
         assert store.jobs.jobs(session.id) == []
 
 
+def test_a_session_that_was_handed_over_sends_nothing_more() -> None:
+    with Session("default.qubit", shots=20, store=None, progress=False) as session:
+        session.submit([tape()]).result()
+        session.desk.leave()
+        for late in (lambda: session.submit([tape()]), lambda: session.start(tasks()[1])):
+            with pytest.raises(RuntimeError, match=r"handed over goes on in a process of its own.* varq.attach\(id\)"):
+                late()
+        assert len(session.ledger()) == 1
+
+
 def test_wrong_arguments_leave_no_run_behind() -> None:
     with Session("default.qubit", shots=20, store=None, progress=False) as session:
         for wrong, match in (
