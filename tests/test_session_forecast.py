@@ -17,6 +17,7 @@ from varq.devices.prices import Price, price
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Event, Stop
 from varq.session import desk
+from varq.session.budget import Budget
 from varq.session.forecast import Forecast
 from varq.session.session import Session
 
@@ -105,3 +106,16 @@ def test_a_vendor_s_machine_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> N
             session.start(task(steps=1, seed=seed), verify=seed == 0)
         session.drain()
     assert opened == ["ibm.torino"]
+
+
+@pytest.mark.parametrize("budget", [None, Budget(shots=50_000, reserve=0.2)], ids=["none", "with a reserve"])
+def test_a_forecast_is_what_the_run_uses(budget: Budget | None) -> None:
+    """The last estimate takes the reserve of a budget, and the forecast says so."""
+    with Session("default.qubit", shots=100, budget=budget, store=None, progress=False) as session:
+        found = session.forecast(task(steps=2))
+        session.run(task(steps=2))
+        used = session.ledger()
+    assert found.circuits == sum(line.circuits for line in used)
+    assert found.jobs == len(used)
+    assert found.shots == pytest.approx(sum(line.shots for line in used), rel=0.01)
+    assert budget is None or found.shots > 10_000

@@ -119,6 +119,7 @@ def _written_for(device: Any, tape: QuantumScript, wires: int) -> QuantumScript:
     """A tape in gates that a device of this process takes as they are; a vendor's compiler sees to that itself."""
     opened = open_device(device, wires).device
     config = opened.setup_execution_config(ExecutionConfig(), tape)
+    written: QuantumScript
     (written,), _ = opened.preprocess_transforms(config)([tape])
     numbers = written.get_parameters(trainable_only=False)
     written.trainable_params = [k for k, v in enumerate(numbers) if np.ndim(v) == 0 and np.isrealobj(v)]

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -259,6 +260,7 @@ class Desk:
         device = spec.unwrap(resolved.device)
         name = called(device)
         key = Key.from_seed(resolved.seed)
+        precision = partial(self.account.precision, runs=1)
         if plan.prepare is None:
             return forecast(plan, name, key, steps, lambda circuits: NOTHING, lambda circuits: 0)
         try:
@@ -266,8 +268,8 @@ class Desk:
         except (DeviceError, ModuleNotFoundError) as error:  # no account, no network, no extra
             self._say(f"{name} is not open: {error} Its limits are not known: each request is taken to be one job.")
             known = price(name, self._prices)
-            return forecast(plan, name, key, steps, *unreached(known), known)
-        return forecast(plan, name, key, steps, dispatcher.estimate, dispatcher.jobs, dispatcher.price)
+            return forecast(plan, name, key, steps, *unreached(known), known, precision)
+        return forecast(plan, name, key, steps, dispatcher.estimate, dispatcher.jobs, dispatcher.price, precision)
 
     def ledger(self) -> Ledger:
         """The session's jobs so far, and where the time went."""
