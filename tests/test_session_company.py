@@ -322,7 +322,7 @@ def test_a_device_that_gives_no_samples_is_refused(given: Any, match: str) -> No
 
 def test_a_closed_session_lets_nothing_run() -> None:
     with store_of() as store:
-        with Session("default.qubit", shots=20, store=store, progress=False) as session:
+        with Session("default.qubit", shots=100, store=store, progress=False) as session:
             batch = session.submit([tape()])
             run = session.start(tasks()[0])
         for late in (lambda: session.submit([tape()]), lambda: session.start(tasks()[1]), session.drain, run.finish):
@@ -334,7 +334,7 @@ def test_a_closed_session_lets_nothing_run() -> None:
 
 
 def test_a_session_that_was_handed_over_sends_nothing_more() -> None:
-    with Session("default.qubit", shots=20, store=None, progress=False) as session:
+    with Session("default.qubit", shots=100, store=None, progress=False) as session:
         session.submit([tape()]).result()
         session.desk.leave()
         for late in (lambda: session.submit([tape()]), lambda: session.start(tasks()[1])):
@@ -344,7 +344,7 @@ def test_a_session_that_was_handed_over_sends_nothing_more() -> None:
 
 
 def test_wrong_arguments_leave_no_run_behind() -> None:
-    with Session("default.qubit", shots=20, store=None, progress=False) as session:
+    with Session("default.qubit", shots=100, store=None, progress=False) as session:
         for wrong, match in (
             ({"priority": float("nan")}, "priority must be an integer. Got nan"),
             ({"priority": "high"}, "priority must be an integer. Got 'high'"),
@@ -377,7 +377,7 @@ def test_a_session_s_arguments_are_checked(wrong: dict[str, Any], match: str) ->
 
 
 def test_runs_are_named_without_doubt() -> None:
-    with Session("default.qubit", shots=20, store=None, progress=False) as session:
+    with Session("default.qubit", shots=100, store=None, progress=False) as session:
         run = session.start(tasks()[0])
         with pytest.raises(LookupError, match=f"have not ended. Got 'zz'. Such runs: {run.id[:8]}"):
             session.cancel("zz")
@@ -394,7 +394,7 @@ def test_a_drain_within_a_drain_is_refused_and_harms_nothing() -> None:
                 session.drain()
             said.append(event.kind)
 
-    with Session("default.qubit", shots=20, store=None, progress=False, observers=[again]) as session:
+    with Session("default.qubit", shots=100, store=None, progress=False, observers=[again]) as session:
         for task in tasks():
             session.start(task)
         results = session.drain()
