@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -383,6 +384,11 @@ def test_runs_are_named_without_doubt() -> None:
             session.cancel("zz")
         with pytest.raises(TypeError, match="run must be of type str"):
             session.pause(3)  # type: ignore[arg-type]
+        ids = [session.start(replace(tasks()[0], seed=seed)).id for seed in range(17)]
+        (digit, count), *_ = Counter(name[0] for name in ids).most_common(1)
+        assert count > 1, "17 ids begin with 16 digits"
+        with pytest.raises(LookupError, match=f"a beginning that fits one.* Got '{digit}'"):
+            session.cancel(digit)
 
 
 def test_a_drain_within_a_drain_is_refused_and_harms_nothing() -> None:
