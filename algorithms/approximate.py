@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq import checks
-from varq.algorithms.requirements import check_differences, check_frequencies
+from varq.algorithms.requirements import TOLERANCES, check_differences, check_frequencies
 from varq.algorithms.task import Task, minimization, put, settled, starting_point
 from varq.ansatze.alternating import Alternating
+from varq.keys import Key
 from varq.node.nodes import Cost, Nodes
+from varq.node.verification import Report, verify
 from varq.optimizers.resolution import as_optimizer
-from varq.protocol import Array, Plan, Reply, Sample
+from varq.protocol import Array, Evaluating, Plan, Reply, Sample
 
 __all__ = ["KEPT", "QAOA"]
 
@@ -98,6 +100,7 @@ class QAOA(Task):
             start=self.initial,
             evaluate=cost.evaluate,
             prepare=cost.prepare,
+            verify=lambda asking, key: self._verify(cost if self.shots is None else asking, key),
             sampled=self.shots is not None,
             reference=problem.reference,
             stop=self.optimizer.stop,
@@ -106,6 +109,12 @@ class QAOA(Task):
             details=details,
             more=more,
         )
+
+    def _verify(self, cost: Evaluating, key: Key) -> Report:
+        """The gradient by two methods, and a Hermitian cost."""
+        observable = self.problem.hamiltonian
+        tolerance = TOLERANCES[self.precision]
+        return verify(cost, self.initial.shape, key, observable=observable, tolerance=tolerance)
 
 
 def _distribution(cost: Cost, x: Array, final: Reply | None) -> tuple[NDArray[np.uint8], Array]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from varq import names
-from varq.devices.slopes import least_step
+from varq.simulator.slopes import least_step
 
-__all__ = ["called", "check_differences", "check_frequencies"]
+__all__ = ["TOLERANCES", "called", "check_differences", "check_frequencies"]
+
+TOLERANCES = MappingProxyType({"single": 1e-3, "double": 1e-6})
+"""Of a gradient beside differences of values, in either precision."""
 
 
 def called(part: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from varq import checks, spec
-from varq.algorithms.requirements import called, check_differences, check_frequencies
+from varq.algorithms.requirements import TOLERANCES, called, check_differences, check_frequencies
 from varq.algorithms.task import Task, minimization, put, settled, starting_point
 from varq.ansatze.choose import as_ansatz
 from varq.devices.catalog import abilities
@@ -22,8 +22,6 @@ from varq.protocol import Array, Evaluating, Plan, Reply
 from varq.session.trace import COLUMNS
 
 __all__ = ["VQE"]
-
-SINGLE, DOUBLE = 1e-3, 1e-6  # of a gradient beside differences of values, in either precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +141,7 @@ class VQE(Task):
             key,
             observable=problem.hamiltonian,
             conserved=conserved,
-            tolerance=SINGLE if self.precision == "single" else DOUBLE,
+            tolerance=TOLERANCES[self.precision],
             leakage=leakage,
         )
 

@@ -418,3 +418,10 @@ def test_a_verified_run_is_checked_first() -> None:
     bad = VQE(problem=Molecule.load("H2"), ansatz=Promising(leaking, (1,), wires=4))
     with varq.Session(store=None, progress=False) as session, pytest.raises(VerificationError, match="electrons"):
         session.start(bad, verify=True)
+
+
+def test_a_cut_can_be_verified_and_a_plain_function_says_that_it_cannot() -> None:
+    with varq.Session(store=None, progress=False) as session:
+        assert session.start(QAOA(problem=RING, depth=1), verify=True).steps == 0
+        with pytest.raises(ValueError, match=r"verify=True checks the circuits of a VQE or QAOA. Got 'minimize"):
+            session.start(Minimize(lambda x: x @ x, np.ones(1)), verify=True)

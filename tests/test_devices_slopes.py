@@ -15,7 +15,8 @@ from pennylane.devices import ExecutionConfig
 from pennylane.exceptions import DeviceError
 from pennylane.transforms.core import CompilePipeline
 
-from varq.devices.slopes import check_method, followed
+from varq.devices.slopes import followed
+from varq.simulator.slopes import check_method
 
 pytestmark = pytest.mark.flagless
 
@@ -41,10 +42,10 @@ class Sampled(qml.devices.Device):
         return qml.devices.DefaultQubit(seed=1).execute(circuits)
 
 
-def cosine(**options: Any) -> Callable[[Any], Any]:
+def cosine(device: Any = None, **options: Any) -> Callable[[Any], Any]:
     """cos(x), from shots."""
 
-    @qml.qnode(Sampled(wires=1), **{"diff_method": "parameter-shift", **options})
+    @qml.qnode(device or Sampled(wires=1), **{"diff_method": "parameter-shift", **options})
     def circuit(x: Any) -> Any:
         qml.RX(x, 0)
         return qml.expval(qml.Z(0))
@@ -74,18 +75,21 @@ def test_vmap_is_refused_and_arrays_of_parameters_are_right() -> None:
     np.testing.assert_allclose(cosine()(angles), np.cos(angles), atol=SIGMAS / np.sqrt(SHOTS))
 
 
+@pytest.mark.parametrize("name", [None, "varq.qubit"])
 @pytest.mark.parametrize(
     ("method", "options"),
     [("finite-diff", {}), ("spsa", {}), ("finite-diff", {"h": 1e-3}), (qml.gradients.finite_diff, {})],
 )
-def test_differences_that_drown_in_noise_are_refused(method: Any, options: dict[str, float]) -> None:
+def test_differences_that_drown_in_noise_are_refused(method: Any, options: dict[str, float], name: str | None) -> None:
+    device = name and qml.device(name, wires=1)
     with pytest.raises(ValueError, match=r"at least 0.011 with 4096 shots. Got h=[0-9.e-]+. Use gradient_kwargs"):
-        jax.grad(cosine(diff_method=method, gradient_kwargs=options))(jnp.asarray(ANGLE))
+        jax.grad(cosine(device, diff_method=method, gradient_kwargs=options))(jnp.asarray(ANGLE))
 
 
-def test_differences_over_a_sound_step_are_right_within_their_noise() -> None:
+@pytest.mark.parametrize("name", [None, "varq.qubit"])
+def test_differences_over_a_sound_step_are_right_within_their_noise(name: str | None) -> None:
     step = 0.3
-    node = cosine(diff_method="finite-diff", gradient_kwargs={"h": step})
+    node = cosine(name and qml.device(name, wires=1, seed=1), diff_method="finite-diff", gradient_kwargs={"h": step})
     slope = qml.grad(node)(qml.numpy.array(ANGLE, requires_grad=True))
     forward = (np.cos(ANGLE + step) - np.cos(ANGLE)) / step
     assert abs(float(slope) - forward) < SIGMAS * np.sqrt(2 / SHOTS) / step

@@ -44,6 +44,7 @@ SIDEWAYS = {
     "varq.spec": {"varq.fingerprint", "varq.names", "varq.checks"},
     "varq.protocol": {"varq.checks", "varq.keys", "varq.names", "varq.spec"},
     "varq.problems": {"varq.checks", "varq.data", "varq.keys", "varq.names", "varq.protocol", "varq.spec"},
+    "varq.devices": {"varq.simulator"},
     "varq.node": {"varq.estimation"},
     "varq.optimizers": {"varq.estimation"},
     "varq.display": {"varq.plots"},

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 import pytest
+from pennylane.tape import QuantumScript
 from session_service import AT_ONCE, SESSION, Crash, Scripted, circuit, dispatcher, store_of
 
 from varq.algorithms import VQE
@@ -235,3 +237,180 @@ def test_error_bars_of_a_run_cover_the_exact_energy() -> None:
     assert sum(reached) >= least
     spread = np.std([r.value for r in replies], ddof=1)
     assert spread == pytest.approx(np.mean([r.stderr for r in replies]), rel=5 / np.sqrt(2 * seeds))
+
+
+# -- batch work
+
+
+def tape(*operations: Any, measured: Any = None, shots: Any = None) -> QuantumScript:
+    return QuantumScript(operations, [qml.expval(qml.Z(0))] if measured is None else measured, shots)
+
+
+@pytest.mark.parametrize("device", ["varq.qubit", "default.qubit", "lightning.qubit"])
+def test_any_gates_may_be_submitted(device: str) -> None:
+    """A Fourier transform there and back, of a state that is one number in binary."""
+    there = [qml.BasisState(np.array([1, 0, 1]), range(3)), qml.QFT(range(3))]
+    whole = tape(*there, qml.adjoint(qml.QFT)(range(3)), measured=[qml.probs(wires=range(3))])
+    complex_ones = [
+        tape(qml.H(0), qml.QubitUnitary(np.diag([1, s * 1j]), 0), qml.adjoint(qml.S(0)), qml.H(0)) for s in (1, -1)
+    ]
+    with Session(device, shots=20, store=None, progress=False) as session:
+        found = session.submit([whole, *complex_ones]).result()
+    assert found[0][0b101] == 1
+    assert found[1:] == (1, -1), "matrices that differ in their imaginary parts alone"
+
+
+def test_arrays_in_gates_are_a_circuit_each() -> None:
+    with Session("default.qubit", shots=20, store=None, progress=False) as session:
+        turned, still = session.submit([tape(qml.RX(np.array([0, np.pi]), 0)), tape()]).result()
+        assert session.submit([]).result() == ()
+    np.testing.assert_array_equal(turned, [1, -1])
+    assert still == 1
+
+
+@pytest.mark.parametrize(
+    ("circuits", "error", "match"),
+    [
+        (None, TypeError, "circuits must be of type Iterable. Got None .* Make tapes with"),
+        (tape(), TypeError, r"circuits must be a list of tapes. Got one tape. Give \[tape\]"),
+        (["X"], TypeError, r"circuits\[0\] must be of type QuantumScript. Got 'X'"),
+        ([tape(measured=[])], ValueError, r"circuits\[0\] must end in measurements that can be sampled. Got \[\]"),
+        ([tape(), tape(measured=[qml.state()])], ValueError, r"circuits\[1\] must end in .* Use qml.expval"),
+        ([tape(shots=(3, 2))], ValueError, r"circuits\[0\] must have one number of shots. .* Give a tape for each"),
+        ([tape(qml.ops.MidMeasure(0))], ValueError, r"circuits\[0\] cannot measure in its middle"),
+        ([tape(qml.X("a"))], ValueError, r"circuits\[0\] must be on wires 0, 1, .* Number them from 0"),
+    ],
+)
+def test_circuits_that_cannot_be_sampled_are_named(circuits: Any, error: type[Exception], match: str) -> None:
+    with (
+        Session("default.qubit", shots=20, store=None, progress=False) as session,
+        pytest.raises(error, match=match),
+    ):
+        session.submit(circuits)
+
+
+class Odd(qml.devices.Device):
+    """A device that gives something else than samples."""
+
+    def __init__(self, given: Any) -> None:
+        super().__init__(wires=1)
+        self.given = given
+
+    def execute(self, circuits: Any, execution_config: Any = None) -> Any:
+        return tuple(self.given for _ in circuits)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (np.full(20, np.nan), r"A sample of a circuit is zeros and ones, shape \(shots, 1\). Odd gave float64 .* nan"),
+        (np.full(20, -1), "A sample of a circuit is zeros and ones"),
+        ({"0": 20}, "A sample of a circuit is zeros and ones.* Odd gave object"),
+        (np.zeros(19), r"A result must have \(shots, wires\) of each of its circuits, \[\(20, 1\)\]"),
+    ],
+    ids=["nan", "eigenvalues", "counts", "too few"],
+)
+def test_a_device_that_gives_no_samples_is_refused(given: Any, match: str) -> None:
+    with (
+        Session(Odd(given), shots=20, store=None, progress=False) as session,
+        pytest.raises(PermanentError, match=match),
+    ):
+        session.submit([tape()]).result()
+
+
+# -- who may drive what, and until when
+
+
+def test_a_closed_session_lets_nothing_run() -> None:
+    with store_of() as store:
+        with Session("default.qubit", shots=100, store=store, progress=False) as session:
+            batch = session.submit([tape()])
+            run = session.start(tasks()[0])
+        for late in (lambda: session.submit([tape()]), lambda: session.start(tasks()[1]), session.drain, run.finish):
+            with pytest.raises(RuntimeError, match=r"A session that was closed.* Open another varq.Session"):
+                late()
+        with pytest.raises(RuntimeError, match=r"in the queue to have a result.* or its session closed"):
+            batch.result()
+        assert store.jobs.jobs(session.id) == []
+
+
+def test_a_session_that_was_handed_over_sends_nothing_more() -> None:
+    with Session("default.qubit", shots=100, store=None, progress=False) as session:
+        session.submit([tape()]).result()
+        session.desk.leave()
+        for late in (lambda: session.submit([tape()]), lambda: session.start(tasks()[1])):
+            with pytest.raises(RuntimeError, match=r"handed over goes on in a process of its own.* varq.attach\(id\)"):
+                late()
+        assert len(session.ledger()) == 1
+
+
+def test_wrong_arguments_leave_no_run_behind() -> None:
+    with Session("default.qubit", shots=100, store=None, progress=False) as session:
+        for wrong, match in (
+            ({"priority": float("nan")}, "priority must be an integer. Got nan"),
+            ({"priority": "high"}, "priority must be an integer. Got 'high'"),
+            ({"deadline": -1}, "deadline must be at least 0"),
+            ({"deadline": float("inf")}, "deadline must be finite"),
+            ({"verify": "yes"}, "verify must be True or False"),
+        ):
+            with pytest.raises((TypeError, ValueError), match=match):
+                session.start(tasks()[0], **wrong)
+        assert session.list() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"device": 3}, r"device must be of type Device. Got 3 \(int\)"),
+        ({"device": Budget()}, "device must be of type Device"),
+        ({"device": "ibn.torino"}, "device must be one of"),
+        ({"budget": 1000}, r"budget must be of type Budget. Got 1000 \(int\). Give varq.Budget\(shots=...\)"),
+        ({"shots": 0}, "shots must be at least 1"),
+        ({"shots": 1e3}, "shots must be an integer"),
+        ({"on_error": "stop"}, "on_error must be one of 'abort', 'continue'"),
+        ({"progress": "no"}, "progress must be True or False"),
+        ({"retry": 3}, "retry must be of type Retry"),
+    ],
+)
+def test_a_session_s_arguments_are_checked(wrong: dict[str, Any], match: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=match):
+        Session(**{"store": None, "progress": False, **wrong})
+
+
+def test_runs_are_named_without_doubt() -> None:
+    with Session("default.qubit", shots=100, store=None, progress=False) as session:
+        run = session.start(tasks()[0])
+        with pytest.raises(LookupError, match=f"have not ended. Got 'zz'. Such runs: {run.id[:8]}"):
+            session.cancel("zz")
+        with pytest.raises(TypeError, match="run must be of type str"):
+            session.pause(3)  # type: ignore[arg-type]
+        ids = [session.start(replace(tasks()[0], seed=seed)).id for seed in range(17)]
+        (digit, count), *_ = Counter(name[0] for name in ids).most_common(1)
+        assert count > 1, "17 ids begin with 16 digits"
+        with pytest.raises(LookupError, match=f"a beginning that fits one.* Got '{digit}'"):
+            session.cancel(digit)
+
+
+def test_a_drain_within_a_drain_is_refused_and_harms_nothing() -> None:
+    said: list[str] = []
+
+    def again(event: Any) -> None:
+        if event.kind == "step" and not said:
+            with pytest.raises(RuntimeError, match="stepped by one caller at a time"):
+                session.drain()
+            said.append(event.kind)
+
+    with Session("default.qubit", shots=100, store=None, progress=False, observers=[again]) as session:
+        for task in tasks():
+            session.start(task)
+        results = session.drain()
+    assert said
+    assert [result.steps for result in results] == [STEPS, STEPS]
+
+
+def test_a_deadline_ends_runs_that_need_no_jobs_too() -> None:
+    with Session("default.qubit", store=None, progress=False) as session:
+        run = session.start(VQE(problem=TransverseFieldIsing(2)), deadline=0)
+        with pytest.raises(PermanentError, match=r"Step 0 of run .* Its deadline has passed. Give a later one"):
+            session.drain()
+    assert run.steps == 0

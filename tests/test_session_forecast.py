@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from session_samples import Metered, task
 
-from varq.algorithms import VQE
+from varq import names
+from varq.algorithms import VQE, Minimize
 from varq.ansatze import HardwareEfficient
 from varq.devices.faults import PermanentError
 from varq.devices.prices import Price, price
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Event, Stop
 from varq.session import desk
+from varq.session.budget import Budget
 from varq.session.forecast import Forecast
 from varq.session.session import Session
 
@@ -76,3 +80,42 @@ def test_money_for_jobs_and_shots_is_known_beforehand(monkeypatch: pytest.Monkey
     listed = price(name)
     assert listed is not None
     assert found.cost == pytest.approx(found.jobs * listed.per_job + found.shots * listed.per_shot)
+
+
+def test_a_run_that_sends_nothing_is_said_to_be_computed_here() -> None:
+    with Session(store=None, progress=False) as session:
+        found = session.forecast(
+            Minimize(lambda x: float(x @ x), np.ones(2), gradient="finite-diff", stop=Stop(steps=4))
+        )
+    assert (found.circuits, found.jobs, found.shots) == (0, 0, 0)
+    assert str(found).splitlines()[1:] == ["circuits    none is sent: it is computed in this process"]
+
+
+def test_a_vendor_s_machine_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    find = names.find
+
+    def vendor(name: str) -> Metered:
+        opened.append(name)
+        return Metered(0.0, 0.0)
+
+    monkeypatch.setattr(names, "find", lambda kind, name: vendor if kind == "device" else find(kind, name))
+    with Session("ibm.torino", shots=20, store=None, progress=False) as session:
+        session.forecast(task())
+        for seed in range(2):
+            session.start(task(steps=1, seed=seed), verify=seed == 0)
+        session.drain()
+    assert opened == ["ibm.torino"]
+
+
+@pytest.mark.parametrize("budget", [None, Budget(shots=50_000, reserve=0.2)], ids=["none", "with a reserve"])
+def test_a_forecast_is_what_the_run_uses(budget: Budget | None) -> None:
+    """The last estimate takes the reserve of a budget, and the forecast says so."""
+    with Session("default.qubit", shots=100, budget=budget, store=None, progress=False) as session:
+        found = session.forecast(task(steps=2))
+        session.run(task(steps=2))
+        used = session.ledger()
+    assert found.circuits == sum(line.circuits for line in used)
+    assert found.jobs == len(used)
+    assert found.shots == pytest.approx(sum(line.shots for line in used), rel=0.01)
+    assert budget is None or found.shots > 10_000

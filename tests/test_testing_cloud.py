@@ -12,8 +12,7 @@ import pennylane as qml
 import pytest
 from pennylane.tape import QuantumScript
 
-from varq.devices.catalog import open_service
-from varq.devices.choice import device
+from varq.devices.catalog import device, open_service
 from varq.devices.faults import ExpiredError, GoneError, PermanentError, TransientError, UncertainError
 from varq.devices.service import Circuit, JobStatus
 from varq.testing.cloud import CloudService, _payload

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from varq.devices.choice import device
+    from varq.devices.catalog import device
     from varq.keys import Key
     from varq.optimizers.classical import Scipy
     from varq.optimizers.coordinate import ExcitationSolve, Rotosolve
@@ -50,7 +50,7 @@ _HOME = {
     "Stop": "varq.protocol",
     "attach": "varq.session.attached",
     "compare": "varq.session.api",
-    "device": "varq.devices.choice",
+    "device": "varq.devices.catalog",
     "load": "varq.session.api",
     "open_store": "varq.store.store",
     "resume": "varq.session.api",

@@ -17,7 +17,19 @@ from varq.devices.local import LocalService
 from varq.devices.service import Service
 from varq.devices.untouched import Untouched
 
-__all__ = ["DEFAULT", "KNOWN", "Abilities", "OpenDevice", "abilities", "called", "known", "open_device", "open_service"]
+__all__ = [
+    "DEFAULT",
+    "KNOWN",
+    "Abilities",
+    "OpenDevice",
+    "abilities",
+    "called",
+    "device",
+    "known",
+    "open_device",
+    "open_service",
+    "usable",
+]
 
 DEFAULT = "varq.qubit"
 
@@ -102,6 +114,44 @@ def known(name: str) -> str:
         return name
     installed = sorted({*qml.plugin_devices, *KNOWN, *VENDORS, *names.names("device")})
     return checks.choice("device", name, installed, hint="Run `varq doctor` to see the plug-ins found on this machine.")
+
+
+def device(
+    name: str,
+    *,
+    mode: str = "job",
+    layout: tuple[int, ...] | None = None,
+    account: str | None = None,
+    instance: str | None = None,
+    **options: Any,
+) -> Device:
+    """A device with options, for a session or a spec.
+
+    Args:
+        name: "varq.qubit", "ibm.fake_torino", "ibm.torino", "braket.local", ...: `varq devices` lists them.
+        mode: how jobs travel to a vendor: "job", "batch" or "session".
+        layout: the machine's qubits for wires 0, 1, ...
+        account: the name of an account that was saved with the vendor's own tool.
+        instance: the vendor's instance that pays.
+        options: what else the device takes.
+
+    Raises:
+        ValueError: for an unknown name or mode, or an option that looks like a credential.
+
+    Example:
+        >>> device("ibm.torino", mode="session", layout=(3, 4)).arguments
+        {'layout': (3, 4), 'mode': 'session'}
+    """
+    return Device(known(checks.text("name", name)), layout, MappingProxyType(dict(options)), mode, account, instance)
+
+
+def usable(device: Any) -> Any:
+    """`device` if it is one: a name that is known, a `varq.device(...)`, a PennyLane device object or a `Service`."""
+    if isinstance(device, (str, Device)):
+        known(called(device))
+    elif not _takes_jobs(device):
+        checks.instance("device", device, qml.devices.Device, hint="Give a PennyLane device or its name.")
+    return device
 
 
 def abilities(device: Any) -> Abilities:

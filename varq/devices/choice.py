@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from varq import checks, spec
 from varq.devices.service import Mode
 
-__all__ = ["Device", "device"]
+__all__ = ["Device"]
 
 _SECRET = re.compile(r"token|secret|password|passwd|credential|api_?key|access_?key", re.IGNORECASE)
 
@@ -47,10 +46,15 @@ class Device:
         checks.text("name", self.name)
         object.__setattr__(self, "mode", checks.choice("mode", str(self.mode), [m.value for m in Mode]))
         if self.layout is not None:
-            layout = tuple(checks.integer("layout", q, minimum=0) for q in self.layout)
+            hint = "Give the machine's qubits for wires 0, 1, ...: layout=(3, 4)."
+            given = checks.instance("layout", self.layout, Iterable, hint)
+            layout = tuple(checks.integer("layout", q, minimum=0, hint=hint) for q in given)
             if len(set(layout)) < len(layout):
                 raise ValueError(f"layout must name each qubit once. Got {list(layout)}.")
             object.__setattr__(self, "layout", layout)
+        for name in ("account", "instance"):
+            if getattr(self, name) is not None:
+                checks.text(name, getattr(self, name), "Give its name, as the vendor's own tool saved it.")
         for name in self.options:
             if _SECRET.search(name):
                 raise ValueError(
@@ -67,32 +71,3 @@ class Device:
 
     def __str__(self) -> str:
         return self.name
-
-
-def device(
-    name: str,
-    *,
-    mode: str = "job",
-    layout: tuple[int, ...] | None = None,
-    account: str | None = None,
-    instance: str | None = None,
-    **options: Any,
-) -> Device:
-    """A device with options, for a session or a spec.
-
-    Args:
-        name: "varq.qubit", "ibm.fake_torino", "ibm.torino", "braket.local", ...: `varq devices` lists them.
-        mode: how jobs travel to a vendor: "job", "batch" or "session".
-        layout: the machine's qubits for wires 0, 1, ...
-        account: the name of an account that was saved with the vendor's own tool.
-        instance: the vendor's instance that pays.
-        options: what else the device takes.
-
-    Raises:
-        ValueError: for an unknown name or mode, or an option that looks like a credential.
-
-    Example:
-        >>> device("ibm.torino", mode="session", layout=(3, 4)).arguments
-        {'layout': (3, 4), 'mode': 'session'}
-    """
-    return Device(name, layout, MappingProxyType(dict(options)), mode, account, instance)

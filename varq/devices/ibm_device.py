@@ -30,7 +30,8 @@ from varq.devices.faults import ExpiredError
 from varq.devices.ibm import open_ibm
 from varq.devices.qiskit_circuits import refuse_middle, signature, taken
 from varq.devices.service import Bits, Circuit
-from varq.devices.slopes import check_method, followed
+from varq.devices.slopes import followed
+from varq.simulator.slopes import check_method
 
 __all__ = ["IBMDevice"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pennylane.devices import ExecutionConfig
 
-from varq.devices.faults import GoneError
+from varq.devices.faults import GoneError, PermanentError
 from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode
 
 __all__ = ["LocalService"]
@@ -70,7 +70,7 @@ class LocalService:
             device, config = self._opened(circuits[places[0]])
             results = device.execute(tuple(circuits[k].tape for k in places), config)
             for k, result in zip(places, results, strict=True):
-                out[k] = _bits(result, wires)
+                out[k] = _bits(result, wires, self.name)
         return [bits for bits in out if bits is not None]
 
     def _one(self, circuit: Circuit) -> Bits:
@@ -78,7 +78,7 @@ class LocalService:
         assert self._reseed is not None
         self._reseed(device, circuit.seed)
         (result,) = device.execute((circuit.tape,), config)
-        return _bits(result, circuit.wires)
+        return _bits(result, circuit.wires, self.name)
 
     def _opened(self, circuit: Circuit) -> tuple[Any, ExecutionConfig]:
         if circuit.wires not in self._devices:
@@ -122,5 +122,13 @@ class LocalService:
         """Nothing is open."""
 
 
-def _bits(result: Any, wires: int) -> Bits:
-    return np.asarray(result, dtype=np.uint8).reshape(-1, wires)
+def _bits(result: Any, wires: int, device: str) -> Bits:
+    """What a device gave for a sample, which need not be one."""
+    given = np.asarray(result)
+    if given.dtype.kind not in "biuf" or given.size % wires or not np.all((given == 0) | (given == 1)):
+        raise PermanentError(
+            f"A sample of a circuit is zeros and ones, shape (shots, {wires}). {device} gave {given.dtype} of shape "
+            f"{given.shape}, such as {given.ravel()[:4].tolist()}. None of it is used; "
+            "try varq.qubit to see whether it is the device."
+        )
+    return given.astype(np.uint8).reshape(-1, wires)

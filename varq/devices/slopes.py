@@ -1,62 +1,15 @@
-"""Guards of a device whose results are samples: derivatives that would be silently wrong are refused."""
+"""A guard of devices that circuits leave JAX for: derivatives that would be silently zero are refused."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
-import pennylane as qml
 from jax.core import Tracer
 from pennylane.exceptions import DeviceError
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import transform
 
-__all__ = ["check_method", "followed", "least_step"]
-
-STEPS = MappingProxyType({"finite-diff": 1e-7, "spsa": 1e-5})
-"""PennyLane's own steps of finite differences, by the names of its methods: made for exact values."""
-
-
-def least_step(shots: int) -> float:
-    """The smallest step of a difference of sampled values that shows more than their noise, in radians.
-
-    A difference over h of two values with the standard error s has the error s / (sqrt(2) h); with n shots, s is about
-    1 / sqrt(n) of an observable's size, which no slope of rotations exceeds.
-
-    Example:
-        >>> round(least_step(5000), 3)
-        0.01
-    """
-    return 1 / math.sqrt(2 * shots)
-
-
-def check_method(method: Any, options: Mapping[str, Any], shots: int) -> None:
-    """Refuse a method of PennyLane's that differences samples over a step that shows nothing but their noise.
-
-    Args:
-        method: the `diff_method` of a QNode.
-        options: its `gradient_kwargs`.
-        shots: of each circuit.
-
-    Raises:
-        ValueError: for such a step, with the one to use.
-
-    Example:
-        >>> check_method("finite-diff", {"h": 0.3}, 1000)
-    """
-    kinds = {"finite-diff": qml.gradients.finite_diff, "spsa": qml.gradients.spsa_grad}
-    name = next((name for name, kind in kinds.items() if method is kind or method == name), None)
-    if name is None:
-        return
-    step = float(options.get("h", STEPS[name]))
-    if step < least_step(shots):
-        raise ValueError(
-            f"{name} must difference samples over a step that is seen through their noise, at least "
-            f"{least_step(shots):.2g} with {shots} shots. Got h={step:.2g}. Use "
-            f"gradient_kwargs={{'h': {(9 / shots) ** (1 / 6):.2g}}}, or diff_method='parameter-shift'."
-        )
+__all__ = ["followed"]
 
 
 @transform  # type: ignore[untyped-decorator]

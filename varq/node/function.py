@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 
-from varq.devices.slopes import check_method
 from varq.keys import Key
 from varq.precision import double
 from varq.protocol import Array, Many, Reply, Request, Value, ValueAndGrad
+from varq.simulator.slopes import check_method
 
 __all__ = ["FINITE_STEP", "FunctionCost"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,6 @@ class Nodes:
         device: a PennyLane device name or device object; None for varq's default.
         shots: of each circuit, on average over measurement groups; None for exact expectation values.
         precision: "double" or "single".
-        opening: whether a device that takes jobs is opened now; if not, its costs only prepare circuits.
 
     Raises:
         ValueError: for an unknown device, or shots below 1.
@@ -48,7 +48,6 @@ class Nodes:
     device: Any = None
     shots: int | None = None
     precision: str = "double"
-    opening: bool = True
 
     def __post_init__(self) -> None:
         if self.shots is not None:
@@ -91,19 +90,24 @@ class Nodes:
                 self.precision,
             )
             return Cost(exact, None, None, shape)
-        reached = self.opening or opened.abilities.jobs == "here"
-        service = open_service(device, self.precision) if reached else None
-        if service is not None and not service.paid and not getattr(service, "seeded", True):
-            warnings.warn(
-                f"varq cannot set the random seed of {opened.name}: its samples differ from run to run. "
-                "varq.qubit, lightning.qubit and default.qubit draw the same ones again.",
-                stacklevel=2,
-            )
+        # A session opens by itself, once, what takes its jobs: to open an account's machine twice doubles its calls.
+        reach = cache(partial(open_service, device, self.precision))
+        if opened.abilities.jobs == "here":
+            _warn_unseeded(reach(), opened.name)
         sums = {k: _pauli(o, wires) for k, o in further.items()}
         pauli = _pauli(observable, wires)
         ways = {"grouping": grouping, "allocation": allocation}
         sampled = SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision, **ways)
-        return Cost(None, sampled, service, shape)
+        return Cost(None, sampled, reach, shape)
+
+
+def _warn_unseeded(service: Service, name: str) -> None:
+    if not service.paid and not getattr(service, "seeded", True):
+        warnings.warn(
+            f"varq cannot set the random seed of {name}: its samples differ from run to run. "
+            "varq.qubit, lightning.qubit and default.qubit draw the same ones again.",
+            stacklevel=3,
+        )
 
 
 def _operator(observable: Any) -> Any:
@@ -116,11 +120,18 @@ def _pauli(observable: Any, wires: int) -> PauliSum:
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """Answers requests about one circuit and one observable; NumPy float64 in, NumPy float64 out."""
+    """Answers requests about one circuit and one observable; NumPy float64 in, NumPy float64 out.
+
+    Args:
+        exact: computes expectation values; None with shots.
+        sampled: makes circuits of requests, and replies of their bits; None without shots.
+        reach: opens, once, the device that runs the circuits where no session does.
+        shape: of the parameters.
+    """
 
     exact: CompiledCost | ExactCost | None
     sampled: SampledCost | None
-    service: Service | None
+    reach: Callable[[], Service] | None
     shape: tuple[int, ...]
 
     @property
@@ -139,9 +150,9 @@ class Cost:
             ValueError: if the parameters have another shape or are not finite.
             TypeError: for a request that a cost cannot answer.
         """
-        if self.sampled is not None and self.service is not None:
+        if self.sampled is not None and self.reach is not None:
             prepared = self.sampled.prepare(request, key)
-            return prepared.decode(run_now(self.service, prepared.circuits))
+            return prepared.decode(run_now(self.reach(), prepared.circuits))
         if isinstance(request, Many):
             parts = tuple(self._single(part) for part in request.parts)
             return Reply(parts=parts, executions=sum(p.executions for p in parts))

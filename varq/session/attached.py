@@ -211,10 +211,17 @@ class Attached:
         self._ask("stop", None)
 
     def restart(self) -> int:
-        """Start a worker for a session that nobody owns; returns its pid.
+        """Have a session go on that nobody owns; returns the pid of the worker that owns it now.
+
+        For a session whose process was killed or lost its machine ("left"), that an error ended ("broken"), or that
+        was closed or stopped with runs that are not done ("ended"): it keeps its id, budget, queue and ledger, its
+        recorded steps cost nothing, and what a vendor holds of it is fetched.  A session that its vendor let expire
+        needs none of this: it is opened again while its runs go on.  One run alone goes on, in this process, by
+        `varq.resume(run_id)`.
 
         Raises:
             RuntimeError: if somebody owns it.
+            OSError: if no process can be started.
         """
         state = self.state
         if state in ("running", "starting"):

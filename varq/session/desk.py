@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -76,7 +77,7 @@ class Desk:
         self._say = say
         self._prices = prices
         self.written = session is not None
-        self.owned = self.left = False
+        self.owned = self.left = self.closed = False
         self._dispatchers: dict[Any, Dispatcher] = {}
         self.account = Account(budget, self._spent() if self.written else NOTHING)
         self.terms = written_terms(device, budget, on_error, retry, prices)
@@ -92,17 +93,27 @@ class Desk:
         spent = self.store.jobs.spent(self.id)
         return Use(spent.circuits, spent.shots, spent.seconds, spent.cost)
 
+    def check_open(self) -> None:
+        """RuntimeError if this object lets nothing run any more."""
+        if self.left:
+            raise RuntimeError(
+                f"A session that was handed over goes on in a process of its own. Got work for {self.id}. "
+                "Watch it with varq.attach(id), or open another session."
+            )
+        if self.closed:
+            raise RuntimeError(
+                f"A session that was closed, as its `with` does at the end, lets nothing run any more. Got work for "
+                f"{self.id}. Open another varq.Session(...): it knows the runs of the same store."
+            )
+
     def lane(self, run: Run, priority: int = 0, deadline: float | None = None) -> Lane:
         """A run on its way to its device.
 
         Raises:
-            RuntimeError: if the session was handed over.
+            RuntimeError: if the session was handed over or closed.
         """
-        if self.left:
-            raise RuntimeError(
-                f"A session that was handed over goes on in a process of its own. Got a run for {self.id}. "
-                "Watch it with varq.attach(id), or open another session."
-            )
+        if not run.settled:
+            self.check_open()
         lane = Lane(run, self.dispatcher_of, self.account, priority, deadline)
         if not run.settled and run.id not in self._enlisted:
             self._enlisted.add(run.id)
@@ -111,6 +122,7 @@ class Desk:
 
     def step(self, run: Run, most: int | None) -> Any:
         """Drive one run alone; returns its last event."""
+        run.check_idle()
         lane = self.lane(run)
         self.begin([lane])
         drive([lane], most, attend=self.attend)
@@ -122,6 +134,8 @@ class Desk:
 
     def begin(self, lanes: Sequence[Lane]) -> None:
         """Before runs are driven: write the session down where others may look for it, and who takes part."""
+        if any(not lane.run.settled for lane in lanes):
+            self.check_open()
         self._lanes.update({lane.run.id: lane for lane in lanes})
         if self.known and any(not lane.run.settled for lane in lanes):
             self.write()
@@ -140,7 +154,12 @@ class Desk:
         return self.dispatcher(spec.unwrap(run.spec.device), run.spec.precision)
 
     def dispatcher(self, device: Any, precision: str = "double") -> Dispatcher:
-        """The queue of a device, opened when first asked for; the session is then in the store."""
+        """The queue of a device, opened when first asked for; the session is then in the store.
+
+        Raises:
+            RuntimeError: if the session was handed over or closed.
+        """
+        self.check_open()
         found = self._opened(device, precision)
         self.write()
         return found
@@ -207,8 +226,10 @@ class Desk:
 
     def submit(self, tapes: Sequence[QuantumScript], priority: int, deadline: float | None, seed: int) -> Batch:
         """Circuits in the queue of the session's device."""
-        circuits, read = circuits_of(tapes, self._shots, Key.from_seed(seed).fold("batch"))
-        dispatcher = self.dispatcher(DEFAULT if self._device is None else self._device)
+        self.check_open()
+        device = DEFAULT if self._device is None else self._device
+        circuits, read = circuits_of(tapes, self._shots, Key.from_seed(seed).fold("batch"), device)
+        dispatcher = self.dispatcher(device)
         name = f"batch-{uuid.uuid4().hex[:16]}"
         ticket = dispatcher.add((name, 0, "batch"), circuits, priority=priority, deadline=deadline)
         if isinstance(ticket, str):
@@ -220,9 +241,14 @@ class Desk:
 
         Raises:
             VerificationError: if a check failed; says which, and what to do.
+            ValueError: for a run that has nothing to be checked.
         """
-        if run.plan.verify is not None:
-            run.plan.verify(_Asking(self, run), Key.from_seed(run.spec.seed).fold("verify"))
+        if run.plan.verify is None:
+            raise ValueError(
+                f"verify=True checks the circuits of a VQE or QAOA. Got {run.title!r}, whose slopes are not varq's. "
+                "Leave verify out; varq.node.verification.verify checks a cost of your own."
+            )
+        run.plan.verify(_Asking(self, run), Key.from_seed(run.spec.seed).fold("verify"))
 
     def settle(self, job: str, provider_id: str | None, lost: bool) -> JobState:
         """Say what became of a job that may have been sent."""
@@ -234,6 +260,7 @@ class Desk:
         device = spec.unwrap(resolved.device)
         name = called(device)
         key = Key.from_seed(resolved.seed)
+        precision = partial(self.account.precision, runs=1)
         if plan.prepare is None:
             return forecast(plan, name, key, steps, lambda circuits: NOTHING, lambda circuits: 0)
         try:
@@ -241,8 +268,8 @@ class Desk:
         except (DeviceError, ModuleNotFoundError) as error:  # no account, no network, no extra
             self._say(f"{name} is not open: {error} Its limits are not known: each request is taken to be one job.")
             known = price(name, self._prices)
-            return forecast(plan, name, key, steps, *unreached(known), known)
-        return forecast(plan, name, key, steps, dispatcher.estimate, dispatcher.jobs, dispatcher.price)
+            return forecast(plan, name, key, steps, *unreached(known), known, precision)
+        return forecast(plan, name, key, steps, dispatcher.estimate, dispatcher.jobs, dispatcher.price, precision)
 
     def ledger(self) -> Ledger:
         """The session's jobs so far, and where the time went."""
@@ -296,6 +323,7 @@ class Desk:
 
     def close(self, state: SessionState = SessionState.CLOSED) -> None:
         """Close the vendors' sessions that are open, and let the session go."""
+        self.closed = True
         for dispatcher in self._dispatchers.values():
             dispatcher.close()
         if self.owned:

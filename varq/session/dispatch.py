@@ -24,7 +24,9 @@ from varq.store.faults import StoreError
 from varq.store.job_records import JobRecord, JobState, new_job_id
 from varq.store.jobs import Jobs
 
-__all__ = ["Dispatcher"]
+__all__ = ["LATE", "Dispatcher"]
+
+LATE = "Its deadline has passed. Give a later one."
 
 _RETRY = Retry()
 
@@ -73,6 +75,7 @@ class Dispatcher:
         self._last: Job | None = None
         self._told = {"decode": 0.0, "classical": 0.0}
         self._returned = time.perf_counter()
+        self._closed = False
 
     # -- what a driver calls --
 
@@ -141,11 +144,13 @@ class Dispatcher:
     def turn(self) -> bool:
         """Send what goes next, wait for it, and give out its bits; whether there was anything.
 
-        Errors go to the tickets they concern.
+        Errors go to the tickets they concern.  Nothing is sent once this was closed.
         """
+        if self._closed:
+            return False
         late = self.queue.expired(self._clock())
         for work in late:
-            self._give_up(work, "Its deadline has passed before it was sent. Give a later one.")
+            self._give_up(work, LATE)
         submission = self.queue.jobs(self.service.limits, same=lambda item: item.circuit.digest)
         filled: list[Filled] = []
         number = 1 + self._log.last(self._session) if submission else 0
@@ -187,9 +192,13 @@ class Dispatcher:
         self._told = {"decode": decode, "classical": classical}
 
     def close(self) -> None:
-        """Close the vendor's session, if it was opened; the time that it waited since its last job counts with that."""
+        """Close the vendor's session, if it was opened, and send nothing more.
+
+        The time that it waited since its last job counts with that.
+        """
         with contextlib.suppress(StoreError):
             self._count_wait()
+        self._closed = True
         self._sender.close()
 
     # -- inside --

@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
+from varq.devices.faults import PermanentError
 from varq.protocol import Event, Prepared, Reason
 from varq.session.budget import Account, BudgetError
-from varq.session.dispatch import Dispatcher
+from varq.session.dispatch import LATE, Dispatcher
 from varq.session.interrupt import REQUEUE, Interrupts
 from varq.session.journal import FINAL
 from varq.session.loop import Pending
@@ -29,7 +30,7 @@ class Lane:
         choose: gives the queue of its device; None where it answers by itself.
         account: what it may use up.
         priority: among runs of one session, higher first.
-        deadline: seconds since 1970 after which nothing of it is sent.
+        deadline: seconds since 1970 after which nothing of it is sent or computed.
     """
 
     run: Run
@@ -68,11 +69,14 @@ def drive(
         attend: called before each request: what other processes ask of the session is done there.
 
     Raises:
+        RuntimeError: if another call drives one of them already.
         Exception: what a run raised, with `stop_all`.
         SystemExit: after SIGTERM, with the status on which a batch script requeues.
     """
     interrupts = Interrupts()
     going = [lane for lane in lanes if not lane.run.settled]
+    for lane in going:
+        lane.run.check_idle()  # before anything is touched that belongs to the call which drives it
     with interrupts.watched():
         try:
             for lane in going:
@@ -171,6 +175,8 @@ def _answer(lane: Lane) -> None:
     """Have the plan answer by itself, within the budget."""
     pending, loop = lane.pending, lane.run.loop
     assert pending is not None
+    if lane.deadline is not None and time.time() > lane.deadline:
+        raise PermanentError(f"Step {pending.step} of run {lane.run.id[:12]} was not computed. {LATE}")
     refused = lane.account.refuses(lane.account.next_of(lane.run.id), last=pending.role == FINAL)
     if refused is not None:
         _refuse(lane, pending, refused)

@@ -28,7 +28,7 @@ class Forecast:
         device: where.
         steps: reckoned with.
         limited: whether a rule limits the steps; if not, `steps` is only an example.
-        circuits: sent to the device, the last estimate included.
+        circuits: sent to the device, the last estimate included, which takes what a budget keeps for it.
         jobs: they travel in, when the run has the device for itself.
         shots: of all circuits.
         seconds: that the device is busy; None where nothing is known of its pace.
@@ -54,11 +54,13 @@ class Forecast:
         cost = unknown if self.cost is None else f"{self.cost:.2f} {self.currency}".rstrip()
         rows = [
             ("run", f"{self.title} on {self.device}, {steps}"),
-            ("circuits", f"{self.circuits:,} in {self.jobs:,} jobs"),
+            ("circuits", f"{self.circuits:,} in {self.jobs:,} {'job' if self.jobs == 1 else 'jobs'}"),
             ("shots", f"{self.shots:,}"),
             ("device time", seconds),
             ("cost", cost),
         ]
+        if not self.jobs:
+            rows[1:] = [("circuits", "none is sent: it is computed in this process")]
         return "\n".join(f"{name:<12}{text}" for name, text in rows)
 
 
@@ -70,6 +72,7 @@ def forecast(
     use_of: Callable[[Sequence[Circuit]], Use],
     jobs_of: Callable[[int], int],
     price: Price | None = None,
+    precision_of: Callable[[Use], float] = lambda use: 1.0,
 ) -> Forecast:
     """What a plan will use up.
 
@@ -83,6 +86,7 @@ def forecast(
         use_of: what circuits use up in jobs of their own.
         jobs_of: how many jobs so many circuits need.
         price: of the device; None where it is not known.
+        precision_of: by how much a budget's reserve multiplies the shots of a last estimate that would use so much.
     """
     wanted = _UNLIMITED if steps is None else steps
     first = _requests(plan, key, min(wanted, _LOOKED_AT))
@@ -92,6 +96,9 @@ def forecast(
         total, jobs = total + use_of(circuits), jobs + jobs_of(len(circuits))
     if plan.prepare is not None:
         last = plan.prepare(Value(plan.start), key.fold("forecast"), 1.0).circuits
+        precision = precision_of(use_of(last))
+        if precision != 1.0:
+            last = plan.prepare(Value(plan.start), key.fold("forecast"), precision).circuits
         total, jobs = total + use_of(last), jobs + jobs_of(len(last))
     return Forecast(
         title=plan.title,

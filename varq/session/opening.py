@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +12,7 @@ from varq.protocol import Observer, Stop
 from varq.store.faults import StoreUnwritable
 from varq.store.store import Store, open_store
 
-__all__ = ["DEFAULT_STORE", "UNSET", "Unset", "agreed", "called_with_events", "check_stop", "store_of"]
+__all__ = ["DEFAULT_STORE", "UNSET", "Unset", "agreed", "called_with_events", "check_stop", "moment", "store_of"]
 
 DEFAULT_STORE = "varq-runs"
 
@@ -54,6 +55,11 @@ def check_stop(stop: Any) -> None:
     """Raises unless `stop` is a stop rule or None."""
     if stop is not None:
         checks.instance("stop", stop, Stop, hint="Give varq.Stop(steps=...).")
+
+
+def moment(deadline: Any) -> float | None:
+    """Seconds since 1970 of a deadline in seconds from now; None for none."""
+    return None if deadline is None else time.time() + checks.real("deadline", deadline, minimum=0)
 
 
 def agreed(name: str, asked: Any, session: Any) -> Any:

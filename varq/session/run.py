@@ -211,6 +211,14 @@ class Run:
         """Whether nothing more is done with it."""
         return self.loop.result is not None and (self._frozen or self.loop.result.reason.final)
 
+    def check_idle(self) -> None:
+        """RuntimeError if a call drives the run already."""
+        if self._busy:
+            raise RuntimeError(
+                "A run is stepped by one caller at a time: this one is being stepped already, by another thread or by "
+                "the call that this observer answers. Use run.stop() to end that call."
+            )
+
     @contextlib.contextmanager
     def driven(self, interrupts: Interrupts) -> Iterator[Run]:
         """Own the run inside the block, ready to ask; whatever ends the block, the run can be carried on.
@@ -218,11 +226,7 @@ class Run:
         Args:
             interrupts: the signals that came meanwhile, which the driver watches for all its runs.
         """
-        if self._busy:
-            raise RuntimeError(
-                "A run is stepped by one caller at a time: this one is being stepped already, by another thread or by "
-                "the call that this observer answers. Use run.stop() to end that call."
-            )
+        self.check_idle()
         self._busy = True
         self._interrupts = interrupts
         try:

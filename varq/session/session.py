@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,7 @@ from typing import Any, TypeAlias
 from pennylane.tape import QuantumScript
 
 from varq import checks, names, spec
-from varq.devices.catalog import DEFAULT, called, known
-from varq.devices.choice import Device
+from varq.devices.catalog import DEFAULT, usable
 from varq.devices.prices import load_prices
 from varq.node.nodes import Nodes
 from varq.protocol import Event, Observer, Plan, Result, Stop
@@ -27,7 +25,7 @@ from varq.session.forecast import Forecast
 from varq.session.handing import hand_over
 from varq.session.known import create, finished, state, warn_untracked, warn_versions
 from varq.session.ledger import Ledger
-from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, store_of
+from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, moment, store_of
 from varq.session.orders import hold, obey
 from varq.session.retry import Retry
 from varq.session.run import Run
@@ -67,7 +65,8 @@ class Session:
         observers: called with every event of every run.
 
     Raises:
-        ValueError: for shots below 1.
+        ValueError: for shots below 1, or an unknown device.
+        TypeError: for an argument of another type.
 
     Example:
         >>> from varq.problems import Molecule
@@ -92,9 +91,7 @@ class Session:
         observers: Sequence[Observer] = (),
         _again: str | None = None,
     ) -> None:
-        if isinstance(device, (str, Device)):
-            known(called(device))
-        self.device = device
+        self.device = None if device is None else usable(device)
         self.shots = None if shots is None else checks.integer("shots", shots, minimum=1, hint="None is exact.")
         budget = (
             Budget() if budget is None else checks.instance("budget", budget, Budget, "Give varq.Budget(shots=...).")
@@ -110,7 +107,7 @@ class Session:
         self._observers.insert(0, self._desk.reporter)
         self._started: dict[str, Lane] = {}
         self._ledger: Ledger | None = None
-        self._progress = names.find("display", "progress")() if progress else None
+        self._progress = names.find("display", "progress")() if checks.boolean("progress", progress) else None
         if self._progress is not None:
             self._observers.append(self._progress)
 
@@ -179,21 +176,21 @@ class Session:
                 result), "return" what there is, raise an "error", or "repeat" it as a run of its own.
             take_over: take a run whose owner's heartbeat has gone stale.
             priority: among the runs that `drain` drives together; the higher goes first.
-            deadline: seconds from now after which none of its circuits is sent any more.
+            deadline: seconds from now after which nothing of it is sent, or computed, any more: it ends as failed.
             verify: check first, at a random point: the gradient by two methods, that the observable is Hermitian, and
                 what the ansatz promises to conserve.
 
         Raises:
             VerificationError: if a check failed; says which, and what to do.
-            ValueError: if the spec names another device or other shots than the session, or is known and
-                `existing="error"`.
+            ValueError: if the spec names another device or other shots than the session, is known and
+                `existing="error"`, or is to be verified and has nothing that can be.
         """
+        priority, until = checks.integer("priority", priority), moment(deadline)
+        checks.boolean("verify", verify)
         run = self._begin(task, stop, existing, take_over)
-        if checks.boolean("verify", verify) and not run.settled:
+        if verify and not run.settled:
             self._desk.verify(run)
-        if deadline is not None:
-            deadline = time.time() + checks.real("deadline", deadline, minimum=0)
-        self.adopt(run, checks.integer("priority", priority), deadline)
+        self.adopt(run, priority, until)
         return run
 
     def adopt(self, run: Run, priority: int = 0, deadline: float | None = None) -> Lane:
@@ -223,6 +220,7 @@ class Session:
         return self.id
 
     def _begin(self, task: Any, stop: Stop | None, existing: str, take_over: bool) -> Run:
+        self._desk.check_open()
         checks.choice("existing", existing, EXISTING)
         check_stop(stop)
         resolved = self._resolve(task)
@@ -288,8 +286,8 @@ class Session:
             ...     float(session.submit([tape]).result()[0])
             -1.0
         """
-        when = None if deadline is None else time.time() + checks.real("deadline", deadline, minimum=0)
-        return self._desk.submit(circuits, checks.integer("priority", priority), when, checks.integer("seed", seed))
+        priority, seed = checks.integer("priority", priority), checks.integer("seed", seed)
+        return self._desk.submit(circuits, priority, moment(deadline), seed)
 
     def forecast(self, task: Any, *, stop: Stop | None = None) -> Forecast:
         """What a spec would use up here: circuits, jobs, shots, seconds, money.  Nothing is sent; no account is needed.
@@ -303,7 +301,7 @@ class Session:
         """
         check_stop(stop)
         resolved = self._resolve(task)
-        plan = _plan(resolved, opening=False)
+        plan = _plan(resolved)
         rule = stop or resolved.stop or plan.stop
         return self._desk.forecast(resolved, plan, rule.steps)
 
@@ -314,7 +312,7 @@ class Session:
             run: the run, or its id.
 
         Raises:
-            LookupError: if it was not started here.
+            LookupError: if it was not started here, or `drain` has seen it end.
         """
         obey([self._lane(run)], {"do": "cancel"})
 
@@ -351,10 +349,14 @@ class Session:
 
     def _lane(self, run: Run | str) -> Lane:
         name = run.id if isinstance(run, Run) else checks.text("run", run)
-        for lane in self._started.values():
-            if lane.run.id.startswith(name):
-                return lane
-        raise LookupError(f"A run is named by its id among those started in this session. Got {name!r}.")
+        found = [lane for lane in self._started.values() if lane.run.id.startswith(name)]
+        if len(found) != 1:
+            known = ", ".join(sorted(lane.run.id[:8] for lane in self.lanes)) or "none"
+            raise LookupError(
+                "A run is named by its id, or a beginning that fits one, among those that were started here and have "
+                f"not ended. Got {name!r}. Such runs: {known}."
+            )
+        return found[0]
 
     @property
     def id(self) -> str:
@@ -492,7 +494,7 @@ class Session:
             observer(event)
 
 
-def _plan(resolved: Any, opening: bool = True) -> Plan:
+def _plan(resolved: Any) -> Plan:
     device = spec.unwrap(resolved.device)
-    plan: Plan = resolved.plan(Nodes(device, resolved.shots, resolved.precision, opening))
+    plan: Plan = resolved.plan(Nodes(device, resolved.shots, resolved.precision))
     return plan

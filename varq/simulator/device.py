@@ -31,6 +31,7 @@ from varq.simulator.programs import Taken, take_apart
 from varq.simulator.scans import STORED
 from varq.simulator.seeds import Seeds
 from varq.simulator.shadows import SHADOWS, draw_recipes
+from varq.simulator.slopes import check_method
 
 __all__ = ["VarqQubit"]
 
@@ -149,9 +150,11 @@ class VarqQubit(Device):  # type: ignore[misc]
 
         Raises:
             DeviceError: for an unknown device option, or a way to measure in the middle that is none of this device.
-            ValueError: for an option that has no such value.
+            ValueError: for an option that has no such value, or differences of samples that show only their noise.
         """
         config = config or ExecutionConfig()
+        if circuit is not None and circuit.shots:
+            check_method(config.gradient_method, config.gradient_keyword_arguments, int(circuit.shots.total_shots))
         changed: dict[str, Any] = {"device_options": self._options_of(config)}
         # JAX and autograd differentiate through `execute` itself; other frameworks ask for products with the Jacobian.
         through = _through(config)

@@ -29,7 +29,7 @@ import pennylane as qml
 from pennylane.tape import QuantumScript
 
 from varq.algorithms.task import Task, minimization, settled
-from varq.devices.choice import device
+from varq.devices.catalog import device
 from varq.devices.faults import DeviceError
 from varq.devices.service import Bits, Circuit
 from varq.keys import Key
