@@ -76,8 +76,8 @@ def merge(sources: Sequence[Path], store: Path | None) -> None:
         raise InputError("there is nothing to merge: what was named is this store's own file. Name another store.")
     say(
         f"Merged {counted(report.files, 'file')}: {counted(report.runs, 'new run')}, "
-        f"{counted(report.rows, 'new row')}, {counted(report.arrays, 'new array')}, {counted(report.results, 'result')}, "
-        f"{counted(report.jobs, 'new or further job')}; {counted(report.equal, 'row')} known already."
+        f"{counted(report.rows, 'new row')}, {counted(report.arrays, 'new array')}, "
+        f"{counted(report.results, 'result')}, {counted(report.jobs, 'new or further job')}; {counted(report.equal, 'row')} known already."
     )
 
 
