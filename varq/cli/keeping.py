@@ -74,11 +74,14 @@ def merge(sources: Sequence[Path], store: Path | None) -> None:
         report = opened.merge(sources)
     if not report.files:
         raise InputError("there is nothing to merge: what was named is this store's own file. Name another store.")
-    say(
-        f"Merged {counted(report.files, 'file')}: {counted(report.runs, 'new run')}, "
-        f"{counted(report.rows, 'new row')}, {counted(report.arrays, 'new array')}, "
-        f"{counted(report.results, 'result')}, {counted(report.jobs, 'new or further job')}; {counted(report.equal, 'row')} known already."
-    )
+    said = [
+        counted(report.files, "file") + ": " + counted(report.runs, "new run"),
+        counted(report.rows, "new row"),
+        counted(report.arrays, "new array"),
+        counted(report.results, "result"),
+        counted(report.jobs, "new or further job"),
+    ]
+    say(f"Merged {', '.join(said)}; {counted(report.equal, 'row')} known already.")
 
 
 def verify(store: Path | None, as_json: bool) -> int:
