@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -166,6 +167,40 @@ def test_help_loads_no_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", ">&-", ">&- 2>&-"])
+def test_a_closed_output_is_no_error(closed: str) -> None:
+    command = [f"exec {sys.executable} -m varq --version {closed}"]
+    done = subprocess.run(["sh", "-c", *command], stderr=subprocess.PIPE, check=False, timeout=60)
+    assert (done.stderr, done.returncode) == (b"", 0)
+
+
+def test_files_keep_away_from_the_numbers_of_closed_streams() -> None:
+    """A store's file that is descriptor 1 would be written into by whatever some library prints."""
+    code = (
+        "import os, sys\nfrom varq import cli\nfrom varq.cli.app import main\n"
+        "cli.gc = lambda store: os.write(2, str(os.open(os.devnull, os.O_RDONLY)).encode())\n"
+        "sys.argv = ['varq', 'gc']\nmain()"
+    )
+    command = f"exec {sys.executable} -c {shlex.quote(code)} <&- >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, check=False, timeout=60)
+    assert int(done.stderr) > 2
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is missing: Linux has it")
+@pytest.mark.parametrize("words", [("--version",), ("list", "--json")])
+def test_output_that_does_not_fit_is_a_message(words: tuple[str, ...]) -> None:
+    code = (
+        "import sys\nfrom varq import cli\nfrom varq.cli.app import main\n"
+        f"cli.list_runs = lambda *given: print('text')\nsys.argv = {['varq', *words]}\nmain()"
+    )
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert (done.stderr, done.returncode) == (b"varq: [Errno 28] No space left on device\n", 1)
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

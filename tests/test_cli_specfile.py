@@ -326,6 +326,12 @@ def test_a_file_that_is_missing(tmp_path: Path) -> None:
         specfile.read(tmp_path / "none.toml")
 
 
+def test_a_mark_in_front_is_no_part_of_the_file(tmp_path: Path) -> None:
+    text = f'algorithm = "vqe"\n{ISING}'
+    (tmp_path / "marked.toml").write_bytes(text.encode("utf-8-sig"))
+    assert spec.dumps(specfile.read(tmp_path / "marked.toml").task) == spec.dumps(read(text, tmp_path).task)
+
+
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"x\.toml: this is not TOML"):

@@ -134,6 +134,8 @@ def test_random_regular_graphs_are_uniform() -> None:
         (lambda: MaxCut(np.array([[0, np.nan], [np.nan, 0]])), ValueError, "graph must be finite"),
         (lambda: MaxCut(nx.DiGraph([(0, 1)])), ValueError, "must be undirected"),
         (lambda: MaxCut([(0, 1)], labels=("a",)), ValueError, "one name for each of the 2 nodes"),
+        (lambda: MaxCut([(0, 1)], labels=5), TypeError, "labels must be of type Iterable. Got 5"),
+        (lambda: MaxCut([(0, 1)]).cut([[0], [0, 1]]), ValueError, "2 times 0 or 1"),
         (lambda: MaxCut([(0, 1)]).cut("011"), ValueError, "2 times 0 or 1"),
         (lambda: MaxCut([(0, 1)]).cut([0, 2]), ValueError, "2 times 0 or 1"),
         (lambda: MaxCut([(0, 70)]).pauli, ValueError, "nodes must be at most 63"),
@@ -145,3 +147,12 @@ def test_random_regular_graphs_are_uniform() -> None:
 def test_bad_input_is_refused(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+def test_one_edge_is_one_edge() -> None:
+    assert (repr(MaxCut([(0, 1)])), MaxCut([(0, 1)]).title) == ("MaxCut(2 nodes, 1 edge)", "MaxCut, 2 nodes, 1 edge")
+
+
+def test_the_best_cut_of_negative_weights_cuts_nothing() -> None:
+    repelled = MaxCut([(0, 1, -1.0)])
+    assert (str(repelled.reference()), repelled.best_bits()) == ("0.0", "00")

@@ -243,7 +243,7 @@ def test_a_ledger_outlives_its_session_in_memory_and_as_another_object() -> None
     assert ledger[0].circuits == ledger[:1][0].circuits
     assert hash(ledger) == hash(session.ledger())
     assert ledger != 3
-    assert repr(ledger).endswith("jobs of 1 runs>")
+    assert repr(ledger).endswith("jobs of 1 run>")
     assert tuple(Times.__dataclass_fields__) == ledgers.PHASES
 
 

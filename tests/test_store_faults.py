@@ -470,11 +470,11 @@ def test_one_changed_bit_of_an_array(folder: Path) -> None:
         ("UPDATE steps SET value = value + 1e-15 WHERE step = 3", "step 3 (step)", "seal"),
         ("UPDATE steps SET step = 200 WHERE step = 59", "step 200 (step)", "seal"),
         ("UPDATE steps SET seconds = 0 WHERE step = 3", "step 3 (step)", "seal"),
-        ("DELETE FROM steps WHERE step = 4", "step 4", "1 steps are missing: 4"),
+        ("DELETE FROM steps WHERE step = 4", "step 4", "1 step missing: 4"),
         ("UPDATE results SET value = -2", "result", "seal"),
         ("DELETE FROM results", "result", "its row is missing"),
         ("UPDATE runs SET spec = '{}'", "spec", "seal"),
-        ("UPDATE steps SET run = 77 WHERE step = 59", "steps", "1 rows belong to no run"),
+        ("UPDATE steps SET run = 77 WHERE step = 59", "steps", "1 row with no run"),
     ],
 )
 def test_changes_by_hand_are_found(folder: Path, sql: str, where: str, what: str) -> None:

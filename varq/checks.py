@@ -16,6 +16,7 @@ __all__ = [
     "boolean",
     "choice",
     "close_names",
+    "counted",
     "finite",
     "hermitian",
     "instance",
@@ -39,6 +40,11 @@ def _said(value: Any) -> str:
 
 def _join(message: str, hint: str) -> str:
     return f"{message} {hint}" if hint else message
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: "1 step", "2 steps", "1,000 steps"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def close_names(value: str, options: Iterable[str], most: int = 3) -> list[str]:

@@ -411,7 +411,8 @@ class Result:
 
     def __repr__(self) -> str:
         value = "no value" if self.value is None else f"{self.value:.10g} {self.unit}".rstrip()
-        return f"<varq result {self.run_id[:12]}: {self.title}, {value}, {self.reason.value} after {self.steps} steps>"
+        after = checks.counted(self.steps, "step")
+        return f"<varq result {self.run_id[:12]}: {self.title}, {value}, {self.reason.value} after {after}>"
 
     def __str__(self) -> str:
         return str(names.find("display", "text")(self))

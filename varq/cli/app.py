@@ -54,8 +54,8 @@ class _Commands(TyperGroup):
             except (InputError, StoreError) as error:
                 _give_up(ctx, str(error), WRONG)
             except Exception as error:
-                # Typer ends by errors that have an exit status; it handles Abort and a broken pipe as well.
-                if hasattr(error, "exit_code") or isinstance(error, (typer.Abort, BrokenPipeError)):
+                # Typer ends by errors that have an exit status and handles Abort; main() says what the system refused.
+                if hasattr(error, "exit_code") or isinstance(error, (typer.Abort, OSError)):
                     raise
                 hint = "Please report it; `--debug` shows where it happened."
                 if isinstance(error, ImportError):
@@ -395,6 +395,9 @@ def main() -> None:
     # the garbage collector swallows a KeyboardInterrupt that is raised inside it.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started this; the next file opened would have its number
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - to the end of the process
     for stream in (sys.stdout, sys.stderr):
         # A terminal without some character shows another one; it ends no command.  (In the locale C errors are escaped,
         # which helps names of files only.)
@@ -405,7 +408,12 @@ def main() -> None:
             app(prog_name="varq")
         finally:
             sys.stdout.flush()  # what is still in the buffer meets a closed pipe here, not when Python ends
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; Python would complain once more when it flushes at exit.
+    except OSError as error:
+        # A full disk, say; or whoever read the output has seen enough.
+        if "--debug" in sys.argv:
+            raise
+        if not isinstance(error, BrokenPipeError):
+            print(f"varq: {error}", file=sys.stderr)
+        # Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)

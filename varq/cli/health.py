@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, metadata, req
 from pathlib import Path
 from typing import Any
 
-from varq import cli
+from varq import checks, cli
 from varq.cli.console import lines, print_json, say
 from varq.cli.stores import DEFAULT_FOLDER
 from varq.cli.waiting import waiting
@@ -261,4 +261,4 @@ def _folder(store: Path | None) -> Iterator[Check]:
     except StoreError as error:
         yield Check(section, str(named), BROKEN, str(error), "`varq verify` says more")
         return
-    yield Check(section, str(named), OK, f"{count} runs; can be written")
+    yield Check(section, str(named), OK, f"{checks.counted(count, 'run')}; can be written")

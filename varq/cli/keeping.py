@@ -9,9 +9,11 @@ from pathlib import Path
 
 import typer
 
+from varq.checks import counted
 from varq.cli.console import note, print_json, say, table
 from varq.cli.mistakes import InputError, asked
 from varq.cli.stores import reading, writing
+from varq.store.records import RunRecord
 
 __all__ = ["gc", "merge", "remove", "verify"]
 
@@ -27,9 +29,13 @@ def remove(runs: Sequence[str], store: Path | None, yes: bool) -> None:
     with writing(store) as opened, asked():
         found = {record.id: record for record in map(opened.find, runs)}
         if not yes:
-            _agree([f"{r.id[:8]}  {r.title}, {r.reason or 'unfinished'} after {r.steps} steps" for r in found.values()])
+            _agree([f"{r.id[:8]}  {r.title}, {_stood(r)}" for r in found.values()])
         removed = opened.remove(list(found))
-    say(f"Removed {_count(len(removed), 'run')}. `varq gc` gives the space back.")
+    say(f"Removed {counted(len(removed), 'run')}. `varq gc` gives the space back.")
+
+
+def _stood(record: RunRecord) -> str:
+    return f"{record.reason or 'unfinished'} after {counted(record.steps, 'step')}"
 
 
 def _agree(shown: Sequence[str]) -> None:
@@ -50,10 +56,10 @@ def gc(store: Path | None) -> None:
     with writing(store) as opened:
         report = opened.gc()
     freed = [
-        _count(report.arrays, "array"),
-        _count(report.runs, "run") + " without a step",
-        _count(report.leases, "old lease"),
-        _count(report.files, "unfinished file"),
+        counted(report.arrays, "array"),
+        counted(report.runs, "run") + " without a step",
+        counted(report.leases, "old lease"),
+        counted(report.files, "unfinished file"),
     ]
     say(f"Freed {', '.join(freed)}: {_size(report.bytes)}.")
 
@@ -68,11 +74,14 @@ def merge(sources: Sequence[Path], store: Path | None) -> None:
         report = opened.merge(sources)
     if not report.files:
         raise InputError("there is nothing to merge: what was named is this store's own file. Name another store.")
-    say(
-        f"Merged {_count(report.files, 'file')}: {_count(report.runs, 'new run')}, {_count(report.rows, 'new row')}, "
-        f"{_count(report.arrays, 'new array')}, {_count(report.results, 'result')}, "
-        f"{_count(report.jobs, 'new or further job')}; {_count(report.equal, 'row')} known already."
-    )
+    said = [
+        counted(report.files, "file") + ": " + counted(report.runs, "new run"),
+        counted(report.rows, "new row"),
+        counted(report.arrays, "new array"),
+        counted(report.results, "result"),
+        counted(report.jobs, "new or further job"),
+    ]
+    say(f"Merged {', '.join(said)}; {counted(report.equal, 'row')} known already.")
 
 
 def verify(store: Path | None, as_json: bool) -> int:
@@ -85,15 +94,11 @@ def verify(store: Path | None, as_json: bool) -> int:
     elif findings:
         rows = [[f.file or "", (f.run or "")[:8], f.where, f.what] for f in findings]
         table(["file", "run", "where", "what"], rows, wide=(0, 3))
-        note(f"{_count(len(findings), 'finding')}. varq changes nothing here: restore the file from a copy, or remove")
+        note(f"{counted(len(findings), 'finding')}. varq changes nothing here: restore the file from a copy, or remove")
         note("the run (`varq rm ID`) and compute it again.")
     else:
-        say(f"Sound: {_count(runs, 'run')}, every row and array as it was written.")
+        say(f"Sound: {counted(runs, 'run')}, every row and array as it was written.")
     return _DAMAGED if findings else _SOUND
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _size(count: float) -> str:

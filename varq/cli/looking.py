@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from varq import names, spec
+from varq import checks, names, spec
 from varq.cli.console import lines, note, print_json, result_block, say, table, when
 from varq.cli.mistakes import asked
 from varq.cli.stores import DEFAULT_FOLDER, line, reading
@@ -86,7 +86,7 @@ def result_data(result: Result | None) -> dict[str, Any] | None:
 def _print(record: RunRecord, result: Result | None, store: Path | None) -> None:
     if result is None:
         say(record.title, "bold")
-        so_far = f"unfinished after {record.steps} steps, {record.seconds:.3g} s on {record.device}"
+        so_far = f"unfinished after {checks.counted(record.steps, 'step')}, {record.seconds:.3g} s on {record.device}"
         lines([("state", so_far), ("run", record.id)])
     else:
         result_block(result)

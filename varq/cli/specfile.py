@@ -70,7 +70,7 @@ def read(path: Path) -> Described:
         InputError: for whatever is wrong with the file; names it, the table and the key, and lists the close names.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark in front
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: this is not TOML: {error}") from error
     except OSError as error:

@@ -16,6 +16,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from varq import checks
 from varq.display.buttons import buttons
 from varq.display.progress import REFRESH, SHORTEST_TITLE, Progress, notebook, terminal
 from varq.display.words import clock, deviation
@@ -204,7 +205,7 @@ class Board:
     def _foot(self) -> str:
         """What was used, of what is allowed."""
         ended = sum(row.over for row in self._rows.values())
-        parts = [f"{ended} of {len(self._rows)} runs ended"]
+        parts = [f"{ended} of {checks.counted(len(self._rows), 'run')} ended"]
         for name, (used, allowed) in self._standing().get("used", {}).items():
             if allowed is not None:
                 share = f" ({100 * used / allowed:.0f} %)" if allowed else ""

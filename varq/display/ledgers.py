@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from varq import checks
+
 __all__ = ["ledger_html", "ledger_rows", "ledger_table", "ledger_text", "run_rows"]
 
 PHASES = ("prepare", "queue", "qpu", "read", "decode", "classical")  # as varq.session.ledger.PHASES
@@ -61,7 +63,8 @@ def _sums(ledger: Any) -> list[str]:
     costs = [line.cost for line in sent if line.cost is not None]
     counts = [_count(sum(line.circuits for line in sent)), _count(sum(line.shots for line in sent))]
     cost = f"{sum(costs):.2f}" if costs else ""
-    return ["", "in all", f"{len(ledger.runs)}", *counts, *_times(ledger.total), cost, f"{len(ledger)} jobs", "", ""]
+    jobs = checks.counted(len(ledger), "job")
+    return ["", "in all", f"{len(ledger.runs)}", *counts, *_times(ledger.total), cost, jobs, "", ""]
 
 
 def run_rows(ledger: Any) -> list[list[str]]:

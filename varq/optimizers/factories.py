@@ -110,11 +110,13 @@ def arguments_of(name: str, positional: tuple[Any, ...], keywords: Mapping[str, 
 
     Raises:
         TypeError: if they do not fit its signature; names the accepted ones.
-        ValueError: if a number is not finite.
+        ValueError: if a number is not finite, or a chain has no parts.
     """
     signature = inspect.signature(factory(name))
     several = _variadic(signature)
     given = dict(keywords)
+    if several is not None and not positional and not given.get(several):
+        raise ValueError(f"optax.{name} must have at least one part; with none it would climb the gradient as it is.")
     if several is not None and several in given:
         positional = (*positional, *given.pop(several))
     try:
@@ -137,6 +139,10 @@ def _variadic(signature: inspect.Signature) -> str | None:
 
 
 def _data(name: str, value: Any, parameter: inspect.Parameter) -> Any:
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        for number, entry in enumerate(value, start=1):
+            _check(f"{name}, number {number}", entry, parameter.annotation)
+        return _plain(value)
     _check(name, value, parameter.annotation)
     # An integer where a number is meant is that number, so that learning_rate=1 and 1.0 are one spec.
     required = parameter.default is parameter.empty
@@ -160,12 +166,24 @@ def _check(name: str, value: Any, annotation: Any) -> None:
             raise ValueError(f"{name} must be finite. Got {value!r}.")
     if value is None and "NoneType" in kinds:
         return
+    if any(kind.startswith("GradientTransformation") for kind in kinds) and not _is_part(value):
+        raise TypeError(
+            f"{name} must be a transformation. Got {value!r} ({type(value).__name__}). "
+            "Give an Optax, such as Optax('adam', learning_rate=0.05), or an optax object."
+        )
     if kinds == {"bool"}:
         checks.boolean(name, value)
     elif kinds <= {"int", "NoneType"}:
         checks.integer(name, value)
     elif "float" in kinds and kinds <= _NUMBERS:
         _check_number(name, value, schedules="Callable" in kinds)
+
+
+def _is_part(value: Any) -> bool:
+    """Whether `value` is an optax transformation, or an `Optax` that makes one."""
+    if is_transformation(value):
+        return True
+    return hasattr(value, "built") and _known().get(value.name, ("optimizer", None))[0] == "optimizer"
 
 
 def _check_number(name: str, value: Any, schedules: bool) -> None:

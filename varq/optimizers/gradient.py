@@ -91,7 +91,12 @@ class Optax(ByContent):
 
     @classmethod
     def chain(cls, *parts: Any) -> Optax:
-        """Transformations one after the other, as `optax.chain`."""
+        """Transformations one after the other, as `optax.chain`.
+
+        Raises:
+            ValueError: for none.
+            TypeError: for what is no transformation.
+        """
         return cls("chain", *parts)
 
     @classmethod

@@ -62,7 +62,7 @@ def timeline(ledger: Any, *, ax: Any = None) -> Axes:
     _names(axes, runs)
     axes.set_xlabel(f"Time ({unit})", fontsize=TEXT)
     axes.grid(False, axis="y")
-    title(axes, f"{ledger.session}: {sum(len(some) > 0 for some in spans)} runs")
+    title(axes, f"{ledger.session}: {checks.counted(sum(len(some) > 0 for some in spans), 'run')}")
     if not any(spans):
         notice(axes, "nothing measured yet")
     _legend(axes, spans)

@@ -118,12 +118,12 @@ class EigenPhase:
 
     def __repr__(self) -> str:
         held = f"phase {self.phases[0]:.6g}" if len(self.phases) == 1 else f"{len(self.phases)} phases"
-        return f"EigenPhase({self.wires} wire{'s' if self.wires != 1 else ''}, {held})"
+        return f"EigenPhase({checks.counted(self.wires, 'wire')}, {held})"
 
     @property
     def title(self) -> str:
         """The problem in a few words."""
-        return f"unitary on {self.wires} wire{'s' if self.wires != 1 else ''}"
+        return f"unitary on {checks.counted(self.wires, 'wire')}"
 
     @property
     def wires(self) -> int:

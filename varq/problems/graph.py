@@ -64,7 +64,7 @@ class MaxCut:
         least = max(max(e[1] for e in edges) + 1, counted or 0)
         hint = "The edges name that many."
         nodes = least if self.nodes is None else checks.integer("nodes", self.nodes, least, hint=hint)
-        names = labels if self.labels is None else tuple(self.labels)
+        names = labels if self.labels is None else tuple(checks.instance("labels", self.labels, Iterable))
         if names is not None and len(names) != nodes:
             raise ValueError(f"labels must hold one name for each of the {nodes} nodes. Got {len(names)}.")
         for name, value in (("graph", edges), ("nodes", nodes), ("labels", names)):
@@ -96,12 +96,16 @@ class MaxCut:
         raise ValueError(f"No simple graph of degree {degree} on {nodes} nodes came up. Choose a lower degree.")
 
     def __repr__(self) -> str:
-        return f"MaxCut({self.nodes} nodes, {len(self.graph)} edges{'' if self.is_unweighted else ', weighted'})"
+        return f"MaxCut({self._words}{'' if self.is_unweighted else ', weighted'})"
+
+    @property
+    def _words(self) -> str:
+        return f"{self.nodes} nodes, {checks.counted(len(self.graph), 'edge')}"
 
     @property
     def title(self) -> str:
         """The problem in a few words."""
-        return f"MaxCut, {self.nodes} nodes, {len(self.graph)} edges"
+        return f"MaxCut, {self._words}"
 
     @property
     def wires(self) -> int:
@@ -154,7 +158,11 @@ class MaxCut:
         Raises:
             ValueError: for another length, or entries other than 0 and 1.
         """
-        values = np.array([int(c) if c in "01" else -1 for c in bits] if isinstance(bits, str) else bits)
+        given = [int(c) if c in "01" else -1 for c in bits] if isinstance(bits, str) else bits
+        try:
+            values = np.array(given)
+        except ValueError:  # rows of several lengths
+            values = np.array(None)
         if values.ndim not in (1, 2) or values.shape[-1] != self.wires or not np.isin(values, (0, 1)).all():
             raise ValueError(f"bits must be {self.wires} times 0 or 1, one for each node. Got {bits!r}.")
         i, j = np.array(self.edges).T
@@ -185,7 +193,7 @@ class MaxCut:
 
     def reference(self) -> float | None:
         """Minus the largest cut, by trying all of them up to 28 nodes; else None."""
-        return None if self._best is None else -float(self.cut(self._best))
+        return None if self._best is None else 0.0 - float(self.cut(self._best))
 
     def best_bits(self) -> str | None:
         """A largest cut as a string, node 0 on side 0: the first in counting order; None beyond 28 nodes."""

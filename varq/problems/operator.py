@@ -77,9 +77,14 @@ class Operator:
 
     def __repr__(self) -> str:
         if self.pauli is None:
-            return f"Operator({self.wires} wires, sparse matrix, {self.matrix.nnz} entries)"
+            return f"Operator({self._acting}, sparse matrix, {self.matrix.nnz:,} entries)"
         shown = " + ".join(f"{c:g} {w}" for c, w in self.op[:4]).replace("+ -", "- ")
-        return f"Operator({self.wires} wires, {len(self.op)} words: {shown}{' + ...' if len(self.op) > 4 else ''})"
+        words = checks.counted(len(self.op), "word")
+        return f"Operator({self._acting}, {words}: {shown}{' + ...' if len(self.op) > 4 else ''})"
+
+    @property
+    def _acting(self) -> str:
+        return checks.counted(self.wires or 0, "wire")
 
     @property
     def title(self) -> str:

@@ -160,7 +160,8 @@ class PauliSum:
     def __repr__(self) -> str:
         shown = " + ".join(f"{c:.6g} {w}" for c, w in self[:4].words()).replace("+ -", "- ")
         more = " + ..." if len(self) > 4 else ""
-        return f"PauliSum({self.wires} wires, {len(self)} terms{': ' if len(self) else ''}{shown}{more})"
+        size = f"{checks.counted(self.wires, 'wire')}, {checks.counted(len(self), 'term')}"
+        return f"PauliSum({size}{': ' if len(self) else ''}{shown}{more})"
 
     def __getitem__(self, index: Any) -> PauliSum:
         """The sum of the terms at `index`: a slice, a mask or an array of positions."""

@@ -258,7 +258,7 @@ class Attached:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<varq attached to {self.id}: {self.state}, {len(self.runs)} runs>"
+        return f"<varq attached to {self.id}: {self.state}, {checks.counted(len(self.runs), 'run')}>"
 
 
 def attach(session: str, *, store: str | os.PathLike[str] | Store | Unset = UNSET) -> Attached:

@@ -69,7 +69,7 @@ class Batch:
 
     def __repr__(self) -> str:
         state = "done" if self.done else "waiting"
-        return f"<varq batch {self.id}: {len(self._ticket.circuits)} circuits, {state}>"
+        return f"<varq batch {self.id}: {checks.counted(len(self._ticket.circuits), 'circuit')}, {state}>"
 
 
 def circuits_of(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from varq import checks
 from varq.devices.prices import Price
 from varq.devices.service import Circuit
 from varq.keys import Key
@@ -48,13 +49,13 @@ class Forecast:
     currency: str = ""
 
     def __str__(self) -> str:
-        steps = f"{self.steps} steps" if self.limited else f"{self.steps} steps (an example: no rule limits them)"
+        steps = checks.counted(self.steps, "step") + ("" if self.limited else " (an example: no rule limits them)")
         seconds = "not known before the first job" if self.seconds is None else f"{self.seconds:.3g} s"
         unknown = "not known before the first job" if self.currency else "no price known"
         cost = unknown if self.cost is None else f"{self.cost:.2f} {self.currency}".rstrip()
         rows = [
             ("run", f"{self.title} on {self.device}, {steps}"),
-            ("circuits", f"{self.circuits:,} in {self.jobs:,} {'job' if self.jobs == 1 else 'jobs'}"),
+            ("circuits", f"{self.circuits:,} in {checks.counted(self.jobs, 'job')}"),
             ("shots", f"{self.shots:,}"),
             ("device time", seconds),
             ("cost", cost),

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from varq import names, spec
+from varq import checks, names, spec
 from varq.devices.catalog import called
 from varq.protocol import Reason, Result, Stop
 from varq.store.records import RunRecord
@@ -74,7 +74,7 @@ def warn_untracked(record: RunRecord, resolved: Any) -> None:
 def state(record: RunRecord) -> str:
     """How a run stands, in a few words."""
     value = "" if record.value is None else f", value {record.value:.10g}"
-    return f"{record.reason or 'unfinished'} after {record.steps} steps{value}"
+    return f"{record.reason or 'unfinished'} after {checks.counted(record.steps, 'step')}{value}"
 
 
 def warn_versions(record: RunRecord) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, overload
 
-from varq import names
+from varq import checks, names
 from varq.session.reporting import EVENTS, RUN, spans_of
 from varq.session.stopwatch import CLASSICAL, DECODE, DEVICE, PREPARE, Span
 from varq.store.job_records import JobRecord, JobState
@@ -190,7 +190,8 @@ class Ledger(Sequence[Line]):
         return str(names.find("display", "ledger-html")(self))
 
     def __repr__(self) -> str:
-        return f"<varq ledger of {self.session}: {len(self.lines)} jobs of {len(self.runs)} runs>"
+        size = f"{checks.counted(len(self.lines), 'job')} of {checks.counted(len(self.runs), 'run')}"
+        return f"<varq ledger of {self.session}: {size}>"
 
 
 def of_session(store: Store, session: str) -> Ledger:

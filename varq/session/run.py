@@ -161,7 +161,7 @@ class Run:
         state = self.loop.result.reason.value if self.loop.result else "open"
         value = "" if self.value is None else f", value {self.value:.8g}"
         steps = self.loop.result.steps if self.loop.result else self.steps
-        return f"<varq run {self.id[:12]}: {self._record.title}, {state} after {steps} steps{value}>"
+        return f"<varq run {self.id[:12]}: {self._record.title}, {state} after {checks.counted(steps, 'step')}{value}>"
 
     def _repr_html_(self) -> str:
         return str(names.find("display", "run")(self.record()))
@@ -261,7 +261,8 @@ class Run:
 
     def _say_how_to_go_on(self) -> None:
         where = "" if self._store.path is None else f", store={str(self._store.path)!r}"
-        print(f'Stopped after {self.steps} steps. Carry on with: varq.resume("{self.id}"{where})', file=sys.stderr)
+        after = checks.counted(self.steps, "step")
+        print(f'Stopped after {after}. Carry on with: varq.resume("{self.id}"{where})', file=sys.stderr)
 
     def _fail(self, error: Exception) -> None:
         """Note an error as the run's end, unless the run had ended or the store itself is at fault."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from varq import checks
 from varq.store import job_tables, message_tables
 from varq.store.database import Database
 from varq.store.faults import ConflictError
@@ -161,7 +162,7 @@ def verify(file: Database) -> list[Finding]:
     for table, condition, what in _ORPHANS:
         count = file.read(f"SELECT count(*) FROM {table} WHERE {condition}")[0][0]
         if count:
-            findings.append(Finding(file.name, None, table, f"{count} rows belong to no {what}"))
+            findings.append(Finding(file.name, None, table, f"{checks.counted(count, 'row')} with no {what}"))
     return findings + _incomplete(file)
 
 

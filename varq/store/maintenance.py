@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from varq import checks
 from varq.store import job_care, tables
 from varq.store.database import Database
 from varq.store.faults import ConflictError, StoreCorrupt, StoreError, StoreUnwritable
@@ -310,7 +311,7 @@ def _orphans(file: Database) -> list[Finding]:
     for table in ("steps", "results"):
         count = file.read(f"SELECT count(*) FROM {table} WHERE run NOT IN (SELECT number FROM runs)")[0][0]
         if count:
-            findings.append(Finding(file.name, None, table, f"{count} rows belong to no run"))
+            findings.append(Finding(file.name, None, table, f"{checks.counted(count, 'row')} with no run"))
     for (run,) in file.read("SELECT id FROM runs WHERE number NOT IN (SELECT run FROM results)"):
         findings.append(Finding(file.name, run, "result", "its row is missing"))
     return findings
@@ -339,7 +340,8 @@ def _gaps(files: Sequence[Database]) -> list[Finding]:
         absent = sorted(set(range(min(1, min(have)), max(have))) - have)
         if absent:
             listed = ", ".join(map(str, absent[:5])) + (", ..." if len(absent) > 5 else "")
-            findings.append(Finding(None, run, f"step {absent[0]}", f"{len(absent)} steps are missing: {listed}"))
+            said = f"{checks.counted(len(absent), 'step')} missing: {listed}"
+            findings.append(Finding(None, run, f"step {absent[0]}", said))
     return findings
 
 
