@@ -230,7 +230,7 @@ def test_a_sum_of_words_that_commute_is_read_from_one_sampling() -> None:
         total = qml.Z(0) + qml.Z(1)
         return qml.expval(qml.X(0)), qml.var(total), qml.sample(total), qml.counts(total)
 
-    _, variance, samples, counts = run(circuit, shots=400, key=2)
+    _, variance, samples, counts = run(circuit, wires=3, shots=400, key=2)
     assert set(np.asarray(samples).tolist()) == set(counts) == {-2.0, 2.0}
     assert float(variance) == pytest.approx(np.var(samples), abs=EXACT)
 
