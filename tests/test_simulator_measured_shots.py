@@ -220,6 +220,21 @@ def test_a_sum_of_words_that_do_not_commute_is_measured_as_a_whole() -> None:
     assert 1 - within(shots) ** 2 <= float(run(circuit, shots=shots, key=2)) <= 1 + EXACT
 
 
+def test_a_sum_of_words_that_commute_is_read_from_one_sampling() -> None:
+    """Bits of a Bell pair are equal in every shot, whatever is measured along another axis beside them."""
+
+    def circuit() -> Any:
+        qml.Hadamard(0)
+        qml.CNOT([0, 1])
+        qml.measure(2)
+        total = qml.Z(0) + qml.Z(1)
+        return qml.expval(qml.X(0)), qml.var(total), qml.sample(total), qml.counts(total)
+
+    _, variance, samples, counts = run(circuit, wires=3, shots=400, key=2)
+    assert set(np.asarray(samples).tolist()) == set(counts) == {-2.0, 2.0}
+    assert float(variance) == pytest.approx(np.var(samples), abs=EXACT)
+
+
 def test_counts_samples_and_shot_vectors() -> None:
     def circuit() -> Any:
         qml.Hadamard(0)

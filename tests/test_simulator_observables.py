@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import jax
@@ -13,6 +15,7 @@ import pytest
 from pennylane.ops import CompositeOp
 
 from varq.precision import double
+from varq.simulator.eigenbases import found_anew
 
 pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
 
@@ -91,6 +94,32 @@ def test_traces_leave_nothing_to_each_other() -> None:
         for ours, theirs in zip(node(0.3, 0.9), truth(product, 0.3, 0.9), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=EXACT)
     assert CompositeOp._eigs is kept
+
+
+def test_traces_of_several_threads_leave_nothing_to_each_other() -> None:
+    """Blocks that overlap: each finds its own until it ends, and PennyLane's store is the same before and after."""
+    kept = CompositeOp._eigs
+    first, second = Event(), Event()
+
+    def other() -> bool:
+        with found_anew():
+            first.set()
+            assert second.wait(60)
+            CompositeOp._eigs["a name that is shared"] = "of another thread"
+            return "a name that is shared" not in CompositeOp._eigs
+
+    with ThreadPoolExecutor(1) as pool:
+        with found_anew():
+            found = pool.submit(other)
+            assert first.wait(60)
+            CompositeOp._eigs["a name that is shared"] = "ours"
+            assert CompositeOp._eigs["a name that is shared"] == "ours"
+        assert CompositeOp._eigs.store is kept  # the other block is open still
+        assert "a name that is shared" not in CompositeOp._eigs
+        second.set()
+        assert found.result()
+    assert CompositeOp._eigs is kept
+    assert "a name that is shared" not in kept
 
 
 def test_derivatives_where_eigenvalues_meet() -> None:

@@ -18,21 +18,59 @@ __all__ = ["found_anew"]
 
 
 class _Latest(threading.local):
-    """A store that gives back what was last put into it, and knows nothing of it otherwise."""
+    """A store that gives back what was last put into it, and knows nothing of it otherwise.
+
+    That is for threads within a block; to others it is PennyLane's own store.
+    """
+
+    depth = 0
+    value: Any = None
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
 
     def __contains__(self, key: Any) -> bool:
-        return False
+        return not self.depth and key in self.store
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.value = value
+        if self.depth:
+            self.value = value
+        else:
+            self.store[key] = value
 
     def __getitem__(self, key: Any) -> Any:
-        return self.value
+        return self.value if self.depth else self.store[key]
+
+
+class _Blocks:
+    """The blocks that are open in all threads: the first puts the store in its place, the last takes it away."""
+
+    def __init__(self) -> None:
+        self._lock, self._open = threading.Lock(), 0
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._open:
+                CompositeOp._eigs = _Latest(CompositeOp._eigs)
+            self._open += 1
+            CompositeOp._eigs.depth += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._open -= 1
+            CompositeOp._eigs.depth -= 1
+            if not self._open:
+                CompositeOp._eigs = CompositeOp._eigs.store
+
+
+_BLOCKS = _Blocks()
 
 
 @contextmanager
 def found_anew() -> Iterator[None]:
     """While PennyLane asks observables of traced numbers for their eigenvectors: each finds its own.
+
+    Threads may be within such blocks at once.
 
     Example:
         >>> import pennylane as qml
@@ -41,9 +79,8 @@ def found_anew() -> Iterator[None]:
         ...     len(observable.eigendecomposition["eigval"])
         2
     """
-    kept = CompositeOp._eigs
-    CompositeOp._eigs = _Latest()
+    _BLOCKS.enter()
     try:
         yield
     finally:
-        CompositeOp._eigs = kept
+        _BLOCKS.leave()

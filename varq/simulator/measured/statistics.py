@@ -104,9 +104,8 @@ class Plan:
                 wanted = {w: terms[0][0].get(w, "Z") for w in obs.wires}
                 return self._on_wires(mp, self._basis(wanted, _turns(wanted)), list(obs.wires))
             if isinstance(mp, ExpectationMP) or joint is not None:
-                if joint is not None:
-                    self._basis(joint, _turns(joint))
-                found = [(self._basis(word, _turns(word)), list(word), c) for word, c in terms]
+                # A shot has one value of the sum where all words are read from one sampling of it.
+                found = [(self._basis(joint or word, _turns(joint or word)), list(word), c) for word, c in terms]
                 return lambda shots: sum(c * shots.sign(basis, wires) for basis, wires, c in found)
         if not obs.has_diagonalizing_gates:
             raise DeviceError(
