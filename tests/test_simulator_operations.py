@@ -132,6 +132,19 @@ def test_complex_angles_are_refused(name: str, gate: Callable[[Any], Any], compi
         (jax.jit(circuit) if compiled else circuit)(0.4)
 
 
+@pytest.mark.parametrize("shots", [None, 10])
+def test_complex_angles_are_refused_beside_measurements_too(shots: int | None) -> None:
+    @qml.set_shots(shots)
+    @qml.qnode(qml.device("varq.qubit", wires=1))
+    def node(x: Any) -> Any:
+        qml.RX(x, 0)
+        qml.measure(0)
+        return qml.expval(qml.Z(0))
+
+    with pytest.raises(DeviceError, match=r"parameters of RX must be real\. Got a complex number"):
+        node(0.3 + 0.2j)
+
+
 def test_half_precision_is_that_of_its_own_numbers() -> None:
     def circuit(x: Any) -> Any:
         qml.RX(x, 0)

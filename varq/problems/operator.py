@@ -129,6 +129,8 @@ def _read(op: Any, wires: int | None) -> tuple[Any, tuple[Any, ...] | None]:
         return sps.csr_matrix((op["data"], op["indices"], op["indptr"]), shape=(size, size)), None
     if isinstance(op, (Mapping, list, tuple)):
         return PauliSum.from_words(op, wires if not op else None), None
+    if isinstance(op, np.ndarray):
+        op = checks.array("op", op, (None, None), np.complex128)
     if isinstance(op, np.ndarray) or sps.issparse(op):
         return _as_sum(sps.csr_matrix(op, dtype=np.complex128)), None
     hint = "Give a PennyLane observable, a PauliSum, words such as {'ZZ': 0.5}, or a matrix."

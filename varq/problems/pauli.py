@@ -103,7 +103,7 @@ class PauliSum:
                 raise ValueError(f"words must consist of {count} letters I, X, Y or Z each. Got {word!r}.")
         masks = [(_bits(w, "XY"), _bits(w, "ZY")) for _, w in pairs]
         x, z = np.array(masks, dtype=np.uint64).reshape(-1, 2).T
-        return cls(count, x, z, np.array([c for c, _ in pairs], dtype=np.complex128))
+        return cls(count, x, z, checks.array("coefficients", [c for c, _ in pairs], dtype=np.complex128))
 
     @classmethod
     def from_operator(cls, operator: Any, wires: int | Sequence[Any] | None = None) -> PauliSum:

@@ -24,7 +24,7 @@ from varq.simulator.gates import NAMES
 from varq.simulator.naming import is_native, name_of
 from varq.simulator.stacks import Stacks, parts
 
-__all__ = ["MOST_WIRES", "Lowered", "identity", "is_unitary", "lower", "supported"]
+__all__ = ["MOST_WIRES", "Lowered", "check_real", "identity", "is_unitary", "lower", "supported"]
 
 MOST_WIRES = 4
 """Gates that are known by their matrix alone are taken whole up to this many wires; wider ones are decomposed."""
@@ -159,7 +159,7 @@ class _Lowering:
             self.named(op)
         elif (known := _known(op)) is not None:
             for p in op.data:
-                _real(p, op)
+                check_real(p, op)
             for name, wires, value in known:
                 self.gates.append(Gate(name, tuple(self.place[w] for w in wires), (self.angle(value),)))
         elif isinstance(op, Adjoint) and (plain := _undone(op)) is not None:
@@ -177,7 +177,7 @@ class _Lowering:
         elif isinstance(op, MultiControlledX):
             static = tuple(int(v) for v in op.hyperparameters["control_values"])
         for p in op.parameters:
-            _real(p, op)
+            check_real(p, op)
         wires = () if name == "GlobalPhase" else self.positions(op)
         self.gates.append(Gate(name, wires, tuple(self.angle(p) for p in op.parameters), None, static))
 
@@ -206,7 +206,7 @@ class _Lowering:
 
     def matrix(self, op: Operator) -> None:
         if isinstance(op, Evolution):
-            _real(op.param, op)
+            check_real(op.param, op)
         self.unitary &= self.trusted or is_unitary(op)
         array = self.stacks.row(op)
         if not _is_diagonal(op, self.trusted):
@@ -269,7 +269,8 @@ def _by_definition(op: Operator) -> bool:
     return not any(is_complex(x) for x in op.data)
 
 
-def _real(value: Any, op: Operator) -> None:
+def check_real(value: Any, op: Operator) -> None:
+    """Raise DeviceError for a parameter of a known gate that has, or may have, an imaginary part."""
     if is_complex(value):
         raise DeviceError(
             f"The parameters of {op.name} must be real. Got a complex number. Take its real part, or give the gate by "

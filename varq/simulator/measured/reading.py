@@ -20,6 +20,8 @@ from pennylane.tape import QuantumScript
 
 from varq.simulator.circuit import IGNORED
 from varq.simulator.foreign import check_listed
+from varq.simulator.gates import NAMES
+from varq.simulator.lowering import check_real
 from varq.simulator.measured.inputs import Inputs
 from varq.simulator.measured.program import (
     SPARSE,
@@ -70,8 +72,8 @@ def read(
         flips: None, or the probabilities that 0 is recorded as 1 and 1 as 0, shape (wires, 2).
 
     Raises:
-        DeviceError: for an operation that has neither matrix nor decomposition, and for one batched by
-            broadcasting.
+        DeviceError: for an operation that has neither matrix nor decomposition, for one batched by broadcasting, and
+            for a gate with a complex angle.
     """
     with QueuingManager.stop_recording():
         reader = _Reader(wires)
@@ -146,6 +148,10 @@ class _Reader:
         leaves, structure = _opened(op)
         if any(np.ndim(x) for x in leaves if not isinstance(x, MeasurementValue)) and op.batch_size is not None:
             raise DeviceError(_batched(op))
+        if name_of(op) in NAMES:
+            for value in op.data:
+                if not isinstance(value, MeasurementValue):
+                    check_real(value, op)
         refs = []
         for value in [*leaves, *([] if condition is None else [condition])]:
             if isinstance(value, MeasurementValue):
