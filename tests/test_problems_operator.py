@@ -132,7 +132,7 @@ def test_the_zero_operator() -> None:
         ),
         (lambda: Operator(qml.Z(100)), ValueError, "wires must be at most 63. Got 101"),
         (lambda: Operator({"Z": "a"}), TypeError, "coefficients must be an array .* it holds text"),
-        (lambda: Operator(np.array([["a", "b"], ["b", "a"]])), TypeError, "op must be an array of complex128. Got array"),
+        (lambda: Operator(np.array([["a", "b"], ["b", "a"]])), TypeError, "an array of complex128. Got array"),
         (lambda: Operator(np.ones((2, 2, 2))), ValueError, r"op must have shape .* Got shape \(2, 2, 2\)"),
         (lambda: Operator(qml.Z(0), labels=("a", "b")), ValueError, "at most 1 wires"),
     ],
