@@ -34,7 +34,8 @@ class Minimize(Task):
     Args:
         cost: takes an array of the shape of `x0`, returns a number.  A function that reads only data and installed
             packages is known by its source; with a `name`, any other can be handed in again at resume.
-        x0: the starting point.
+        x0: the starting point.  Its shape is that of every point: with "jax" an index beyond it takes the last element,
+            as JAX has it, and no error tells.
         optimizer: an optimizer or its name.
         gradient: how the gradient is had: "jax" (`jax.value_and_grad`), "finite-diff" (central differences), or a
             function of x that returns it; None for "jax".

@@ -140,6 +140,7 @@ def test_random_regular_graphs_are_uniform() -> None:
         (lambda: MaxCut([(0, 1)]).cut([0, 2]), ValueError, "2 times 0 or 1"),
         (lambda: MaxCut([(0, 70)]).pauli, ValueError, "nodes must be at most 63"),
         (lambda: MaxCut.random_regular(3, 5), ValueError, "must be even. Got degree 3 and 5"),
+        (lambda: MaxCut.random_regular(3, 6, "x"), TypeError, "seed must be an integer. Got 'x'"),
         (lambda: MaxCut.random_regular(4, 4), ValueError, "degree must be at most 3"),
         (lambda: MaxCut.random_regular(9, 40), ValueError, "Choose a lower degree"),
     ],

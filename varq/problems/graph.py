@@ -87,7 +87,7 @@ class MaxCut:
         checks.integer("degree", degree, 1, nodes - 1, "A node has at most nodes - 1 neighbors.")
         if degree * nodes % 2:
             raise ValueError(f"degree times nodes must be even. Got degree {degree} and {nodes} nodes.")
-        draw = Key.from_seed(seed).fold("random-regular", degree, nodes).generator()
+        draw = Key.from_seed(checks.integer("seed", seed)).fold("random-regular", degree, nodes).generator()
         stubs = np.repeat(np.arange(nodes), degree)
         for _ in range(TRIES):
             pairs = np.sort(draw.permutation(stubs).reshape(-1, 2), axis=1)
