@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+from gate_cases import some
 from pennylane.tape import QuantumScript
 from simulator_circuits import again, make, masks, matrix_of, names, random_gates, state_of, unitary, width, words
 from simulator_layers import as_written, exchanged, hardware, ladders, qaoa
@@ -296,7 +297,7 @@ def differences(function: Callable[[Any], Any], x: np.ndarray, step: float = 1e-
     return np.moveaxis(np.array(rows) / (2 * step), 0, -1)
 
 
-@pytest.mark.parametrize("kind", ["general", "alternating"])
+@pytest.mark.parametrize("kind", ["general", "layers", "alternating"])
 def test_second_derivatives_of_small_circuits(kind: str) -> None:
     """The other two paths, and all other derivatives of these, are in `test_derivatives_of_every_kind`."""
     values, x, chosen = problem(kind, 3 if kind == "general" else 5, 2)
@@ -306,9 +307,7 @@ def test_second_derivatives_of_small_circuits(kind: str) -> None:
         np.testing.assert_allclose(jax.jit(jax.hessian(values))(jnp.asarray(x)), curved, atol=FINITE)
 
 
-@pytest.mark.parametrize(
-    "kind", ["layers", "sector", *(pytest.param(k, marks=pytest.mark.full) for k in ("general", "alternating"))]
-)
+@pytest.mark.parametrize("kind", some(["layers", "sector", "general", "alternating"], "sector"))
 def test_derivatives_of_every_kind(kind: str) -> None:
     values, x, chosen = problem(kind)
     assert chosen.path == kind

@@ -60,7 +60,12 @@ def temporary(layer: Callable[[Any, int], list[Any]], wires: int, depth: int, pa
 
 
 @pytest.mark.parametrize(
-    ("layer", "wires", "path"), [(hardware, 14, "layers"), (alternating, 14, "layers"), (conserving, 14, "sector")]
+    ("layer", "wires", "path"),
+    [
+        pytest.param(hardware, 14, "layers", marks=pytest.mark.full),
+        (alternating, 14, "layers"),
+        (conserving, 14, "sector"),
+    ],
 )
 def test_layers_add_no_states(layer: Callable[[Any, int], list[Any]], wires: int, path: str) -> None:
     with double():
@@ -70,6 +75,7 @@ def test_layers_add_no_states(layer: Callable[[Any, int], list[Any]], wires: int
     assert more - less < (DEEP - SHALLOW) * PART * facts["state_bytes"]
 
 
+@pytest.mark.full
 def test_blocks_of_the_general_path_add_their_matrices() -> None:
     with double():
         (less, facts), (more, deep) = (temporary(hardware, 14, depth, "general") for depth in (SHALLOW, DEEP))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+from gate_cases import some
 from pennylane import numpy as pnp
 from pennylane.exceptions import DeviceError
 from pennylane.operation import Operation
@@ -110,7 +111,7 @@ def circuit(gate: Gate, device: str, interface: str = "jax") -> Any:
     return value
 
 
-@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("name", some(GATES, "Identity", "RZ", "damped", "controlled S"))
 def test_values_and_derivatives(name: str) -> None:
     with double():
         x = jnp.asarray(0.4)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+from gate_cases import some
 
 from varq.precision import double
 from varq.simulator.lowering import lower
@@ -93,7 +94,7 @@ def temporary(layer, stored):
     return cost.lower(jnp.full((LAYERS, 2 * WIRES), 0.1)).compile().memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("layer", [mixed, hopping])
+@pytest.mark.parametrize("layer", some([mixed, hopping], hopping))
 def test_a_gradient_of_probabilities_stores_no_more_than_it_may(layer):
     assert temporary(layer, 0) * SPARED < temporary(layer, 2**30)
 
@@ -116,7 +117,8 @@ def measured(stored, layers, every, wires=WIRES):
     return cost.lower(given).compile().memory_analysis().temp_size_in_bytes, cost(given)
 
 
-@pytest.mark.parametrize(("layers", "every"), [(8, 2), pytest.param(12, 6, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize(("layers", "every"), [(8, 2), (12, 6)])
 def test_a_gradient_of_a_measured_circuit_stores_no_more_than_it_may(layers, every):
     """Where gates would be written out one by one, and where they are a loop in any case."""
     (few, ours), (many, others) = (measured(stored, layers, every) for stored in (0, 2**30))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+from gate_cases import some
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulator_circuits import masks, matrix_of, words
@@ -237,7 +238,10 @@ def test_shared_and_unused_angles() -> None:
     check(circuit, 8)
 
 
-@pytest.mark.parametrize("names", [("SingleExcitation", "DoubleExcitation"), ("IsingXY", "RZ", "SingleExcitation")])
+SETS = [("SingleExcitation", "DoubleExcitation"), ("IsingXY", "RZ", "SingleExcitation")]
+
+
+@pytest.mark.parametrize("names", some(SETS, SETS[0]))
 def test_second_derivatives_batches_and_forward_mode(names: tuple[str, ...]) -> None:
     rng = np.random.default_rng(9)
     circuit = program(names * 2, 6, rng, (1, 1, 0, 0, 1, 0))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+from gate_cases import some
 from pennylane.ops.mid_measure import MidMeasure
 from simulator_branches import branches, fits, indices, law, mixture, record
 
@@ -92,7 +93,10 @@ def run(circuit: Callable[..., Any], *args: Any, wires: int, **options: Any) -> 
     return execute_measured(record(circuit, *args), range(wires), **options)
 
 
-@pytest.mark.parametrize(("seed", "wires", "length"), [(1, 3, 9), (2, 4, 12), (3, 5, 12)])
+@pytest.mark.parametrize(
+    ("seed", "wires", "length"),
+    [(3, 5, 12), *(pytest.param(*n, marks=pytest.mark.full) for n in ((1, 3, 9), (2, 4, 12)))],
+)
 def test_loops_equal_a_numpy_sum_over_branches(seed: int, wires: int, length: int, looped: None) -> None:
     circuit = mixed(seed, wires, length)
     tape = record(circuit)
@@ -132,7 +136,7 @@ def total(x: Any, after: int = 3, **options: Any) -> Any:
     return mean + chances[1] ** 2
 
 
-@pytest.mark.parametrize("stored", [2**30, 0])
+@pytest.mark.parametrize("stored", some([2**30, 0], 0))
 @pytest.mark.parametrize("way", ["looped", "written out"])
 def test_slopes_equal_finite_differences(stored: int, way: str, request: pytest.FixtureRequest) -> None:
     """Also where few states are stored, and the last chunk of a loop is filled up."""
