@@ -299,7 +299,7 @@ def differences(function: Callable[[Any], Any], x: np.ndarray, step: float = 1e-
 
 @pytest.mark.parametrize("kind", ["general", "layers", "alternating"])
 def test_second_derivatives_of_small_circuits(kind: str) -> None:
-    """The other two paths, and all other derivatives of these, are in `test_derivatives_of_every_kind`."""
+    """Those in a sector, and all other derivatives, are in `test_derivatives_of_every_kind`."""
     values, x, chosen = problem(kind, 3 if kind == "general" else 5, 2)
     assert chosen.path == kind
     with double():
