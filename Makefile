@@ -15,8 +15,10 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 PIP_DEFAULT_TIMEOUT = 180
 export PIP_DEFAULT_TIMEOUT
 
-# Tests only: compiled circuits are shared by workers, passes and later runs; threads by the workers.
-TESTING = JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# Tests only: compiled circuits are shared by workers, passes and later runs; threads by the workers.  Tests compile much
+# and compute little, so that XLA generates code in its cheapest way; .ci/full has other legs that compile as users do.
+TESTING = JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" XLA_FLAGS=--xla_backend_optimization_level=0 \
+          OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST = $(TESTING) $(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 15
 
 # An environment whose Python has gone is made again.
