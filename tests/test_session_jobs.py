@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +213,36 @@ def test_an_error_of_another_kind_goes_to_its_ticket_and_the_job_is_looked_for()
     sender.turn()
     assert np.array_equal(second.outcome()[0], bits_of(circuit(2)))
     assert states(store) == ["unsent", "done"]
+
+
+@pytest.fixture
+def often() -> Iterator[None]:
+    """Threads change places as often as Python can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_threads_take_turns(often: None) -> None:
+    store, service = store_of(), Scripted(Limits(circuits=3))
+    sender = dispatcher(service, store)
+
+    def work(number: int) -> None:
+        for step in range(5):
+            mine = [circuit(100 * number + 10 * step + k) for k in range(4)]
+            ticket = asked(sender, mine, (f"run {number}", step, "step"))
+            while not ticket.finished:
+                sender.turn()
+            for bits, one in zip(ticket.outcome(), mine, strict=True):
+                np.testing.assert_array_equal(bits, bits_of(one))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert set(service.sent.values()) == {1}
+    assert len(service.sent) == 6 * 5 * 4
+    assert store.jobs.spent(SESSION).circuits == 6 * 5 * 4
+    assert [job.number for job in store.jobs.jobs(SESSION)] == list(range(len(service.jobs)))
 
 
 def test_deadlines_that_have_passed() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from threading import RLock
+from typing import Concatenate, ParamSpec, TypeVar
 
 from varq.devices.faults import DeviceError, PermanentError
 from varq.devices.prices import Price
@@ -30,12 +33,26 @@ LATE = "Its deadline has passed. Give a later one."
 
 _RETRY = Retry()
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 Filled = tuple[Job, list[list[Item]]]
 """A job, and for each of its circuits whom it serves."""
 
 
+def _alone(method: Callable[Concatenate[Dispatcher, P], T]) -> Callable[Concatenate[Dispatcher, P], T]:
+    """One thread at a time: what a second one asks for waits until what was sent is back."""
+
+    @wraps(method)
+    def locked(self: Dispatcher, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return locked
+
+
 class Dispatcher:
-    """The jobs of one session on one device.
+    """The jobs of one session on one device.  Several threads may ask; they take turns.
 
     Args:
         service: the device.
@@ -61,6 +78,7 @@ class Dispatcher:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._lock = RLock()
         self.service = service
         self.queue: Queue[Item] = Queue()
         self._meter = Meter(service, price)
@@ -79,6 +97,7 @@ class Dispatcher:
 
     # -- what a driver calls --
 
+    @_alone
     def estimate(self, circuits: Sequence[Circuit]) -> Use:
         """What circuits will use up, as far as it is known, in jobs of their own; equal ones are sent once."""
         return self._use([item.circuit for item in Ticket(("", 0, ""), tuple(circuits), self.service.limits).missing()])
@@ -88,10 +107,12 @@ class Dispatcher:
         most = self.service.limits.circuits
         return -(-circuits // most) if most else min(1, circuits)
 
+    @_alone
     def precision(self, place: Place) -> float | None:
         """By how much the shots of a request were multiplied when it was sent already; None if it was not."""
         return self._recovery.precision(place) if self.service.paid else None
 
+    @_alone
     def add(
         self,
         place: Place,
@@ -126,6 +147,7 @@ class Dispatcher:
             self._recovery.take(ticket)
         return self._enqueue(ticket) or ticket
 
+    @_alone
     def again(self, ticket: Ticket) -> None:
         """Ask once more for a ticket whose jobs were interrupted: what the vendor has is fetched, the rest is sent.
 
@@ -141,6 +163,7 @@ class Dispatcher:
             raise BudgetError(f"What is left of {ticket.place[0]} must fit into the session's budget: {refused}.")
         ticket.interrupted = False
 
+    @_alone
     def turn(self) -> bool:
         """Send what goes next, wait for it, and give out its bits; whether there was anything.
 
@@ -163,11 +186,13 @@ class Dispatcher:
         self._returned = time.perf_counter()
         return bool(submission or late)
 
+    @_alone
     def drop(self, owner: str) -> None:
         """Forget what an owner has in the queue; what was sent stays in the journal."""
         for work in self.queue.cancel(owner):
             self._release(work.items[work.taken :])
 
+    @_alone
     def settle(self, job: str, provider_id: str | None = None, lost: bool = False) -> JobState:
         """Say what became of a job of which its vendor cannot tell whether it received it.
 
@@ -191,6 +216,7 @@ class Dispatcher:
         """How long decoding and telling took, for the times of the next job."""
         self._told = {"decode": decode, "classical": classical}
 
+    @_alone
     def close(self) -> None:
         """Close the vendor's session, if it was opened, and send nothing more.
 
