@@ -246,6 +246,20 @@ def tape(*operations: Any, measured: Any = None, shots: Any = None) -> QuantumSc
     return QuantumScript(operations, [qml.expval(qml.Z(0))] if measured is None else measured, shots)
 
 
+def test_a_batch_that_is_cancelled_is_not_sent() -> None:
+    service = Scripted()
+    with session_on(service) as session:
+        first, second = (session.submit([tape(qml.RY(angle, 0), shots=10)]) for angle in (0.1, 0.2))
+        assert first.cancel()
+        assert "cancelled" in repr(first)
+        second.result()
+        assert not second.cancel(), "it has run"
+        second.result()
+        with pytest.raises(RuntimeError, match=r"was cancelled\. Submit it again"):
+            first.result()
+    assert len(service.circuits) == 1
+
+
 @pytest.mark.parametrize("device", ["varq.qubit", "default.qubit", "lightning.qubit"])
 def test_any_gates_may_be_submitted(device: str) -> None:
     """A Fourier transform there and back, of a state that is one number in binary."""

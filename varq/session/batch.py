@@ -42,6 +42,7 @@ class Batch:
         self._ticket = ticket
         self._read = read
         self._dispatcher = dispatcher
+        self._cancelled = False
 
     @property
     def done(self) -> bool:
@@ -55,8 +56,12 @@ class Batch:
 
         Raises:
             DeviceError: what stood in the way.
-            RuntimeError: if its circuits are held back, or their session was closed.
+            RuntimeError: if it was cancelled, its circuits are held back, or their session was closed.
         """
+        if self._cancelled:
+            raise RuntimeError(
+                f"A batch must be in the queue to have a result. {self.id} was cancelled. Submit it again."
+            )
         while not self._ticket.finished:
             if self._ticket.interrupted:  # by Ctrl-C or a full disk, while its jobs were out
                 self._dispatcher.again(self._ticket)
@@ -67,8 +72,19 @@ class Batch:
                 )
         return self._read(self._ticket.outcome())
 
+    def cancel(self) -> bool:
+        """Send nothing of it that still waits in the queue; what was sent stays in the ledger, and is paid for.
+
+        Returns:
+            Whether there was anything left to cancel.
+        """
+        left = not self.done
+        self._dispatcher.drop(self.id)
+        self._cancelled = self._cancelled or left
+        return left
+
     def __repr__(self) -> str:
-        state = "done" if self.done else "waiting"
+        state = "cancelled" if self._cancelled else "done" if self.done else "waiting"
         return f"<varq batch {self.id}: {checks.counted(len(self._ticket.circuits), 'circuit')}, {state}>"
 
 
