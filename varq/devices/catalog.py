@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -225,10 +226,24 @@ def open_service(device: Any, precision: str = "double") -> Service:
         device: a name, a `varq.device(...)`, a PennyLane device object, or a `Service`.
         precision: "double" or "single".
 
+    Warns:
+        UserWarning: if its samples differ from run to run, since varq cannot seed them.
+
     Raises:
         ValueError: for an unknown name, or a precision that the device lacks.
         ModuleNotFoundError: if the extra that the device needs is not installed; names it.
     """
+    service = _service(device, precision)
+    if not service.paid and not getattr(service, "seeded", True):
+        warnings.warn(
+            f"varq cannot set the random seed of {service.name}: its samples differ from run to run. "
+            "varq.qubit, lightning.qubit and default.qubit draw the same ones again.",
+            stacklevel=2,
+        )
+    return service
+
+
+def _service(device: Any, precision: str) -> Service:
     if _takes_jobs(device):
         service: Service = device
         return service

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -92,22 +91,11 @@ class Nodes:
             return Cost(exact, None, None, shape)
         # A session opens by itself, once, what takes its jobs: to open an account's machine twice doubles its calls.
         reach = cache(partial(open_service, device, self.precision))
-        if opened.abilities.jobs == "here":
-            _warn_unseeded(reach(), opened.name)
         sums = {k: _pauli(o, wires) for k, o in further.items()}
         pauli = _pauli(observable, wires)
         ways = {"grouping": grouping, "allocation": allocation}
         sampled = SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision, **ways)
         return Cost(None, sampled, reach, shape)
-
-
-def _warn_unseeded(service: Service, name: str) -> None:
-    if not service.paid and not getattr(service, "seeded", True):
-        warnings.warn(
-            f"varq cannot set the random seed of {name}: its samples differ from run to run. "
-            "varq.qubit, lightning.qubit and default.qubit draw the same ones again.",
-            stacklevel=3,
-        )
 
 
 def _operator(observable: Any) -> Any:
