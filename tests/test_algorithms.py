@@ -226,6 +226,7 @@ def test_bad_input_is_named(build: Any, match: str) -> None:
         build()
 
 
+@pytest.mark.flagless
 def test_qaoa_on_a_ring_reaches_its_closed_form() -> None:
     # Depth p cuts (2p + 1)/(2p + 2) of a long ring's edges: Farhi, Goldstone and Gutmann, arXiv:1411.4028, section 4.
     ring = MaxCut([(k, (k + 1) % 8) for k in range(8)])
@@ -264,6 +265,7 @@ def test_a_phase_is_found_wherever_it_is(phase: float) -> None:
     assert np.sqrt(np.mean(np.square(errors))) < 3
 
 
+@pytest.mark.flagless
 def test_the_policy_is_near_the_heisenberg_limit() -> None:
     # Greedy Bayesian designs reach V N^2 = 20 to 21 at N = 256 over thousands of runs (the floor is pi^2 = 9.87).  One
     # hundred runs fix the mean sharpness to a tenth of that; 30 is beyond the scatter, adaptive designs with fixed
@@ -277,6 +279,7 @@ def test_the_policy_is_near_the_heisenberg_limit() -> None:
     assert (np.mean(sharpness) ** -2 - 1) * 256**2 < 30
 
 
+@pytest.mark.flagless
 def test_credible_intervals_cover() -> None:
     rng = Key.from_seed(1).generator()
     covered = 0

@@ -78,6 +78,7 @@ def test_a_perturbation_that_is_given_stays() -> None:
         assert width == pytest.approx(given.get("perturbation", 0.1))
 
 
+@pytest.mark.flagless
 @pytest.mark.parametrize("cost", [product, excitation], ids=lambda c: c.name)
 def test_under_noise_the_wider_perturbation_ends_lower(cost: Cost) -> None:
     noisy = replace(cost, noise=0.1)  # a hundred shots on a cost of order one
