@@ -284,6 +284,17 @@ def test_every_pair_of_states(before: str, after: str, fresh: bool) -> None:
         assert store.verify() == []
 
 
+def test_a_result_that_tells_no_cost_leaves_the_one_that_is_known() -> None:
+    with open_store(None) as store:
+        store.jobs.open(session())
+        store.jobs.write([job(0)], rows(job(0)))
+        store.jobs.mark(job_id(0), "written", seconds=0.5, cost=0.0)
+        store.jobs.sent({job_id(0): "p"})
+        store.jobs.finish([returned(job(0), cost=None)])
+        assert store.jobs.job(job_id(0)).cost == 0.0
+        assert store.jobs.spent(session_id()).cost == 0.0
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.sampled_from(STATES), st.none() | st.floats(0, 9), st.booleans()), max_size=12

@@ -150,7 +150,7 @@ class Jobs(Sessions):
                 rows = matched(circuits[stored.key], one, [sha for sha, _ in data])
                 if stored.record.state is JobState.DONE:
                     continue
-                told = {"queued": one.queued, "seconds": one.seconds, "cost": one.cost, "details": one.details}
+                told = _said(one)
                 changed.append(moved(stored, JobState.DONE, {**told, "finished": now, "error": None}))
                 arrays += data
                 placed += [(stored.key, row) for row in rows]
@@ -178,7 +178,7 @@ class Jobs(Sessions):
         def change(db: sqlite3.Connection, found: Sequence[StoredJob]) -> list[Changed]:
             changed = []
             for stored, one in zip(found, back, strict=True):
-                told = {"queued": one.queued, "seconds": one.seconds, "cost": one.cost, "details": one.details}
+                told = _said(one)
                 _, sent = moved(stored, JobState.SENT, {"sent": now, "attempts": 1})
                 changed.append(moved(stored._replace(record=sent), JobState.DONE, {**told, "finished": now}))
             return changed
@@ -423,6 +423,12 @@ class Jobs(Sessions):
 
 def _state(state: Any) -> str:
     return checks.choice("state", state, [member.value for member in JobState])
+
+
+def _said(back: Returned) -> dict[str, Any]:
+    """What came with a result; what it does not tell stays as it is known."""
+    told = {name: value for name in ("queued", "seconds", "cost") if (value := getattr(back, name)) is not None}
+    return {**told, "details": back.details}
 
 
 def _told(mark: Mark) -> dict[str, Any]:
