@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pennylane as qml
 import pytest
 from session_samples import DEVICE, PATIENCE, SHOTS, end_workers, task
 from typer.testing import CliRunner
@@ -215,7 +216,7 @@ def test_only_what_varq_packed_is_received(tmp_path: Path) -> None:
         received("not json", tmp_path)
     with pytest.raises(ValueError, match=r"Runs travel in format 1\. Got 2"):
         received('{"varq": 2}', tmp_path)
-    with Session(object(), store=None, progress=False) as session:
+    with Session(qml.device("default.qubit", wires=1), store=None, progress=False) as session:
         with pytest.raises(ValueError, match="needs a device by name"):
             packed(session, [])
         with pytest.raises(ValueError, match="host must be"):
