@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pennylane.exceptions import DeviceError
 from pennylane.ops import Conditional
+from scipy.sparse import csr_matrix
 from simulator_branches import Script, at, law, mixture, record, run
 
 from varq.simulator.measured.execution import execute_measured
+from varq.simulator.measured.reading import read
 from varq.simulator.outcomes import outcome
 from varq.simulator.precision import double
 from varq.simulator.preprocessing import is_measured
@@ -412,3 +414,31 @@ def test_values_from_another_circuit_are_refused() -> None:
         stranger = qml.measure(0)
     with pytest.raises(ValueError, match="this circuit has not made it"):
         execute_measured(Script([qml.RX(stranger * 0.3, 0), qml.X(0)], [qml.probs(wires=0)]), [0])
+
+
+FINALS: dict[str, Callable[[Any], Any]] = {
+    "measured value": lambda m: qml.expval(m),
+    "observable": lambda m: qml.expval(qml.Z(0)),
+    "other observable": lambda m: qml.expval(qml.Z(1)),
+    "sum": lambda m: qml.expval(qml.Z(0) + qml.X(1)),
+    "sparse matrix": lambda m: qml.expval(qml.SparseHamiltonian(csr_matrix(np.diag([1.0, -1.0])), [0])),
+    "variance of a measured value": lambda m: qml.var(m),
+    "variance": lambda m: qml.var(qml.Z(0)),
+    "chances of a measured value": lambda m: qml.probs(op=m),
+    "chances": lambda m: qml.probs(wires=[0]),
+    "state": lambda m: qml.density_matrix([0]),
+}
+
+
+def test_every_two_programs_can_be_compared() -> None:
+    """JAX looks for what it has compiled by comparing programs, now and then quite different ones."""
+
+    def circuit(name: str) -> Any:
+        qml.RY(0.3, 0)
+        m = qml.measure(0)
+        qml.cond(m, qml.RX)(0.2, 1)
+        return FINALS[name](m)
+
+    first, second = ([read(record(circuit, name), (0, 1), (), exact=True)[0] for name in FINALS] for _ in range(2))
+    for j, one in enumerate(first):
+        assert [one == other for other in second] == [j == k for k in range(len(FINALS))]

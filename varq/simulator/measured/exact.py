@@ -28,7 +28,7 @@ from varq.simulator.bits import parity
 from varq.simulator.eigenbases import found_anew
 from varq.simulator.measured import amplitudes
 from varq.simulator.measured.machine import Columns, place, value
-from varq.simulator.measured.program import SPARSE, Final, Numbers, Ref, Static
+from varq.simulator.measured.program import NO_STRUCTURE, SPARSE, Final, Numbers, Ref, Static
 
 __all__ = ["Ensemble", "check_exact", "evaluate"]
 
@@ -137,7 +137,7 @@ def evaluate(final: Final, ensemble: Ensemble) -> Any:
     """The value of one terminal measurement."""
     if final.kind == SPARSE:
         return ensemble.mean_of_elements(*(_read(r, ensemble) for r in final.refs))
-    if final.structure is None:
+    if final.structure == NO_STRUCTURE:
         return _of_outcomes(final, ensemble)
     leaves = [_read(r, ensemble) for r in final.refs]
     with QueuingManager.stop_recording(), found_anew():

@@ -10,7 +10,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
+
 __all__ = [
+    "NO_STRUCTURE",
     "SPARSE",
     "Affine",
     "Apply",
@@ -33,6 +36,9 @@ __all__ = [
     "Traced",
 ]
 
+
+NO_STRUCTURE = jax.tree_util.tree_structure(None)
+"""Stands for no structure: JAX looks compiled programs up by comparing them, and its structures raise beside None."""
 
 SPARSE = "sparse"
 """The kind of a `Final` that is the expectation value of a sparse matrix."""
@@ -200,8 +206,8 @@ class Final:
     """A terminal measurement for exact evaluation.
 
     Args:
-        structure: JAX's tree structure of the measurement, or None for statistics of measured values and for sparse
-            matrices.
+        structure: JAX's tree structure of the measurement; `NO_STRUCTURE` for statistics of measured values and for
+            sparse matrices.
         refs: its leaves; or the measured value; or, for probabilities, the slots of the measured values; or rows,
             columns and values of the nonzero elements.
         kind: the name of PennyLane's class, or `SPARSE`.

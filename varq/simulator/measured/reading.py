@@ -24,6 +24,7 @@ from varq.simulator.gates import NAMES
 from varq.simulator.lowering import check_real
 from varq.simulator.measured.inputs import Inputs
 from varq.simulator.measured.program import (
+    NO_STRUCTURE,
     SPARSE,
     Apply,
     Array,
@@ -189,10 +190,10 @@ class _Reader:
         kind = type(measurement).__name__
         if measurement.mv is not None and kind == "ProbabilityMP":
             values = measurement.mv if isinstance(measurement.mv, list) else [measurement.mv]
-            return [], Final(None, tuple(self.values.slots[v.measurements[0].meas_uid] for v in values), kind)
+            return [], Final(NO_STRUCTURE, tuple(self.values.slots[v.measurements[0].meas_uid] for v in values), kind)
         if measurement.mv is not None:
             steps, ref = self.values.ref(measurement.mv)
-            return steps, Final(None, (ref,), kind)
+            return steps, Final(NO_STRUCTURE, (ref,), kind)
         leaves, structure = jax.tree_util.tree_flatten(measurement)
         if any(hasattr(x, "tocoo") for x in leaves):
             return [], self.sparse(measurement, leaves)
@@ -208,7 +209,7 @@ class _Reader:
             )
         entries = measurement.obs.sparse_matrix(wire_order=self.labels).tocoo()
         rows, columns = (self.number(np.asarray(x, np.int32)) for x in (entries.row, entries.col))
-        return Final(None, (rows, columns, self.inputs.array(entries.data)), SPARSE)
+        return Final(NO_STRUCTURE, (rows, columns, self.inputs.array(entries.data)), SPARSE)
 
 
 def _opened(op: Operator) -> tuple[list[Any], Any]:
