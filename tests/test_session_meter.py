@@ -23,9 +23,12 @@ EXACT = 1e-12
 class Waiting(Scripted):
     """A device whose open session is metered from its first job on, by a clock that the test moves."""
 
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.clock = 0.0
+
     def submit(self, circuits, tag):
-        if self.clock is not None:
-            self.clock += sum(c.shots for c in circuits) * 1e-3
+        self.clock += sum(c.shots for c in circuits) * 1e-3
         return super().submit(circuits, tag)
 
 
@@ -57,7 +60,6 @@ def test_money_follows_the_seconds_that_the_vendor_tells() -> None:
 def test_jobs_of_a_session_count_the_time_that_it_waited_before_them() -> None:
     store, service = store_of(), Waiting()
     sender = dispatcher(service, store, price=PER_SECOND)
-    service.clock = 0.0
     ran(sender, 0)
     service.clock += 5.0
     ran(sender, 1)
@@ -70,7 +72,6 @@ def test_jobs_of_a_session_count_the_time_that_it_waited_before_them() -> None:
 def test_several_jobs_at_once_count_the_session_once() -> None:
     store, service = store_of(), Waiting(Limits(circuits=1))
     sender = dispatcher(service, store, price=PER_SECOND)
-    service.clock = 0.0
     sender.add(("run", 0, "step"), [circuit(k, shots=100) for k in range(3)])
     while sender.turn():
         pass
@@ -82,7 +83,6 @@ def test_several_jobs_at_once_count_the_session_once() -> None:
 def test_a_session_that_waited_too_long_sends_no_job_more(budget: Budget) -> None:
     store, service = store_of(), Waiting()
     sender = dispatcher(service, store, budget, price=PER_SECOND)
-    service.clock = 0.0
     ran(sender, 0)
     service.clock += 3.9
     with pytest.raises(BudgetError, match="is used up"):
@@ -93,7 +93,6 @@ def test_a_session_that_waited_too_long_sends_no_job_more(budget: Budget) -> Non
 def test_a_new_session_of_the_vendor_starts_from_nothing() -> None:
     store, service = store_of(), Waiting()
     first = dispatcher(service, store, price=PER_SECOND)
-    service.clock = 0.0
     ran(first, 0)
     first.close()
     service.clock = 0.0
@@ -118,7 +117,6 @@ def test_a_meter_that_cannot_be_read_leaves_what_the_jobs_tell(monkeypatch: pyte
 def test_the_ledger_shows_what_was_charged() -> None:
     store, service = store_of(), Waiting()
     sender = dispatcher(service, store, price=PER_SECOND)
-    service.clock = 0.0
     ran(sender, 0)
     service.clock += 1.0
     sender.close()

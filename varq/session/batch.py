@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -114,10 +115,11 @@ def circuits_of(
     split, join = qml.transforms.split_non_commuting(single, grouping_strategy="qwc")
     turned, back = measurements_from_samples(split)
     circuits = []
+    opened = cache(lambda wires: open_device(device, wires).device)
     for tape in turned:
         wires = 1 + max(tape.wires, default=0)
         sampled = QuantumScript(tape.operations, [qml.sample(wires=range(wires))], tape.shots)
-        sampled = _written_for(device, sampled, wires)
+        sampled = _written_for(opened(wires), sampled)
         numbers = sampled.get_parameters(trainable_only=True)
         values = np.array([float(v) for v in numbers])
         structure = structure_digest(sampled)
@@ -131,12 +133,11 @@ def circuits_of(
     return tuple(circuits), read
 
 
-def _written_for(device: Any, tape: QuantumScript, wires: int) -> QuantumScript:
+def _written_for(device: Any, tape: QuantumScript) -> QuantumScript:
     """A tape in gates that a device of this process takes as they are; a vendor's compiler sees to that itself."""
-    opened = open_device(device, wires).device
-    config = opened.setup_execution_config(ExecutionConfig(), tape)
+    config = device.setup_execution_config(ExecutionConfig(), tape)
     written: QuantumScript
-    (written,), _ = opened.preprocess_transforms(config)([tape])
+    (written,), _ = device.preprocess_transforms(config)([tape])
     numbers = written.get_parameters(trainable_only=False)
     written.trainable_params = [k for k, v in enumerate(numbers) if np.ndim(v) == 0 and np.isrealobj(v)]
     return written

@@ -46,7 +46,7 @@ class Meter:
         """Give the results of one submission all the seconds that are charged, and their cost.
 
         Args:
-            jobs: with their results.
+            jobs: those of it that have a result.
             idle: seconds of the vendor's session that no earlier job counts, these jobs included.
         """
         back = [(job, job.result) for job in jobs if job.result is not None]

@@ -239,9 +239,9 @@ class Sender:
 
     def _record(self, jobs: Sequence[Job]) -> None:
         """What came back, and what did not; a job that only could not be asked for stays as it is."""
-        self._meter.complete(jobs, self.idle())
         done = [job for job in jobs if job.result is not None]
         if done:
+            self._meter.complete(done, self.idle())
             (self._log.finish if self.service.paid else self._log.ran)([_returned(job) for job in done])
         marks = []
         for job in jobs:
