@@ -90,7 +90,7 @@ class Dispatcher:
         self.price = price
         self._clock = clock
         self._pace = Pace(price)
-        self._last: Job | None = None
+        self._last: tuple[Job, Use] | None = None
         self._told = {"decode": 0.0, "classical": 0.0}
         self._returned = time.perf_counter()
         self._closed = False
@@ -338,17 +338,18 @@ class Dispatcher:
             cost = expected.cost if job.result.cost is None else job.result.cost
             self._account.spend(Use(0, 0, seconds - expected.seconds, cost - expected.cost))
             self._pace.learn(job.record.shots, seconds if job.busy is None else job.busy)
-            self._last = job
+            self._last = job, Use(0, 0, seconds, cost)
 
     def _count_wait(self) -> None:
         """The seconds that the vendor's session waited since its last job are charged: that one counts them."""
-        wait, job = self._sender.idle(), self._last
-        if not wait or job is None or job.result is None:
+        wait = self._sender.idle()
+        if not wait or self._last is None:
             return
-        seconds = wait + (job.result.seconds or 0.0)
-        cost = self._meter.cost(job, seconds)
-        self._log.mark(job.record.id, JobState.DONE, seconds=seconds, cost=cost)
-        self._account.spend(Use(0, 0, wait, (cost or 0.0) - (job.result.cost or 0.0)))
+        job, booked = self._last
+        cost = self._meter.cost(job, booked.seconds + wait)
+        now = Use(0, 0, booked.seconds + wait, booked.cost if cost is None else cost)
+        self._log.mark(job.record.id, JobState.DONE, seconds=now.seconds, cost=cost)
+        self._account.spend(now - booked)
 
     def _give_out(self, job: Job, items: Sequence[Sequence[Item]]) -> None:
         for place, same in enumerate(items):
