@@ -52,8 +52,9 @@ def branches(tape: Script, wires: int) -> Iterator[tuple[dict[Any, int], np.ndar
                 todo.append((k + 1, bits, state))
                 continue
             op = op.base
-        data = [float(at(x, bits)) if isinstance(x, MeasurementValue) else x for x in op.data]
-        op = type(op)(*data, wires=op.wires)
+        if any(isinstance(x, MeasurementValue) for x in op.data):
+            data = [float(at(x, bits)) if isinstance(x, MeasurementValue) else x for x in op.data]
+            op = type(op)(*data, wires=op.wires)
         todo.append((k + 1, bits, op.matrix(wire_order=range(wires)) @ state))
 
 

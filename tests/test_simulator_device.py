@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -391,6 +392,20 @@ print(jax.config.jax_compilation_cache_dir)
     assert any(folder.iterdir())
     assert folder.stat().st_mode & 0o777 == 0o700
     assert run(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own")) == str(tmp_path / "own")
+
+
+def test_a_user_without_a_home_goes_without_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    config = SimpleNamespace(jax_compilation_cache_dir=None, jax_enable_compilation_cache=True)
+    monkeypatch.setattr(compile_cache, "jax", SimpleNamespace(config=config))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert compile_cache._enable.__wrapped__() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compile_cache.directory().is_relative_to(tmp_path)
 
 
 def test_cache_is_kept_small(tmp_path: Path) -> None:

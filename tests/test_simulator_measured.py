@@ -322,6 +322,23 @@ def test_deferred_measurements_name_the_way_out(name: str) -> None:
         late(ANGLES[name])
 
 
+def test_a_condition_within_a_condition() -> None:
+    """Both must hold.  PennyLane's deferred measurements keep one of the two, so they are refused."""
+
+    def circuit() -> Any:
+        qml.RX(0.7, 0)
+        qml.RX(0.9, 1)
+        outer, inner = qml.measure(0), qml.measure(1)
+        qml.cond(outer, lambda: qml.cond(inner, qml.RX)(0.3, wires=2))()
+        return qml.expval(qml.Z(2))
+
+    both = np.sin(0.35) ** 2 * np.sin(0.45) ** 2
+    value = qml.QNode(circuit, qml.device("varq.qubit", wires=3))()
+    np.testing.assert_allclose(value, 1 - both * (1 - np.cos(0.3)), atol=EXACT)
+    with pytest.raises(DeviceError, match=r"takes no qml\.cond within a qml\.cond\. Leave mcm_method out"):
+        qml.QNode(circuit, qml.device("varq.qubit", wires=3), mcm_method="deferred")()
+
+
 def test_elsewhere_pennylanes_own_arithmetic_is_an_error_of_pennylane() -> None:
     """As `outcome` says: no number comes out, but only its own values can name the way out.  Drawings go as it says."""
     plain = ANGLES["PennyLane's"]

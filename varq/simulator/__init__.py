@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from varq.simulator.device import VarqQubit
     from varq.simulator.explaining import explain
+    from varq.simulator.likelihood import log_likelihood
     from varq.simulator.outcomes import outcome
+    from varq.simulator.reuse.transform import reuse_qubits
 
 _HOME = {
     "VarqQubit": "varq.simulator.device",
     "explain": "varq.simulator.explaining",
+    "log_likelihood": "varq.simulator.likelihood",
     "outcome": "varq.simulator.outcomes",
+    "reuse_qubits": "varq.simulator.reuse.transform",
 }
 
-__all__ = ["VarqQubit", "explain", "outcome"]
+__all__ = ["VarqQubit", "explain", "log_likelihood", "outcome", "reuse_qubits"]
 
 if not TYPE_CHECKING:
 

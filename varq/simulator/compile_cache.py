@@ -46,7 +46,10 @@ def _enable() -> Path | None:
     config: Any = jax.config
     if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
         return None
-    folder = directory()
+    try:
+        folder = directory()
+    except RuntimeError:  # no home is known of this user, as in containers that run under any number
+        return None
     if not _private(folder):
         return None
     _shrink(folder, MOST_BYTES)
@@ -59,17 +62,20 @@ def _enable() -> Path | None:
 
 
 def directory() -> Path:
-    """The folder for this jaxlib and this kind of processor: programs compiled for another one may not run."""
+    """The folder for this jaxlib and this kind of processor: programs compiled for another one may not run.
+
+    Raises:
+        RuntimeError: if it is to lie in the user's home, and none is known.
+    """
     return _user_cache() / "varq" / "-".join((version("jaxlib"), _processor()))
 
 
 def _user_cache() -> Path:
-    home = Path.home()
     if sys.platform == "darwin":
-        return home / "Library" / "Caches"
+        return Path.home() / "Library" / "Caches"
     if sys.platform == "win32":
-        return home / "AppData" / "Local"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+        return Path.home() / "AppData" / "Local"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _processor() -> str:

@@ -16,6 +16,7 @@ from pennylane.ops import MeasurementValue
 from pennylane.tape import QuantumScript
 
 from varq.simulator import execution, measurements, roofline
+from varq.simulator.binding import bound
 from varq.simulator.circuit import Circuit
 from varq.simulator.device import VarqQubit
 from varq.simulator.explanation import Explanation, Part
@@ -225,8 +226,8 @@ def _timed_measured(
 
     def run(numbers: Any, words: Any) -> Any:
         with qml.QueuingManager.stop_recording():
-            bound = tape.bind_new_parameters(numbers, given)
-        return run_measured(bound, asked, (words, 0), options.dtype, **own)
+            other = bound(tape, numbers, given)
+        return run_measured(other, asked, (words, 0), options.dtype, **own)
 
     def value(numbers: Any, words: Any) -> Any:
         return sum(jax.numpy.sum(jax.numpy.real(leaf)) for leaf in jax.tree.leaves(run(numbers, words)))

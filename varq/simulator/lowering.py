@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from math import pi
 from typing import Any
@@ -158,8 +158,7 @@ class _Lowering:
         if name_of(op) in NAMES:
             self.named(op)
         elif (known := _known(op)) is not None:
-            for p in op.data:
-                check_real(p, op)
+            check_real(op.data, op)
             for name, wires, value in known:
                 self.gates.append(Gate(name, tuple(self.place[w] for w in wires), (self.angle(value),)))
         elif isinstance(op, Adjoint) and (plain := _undone(op)) is not None:
@@ -176,8 +175,7 @@ class _Lowering:
             static = op.hyperparameters["pauli_word"]
         elif isinstance(op, MultiControlledX):
             static = tuple(int(v) for v in op.hyperparameters["control_values"])
-        for p in op.parameters:
-            check_real(p, op)
+        check_real(op.parameters, op)
         wires = () if name == "GlobalPhase" else self.positions(op)
         self.gates.append(Gate(name, wires, tuple(self.angle(p) for p in op.parameters), None, static))
 
@@ -206,7 +204,7 @@ class _Lowering:
 
     def matrix(self, op: Operator) -> None:
         if isinstance(op, Evolution):
-            check_real(op.param, op)
+            check_real([op.param], op)
         self.unitary &= self.trusted or is_unitary(op)
         array = self.stacks.row(op)
         if not _is_diagonal(op, self.trusted):
@@ -269,9 +267,9 @@ def _by_definition(op: Operator) -> bool:
     return not any(is_complex(x) for x in op.data)
 
 
-def check_real(value: Any, op: Operator) -> None:
+def check_real(values: Iterable[Any], op: Operator) -> None:
     """Raise DeviceError for a parameter of a known gate that has, or may have, an imaginary part."""
-    if is_complex(value):
+    if any(is_complex(value) for value in values):
         raise DeviceError(
             f"The parameters of {op.name} must be real. Got a complex number. Take its real part, or give the gate by "
             "its matrix with qml.QubitUnitary."

@@ -17,6 +17,7 @@ from pennylane.ops import MeasurementValue
 from pennylane.tape import QuantumScript
 
 from varq.simulator import interfaces, preprocessing
+from varq.simulator.binding import bound
 from varq.simulator.measured.execution import execute_measured
 from varq.simulator.measurements import alone
 from varq.simulator.programs import make_keys
@@ -50,8 +51,8 @@ def run_measured(
 
     def run(values: Sequence[Any]) -> Any:
         with qml.QueuingManager.stop_recording():
-            bound = circuit.bind_new_parameters(list(values), given)
-        return execute_measured(bound, list(bound.wires), **options)
+            tape = bound(circuit, list(values), given)
+        return execute_measured(tape, list(tape.wires), **options)
 
     if config.interface not in (Interface.JAX, Interface.JAX_JIT) and not interfaces.is_jax(numbers):
         if any(isbox(n) for n in numbers):

@@ -112,6 +112,9 @@ def outcome(fn: Callable[..., Any], *args: Any) -> Outcome:
     attribute ...").  In both cases the way out is `qml.draw(..., decimals=None)` and the device `varq.qubit` without
     `qml.defer_measurements` or `mcm_method="deferred"`.
 
+    A `qml.cond` within a `qml.cond` holds where both do.  PennyLane's deferred measurements, which `default.qubit` uses
+    without shots, keep the outer condition alone there and give another number in silence: join such conditions in one.
+
     Args:
         fn: any function that JAX can trace.  It gets the outcomes as integers 0 or 1, and may use traced parameters of
             the circuit from outside: derivatives go through them.

@@ -118,6 +118,17 @@ def _no_traced_counts(tape: QuantumScript) -> Any:
     return (tape,), _only
 
 
+@transform  # type: ignore[untyped-decorator]
+def _no_nested_conditions(tape: QuantumScript) -> Any:
+    """PennyLane's deferred measurements take one condition an operation and lose the outer or inner one of two."""
+    if any(isinstance(op, Conditional) and isinstance(op.base, Conditional) for op in tape.operations):
+        raise DeviceError(
+            "mcm_method='deferred' takes no qml.cond within a qml.cond. Leave mcm_method out: this device runs measured"
+            " circuits itself. Or join the conditions: qml.cond(m0 & m1, ...)."
+        )
+    return (tape,), _only
+
+
 def pipeline(config: ExecutionConfig, wires: Wires | None, name: str) -> CompilePipeline:
     """The transforms for a resolved configuration, kept: they are the same for every call."""
     return _pipeline(
@@ -135,6 +146,7 @@ def _pipeline(traced: bool, deferred: bool, exact: bool, wires: Wires | None, na
     if traced:
         stages.add_transform(_no_traced_counts)
     if deferred:
+        stages.add_transform(_no_nested_conditions)
         stages.add_transform(defer_measurements, allow_postselect=True)
     stages.add_transform(_written_out_powers)
     stages.add_transform(decompose, stopping_condition=_stops, device_wires=wires, name=name)

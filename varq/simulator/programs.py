@@ -32,12 +32,21 @@ from varq.simulator.evolutions import is_followed, together
 from varq.simulator.foreign import check_listed
 from varq.simulator.kept import Kept
 from varq.simulator.lowering import identity, is_unitary
+from varq.simulator.mappings import make_room
 from varq.simulator.observables import WordSum
 from varq.simulator.paths import Options
 from varq.simulator.precision import is_double
 from varq.simulator.seeds import as_key
 
 __all__ = ["Program", "Taken", "make_keys", "take_apart"]
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A plan among what a traced function returns: JAX gives back the one that belongs to the trace it took."""
+
+    plan: measurements.Plan
 
 
 class Program:
@@ -63,10 +72,9 @@ class Program:
         self.axes = axes
         self.options = options
         self.trusted = trusted
-        self.compile: Callable[..., Any] = jax.jit if compiled else lambda function: function
-        self._plan: measurements.Plan | None = None  # found when the inputs are first made
+        self.compile: Callable[..., Any] = jax.jit if compiled else lambda function, **_: function
         self._inputs = self.compile(self._make_inputs)
-        self._on_state = self.compile(self._measure)
+        self._on_state = self.compile(self._measure, static_argnums=0)
         self.compiled = self.compile(self._whole)
         self._on_samples = self.compile(self._measure_samples)
         self.differentiable: Any = None  # what autograd follows, made by `interfaces` when first wanted
@@ -81,25 +89,23 @@ class Program:
         return self._batched(self._staged, numbers)
 
     def _staged(self, numbers: list[Any]) -> Any:
-        inputs = self._inputs(numbers)
-        assert self._plan is not None
-        results = measurements.exact(self._plan, inputs, partial(self._on_state, numbers), self.options)
-        self._weigh()
+        found, inputs = self._inputs(numbers)
+        plan = found.plan
+        results = measurements.exact(plan, inputs, partial(self._on_state, plan.rest, numbers), self.options)
+        self._weigh(plan)
         return results
 
-    def _weigh(self) -> None:
-        assert self._plan is not None
-        held = execution.held_bytes(self._plan.circuit, self._plan.sums, self.options)
+    def _weigh(self, plan: measurements.Plan) -> None:
+        held = execution.held_bytes(plan.circuit, plan.sums, self.options)
         self.held_bytes = max(self.held_bytes, held)
 
     def _make_inputs(self, numbers: list[Any]) -> Any:
-        self._plan, inputs = measurements.plan(self._tape(numbers), self.trusted)
-        return inputs
+        plan, inputs = measurements.plan(self._tape(numbers), self.trusted)
+        return _Found(plan), inputs
 
-    def _measure(self, numbers: list[Any], state: Any) -> Any:
-        assert self._plan is not None
+    def _measure(self, chosen: tuple[int, ...], numbers: list[Any], state: Any) -> Any:
         with _quiet(), found_anew():
-            return measurements.on_state(self._tape(numbers), self._plan.rest, state)
+            return measurements.on_state(self._tape(numbers), chosen, state)
 
     def _tape(self, numbers: list[Any]) -> QuantumScript:
         return self.rebuild(numbers).map_to_standard_wires()
@@ -124,10 +130,9 @@ class Program:
         return self._batched(partial(self._sampled_one, recipes), numbers, keys)
 
     def _sampled_one(self, recipes: Sequence[Any], numbers: list[Any], key: Any) -> Any:
-        (circuit_numbers, _) = self._inputs(numbers)
-        assert self._plan is not None
-        state = execution.state(self._plan.circuit, circuit_numbers, self.options)
-        self._weigh()
+        found, (circuit_numbers, _) = self._inputs(numbers)
+        state = execution.state(found.plan.circuit, circuit_numbers, self.options)
+        self._weigh(found.plan)
         return self._on_samples(numbers, state, key, recipes)
 
     def _measure_samples(self, numbers: list[Any], state: Any, key: Any, recipes: Sequence[Any]) -> Any:
@@ -388,7 +393,12 @@ def _kept_program(rebuild: _Rebuild, axes: Any, options: Options, trusted: bool)
         hash(key)
     except TypeError:
         return Program(rebuild, axes, options, trusted, compiled=False)
-    return _programs.get(key, lambda: Program(rebuild.kept(), axes, options, trusted))
+    return _programs.get(key, lambda: _new_program(rebuild.kept(), axes, options, trusted))
+
+
+def _new_program(rebuild: _Rebuild, axes: Any, options: Options, trusted: bool) -> Program:
+    make_room()
+    return Program(rebuild, axes, options, trusted)
 
 
 def _own(value: Any) -> Any:

@@ -14,6 +14,7 @@ from pennylane.ops.mid_measure import MidMeasure
 from pennylane.tape import QuantumScript
 
 from varq.simulator.limits import check_size
+from varq.simulator.mappings import make_room
 from varq.simulator.measured.branches import count_branches
 from varq.simulator.measured.derivatives import Exact, evaluate_exactly
 from varq.simulator.measured.exact import check_exact
@@ -79,6 +80,7 @@ def execute_measured(
     """
     if postselect_mode not in _MODES:
         raise ValueError(f"`postselect_mode` must be one of {_MODES}. Got {postselect_mode!r}.")
+    make_room()
     check_size(len(wires), dtype)
     shots = shots if isinstance(shots, Shots) else Shots(shots)
     flips = flip_chances(readout_error, list(wires))

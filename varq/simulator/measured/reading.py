@@ -150,9 +150,7 @@ class _Reader:
         if any(np.ndim(x) for x in leaves if not isinstance(x, MeasurementValue)) and op.batch_size is not None:
             raise DeviceError(_batched(op))
         if name_of(op) in NAMES:
-            for value in op.data:
-                if not isinstance(value, MeasurementValue):
-                    check_real(value, op)
+            check_real([value for value in op.data if not isinstance(value, MeasurementValue)], op)
         refs = []
         for value in [*leaves, *([] if condition is None else [condition])]:
             if isinstance(value, MeasurementValue):

@@ -27,7 +27,7 @@ from varq.simulator.eigenbases import found_anew
 from varq.simulator.measured.functions import LONGEST_TABLE, bit_columns, tabulate
 from varq.simulator.measured.trajectories import Drawn
 
-__all__ = ["INVALID", "Plan"]
+__all__ = ["INVALID", "Plan", "joined", "turns"]
 
 INVALID = int(np.iinfo(np.int32).min)
 """Stands for the sample of a shot that postselection rejects where an array's shape cannot depend on their number."""
@@ -99,13 +99,13 @@ class Plan:
         sentence = obs.pauli_rep
         if sentence is not None and not (isinstance(mp, ProbabilityMP) and len(sentence) > 1):
             terms = [(dict(word.items()), coefficient) for word, coefficient in sentence.items()]
-            joint = _joined([word for word, _ in terms])
+            joint = joined([word for word, _ in terms])
             if isinstance(mp, ProbabilityMP):
                 wanted = {w: terms[0][0].get(w, "Z") for w in obs.wires}
-                return self._on_wires(mp, self._basis(wanted, _turns(wanted)), list(obs.wires))
+                return self._on_wires(mp, self._basis(wanted, turns(wanted)), list(obs.wires))
             if isinstance(mp, ExpectationMP) or joint is not None:
                 # A shot has one value of the sum where all words are read from one sampling of it.
-                found = [(self._basis(joint or word, _turns(joint or word)), list(word), c) for word, c in terms]
+                found = [(self._basis(joint or word, turns(joint or word)), list(word), c) for word, c in terms]
                 return lambda shots: sum(c * shots.sign(basis, wires) for basis, wires, c in found)
         if not obs.has_diagonalizing_gates:
             raise DeviceError(
@@ -155,7 +155,7 @@ class Plan:
         return results
 
 
-def _joined(words: Sequence[Mapping[Any, str]]) -> dict[Any, str] | None:
+def joined(words: Sequence[Mapping[Any, str]]) -> dict[Any, str] | None:
     """One letter for each wire that serves all Pauli words, or None."""
     joint: dict[Any, str] = {}
     for word in words:
@@ -165,10 +165,10 @@ def _joined(words: Sequence[Mapping[Any, str]]) -> dict[Any, str] | None:
     return joint
 
 
-def _turns(word: Mapping[Any, str]) -> list[Operator]:
+def turns(word: Mapping[Any, str]) -> list[Operator]:
     """Gates after which a measurement of each wire is one of its Pauli letter; one gate for each wire."""
-    turns = {"X": lambda w: qml.Hadamard(w), "Y": lambda w: qml.RX(pi / 2, w)}
-    return [turns[letter](wire) for wire, letter in word.items() if letter in turns]
+    gates = {"X": lambda w: qml.Hadamard(w), "Y": lambda w: qml.RX(pi / 2, w)}
+    return [gates[letter](wire) for wire, letter in word.items() if letter in gates]
 
 
 def _index(bits: Any) -> Any:
