@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from varq import checks
 from varq.algorithms.requirements import TOLERANCES, check_differences, check_frequencies
-from varq.algorithms.task import Task, minimization, put, settled, starting_point
+from varq.algorithms.task import Task, minimization, put, settled, starting_point, usual_device
 from varq.ansatze.alternating import Alternating
 from varq.keys import Key
 from varq.node.nodes import Cost, Nodes
@@ -79,7 +79,7 @@ class QAOA(Task):
         check_frequencies(optimizer, ansatz)
         check_differences(optimizer, shots)
         initial = starting_point(self.initial, ansatz.shape, ansatz.init, self.seed)
-        resolved: QAOA = settled(self, device, shots, optimizer=optimizer, initial=initial)
+        resolved: QAOA = settled(self, usual_device(device), shots, optimizer=optimizer, initial=initial)
         return resolved
 
     def plan(self, nodes: Nodes) -> Plan:

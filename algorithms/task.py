@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from varq import checks, spec
+from varq.devices.catalog import DEFAULT
 from varq.devices.choice import Device
 from varq.keys import Key
 from varq.protocol import (
@@ -78,6 +79,11 @@ def put(task: Any, **values: Any) -> None:
     """Set fields of a frozen dataclass while it is being made."""
     for name, value in values.items():
         object.__setattr__(task, name, value)
+
+
+def usual_device(device: Any) -> Any:
+    """The device of an algorithm that runs circuits; varq's default where nobody chose one."""
+    return DEFAULT if device is None else device
 
 
 def settled(task: Any, device: Any, shots: int | None, **values: Any) -> Any:
@@ -154,7 +160,8 @@ def minimization(
         x = chosen(progress)
         if fresh is not None:
             first = _estimate(fresh, repeats)
-            better = progress.best_value is not None and first.value is not None and progress.best_value < first.value
+            best, now = progress.best_value, first.value
+            better = best is not None and now is not None and not best >= now  # a NaN is not the answer
             if sampled or not better:
                 assert x is not None
                 return Outcome(first.value, first.stderr, x, details(x, fresh))

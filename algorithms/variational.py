@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from varq import checks, spec
 from varq.algorithms.requirements import TOLERANCES, called, check_differences, check_frequencies
-from varq.algorithms.task import Task, minimization, put, settled, starting_point
+from varq.algorithms.task import Task, minimization, put, settled, starting_point, usual_device
 from varq.ansatze.choose import as_ansatz
-from varq.devices.catalog import abilities
+from varq.devices.catalog import DEFAULT, abilities
 from varq.estimation.groups import GROUPINGS
 from varq.estimation.shots import RULES
 from varq.keys import Key
@@ -96,7 +99,7 @@ class VQE(Task):
         initial = starting_point(self.initial, ansatz.shape, ansatz.init, self.seed)
         allocation = self.allocation or ("variance" if self.grouping == "qubit-wise" else "equal")
         chosen = {"ansatz": ansatz, "optimizer": optimizer, "initial": initial, "allocation": allocation}
-        resolved: VQE = settled(self, device, shots, **chosen)
+        resolved: VQE = settled(self, usual_device(device), shots, **chosen)
         return resolved
 
     def plan(self, nodes: Nodes) -> Plan:
@@ -125,6 +128,28 @@ class VQE(Task):
             unit=getattr(problem, "unit", ""),
             details=details,
         )
+
+    def state(self, parameters: Any) -> NDArray[np.complex128]:
+        """The state that the ansatz prepares, simulated on `varq.qubit`: an input for phase estimation, for instance.
+
+        Args:
+            parameters: of the ansatz' shape, such as a result's.
+
+        Returns:
+            Amplitudes, shape (2**wires,), wire 0 the most significant bit.
+
+        Raises:
+            ValueError: for parameters of another shape.
+
+        Example:
+            >>> from varq.problems import Molecule
+            >>> task = VQE(problem=Molecule.load("H2"))
+            >>> float(abs(task.state([0.0, 0.0, 0.0])[0b1100]))
+            1.0
+        """
+        ansatz = as_ansatz(usual_ansatz(self.problem) if self.ansatz is None else self.ansatz, self.problem)
+        cost = Nodes(DEFAULT).cost(ansatz, self.problem.hamiltonian, ansatz.wires, ansatz.shape)
+        return cost.state(checks.array("parameters", parameters, ansatz.shape))
 
     def _verify(self, cost: Evaluating, key: Key) -> Report:
         """The gradient by two methods, a Hermitian Hamiltonian, and the electrons that a chemical ansatz keeps."""

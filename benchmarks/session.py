@@ -32,7 +32,7 @@ from varq import spec
 from varq.algorithms import VQE
 from varq.ansatze import HardwareEfficient
 from varq.devices.faults import GoneError, PermanentError, TransientError, UncertainError
-from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode
+from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode, Plain
 from varq.estimation import interval
 from varq.keys import Key
 from varq.node.nodes import Nodes
@@ -72,7 +72,7 @@ class Line:
         return f"{self.what:74} {self.value:10.4g} {bounds:12} {self.unit:5} {'ok' if self.met else 'MISSED'}"
 
 
-class Idle:
+class Idle(Plain):
     """A device that does nothing, at once.
 
     Args:
@@ -99,10 +99,6 @@ class Idle:
 
     def open(self) -> str | None:
         """Nothing."""
-        return None
-
-    def metered(self) -> float | None:
-        """None: a job is metered alone."""
         return None
 
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:

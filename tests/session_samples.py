@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from varq.algorithms import VQE
-from varq.devices.service import Circuit, JobResult, JobStatus, Limits, Mode
+from varq.devices.service import Circuit, JobResult, JobStatus, Limits, Mode, Plain
 from varq.optimizers import SPSA
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Stop
@@ -57,7 +57,7 @@ def end_workers(folder: Path) -> None:
                         os.kill(note.body["pid"], signal.SIGKILL)
 
 
-class Metered:
+class Metered(Plain):
     """A device that says of each job that it was busy for a given time, and fetches slowly."""
 
     name, paid, limits, mode = "default.qubit", False, Limits(), Mode.JOB  # a name whose samples follow a seed
@@ -71,10 +71,6 @@ class Metered:
 
     def open(self) -> str | None:
         """Nothing."""
-        return None
-
-    def metered(self) -> float | None:
-        """None: a job is metered alone."""
         return None
 
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:

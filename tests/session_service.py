@@ -13,7 +13,7 @@ import pennylane as qml
 from pennylane.tape import QuantumScript
 
 from varq.devices.faults import GoneError
-from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode
+from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode, Plain
 from varq.session.budget import Account, Budget
 from varq.session.dispatch import Dispatcher
 from varq.session.retry import Retry
@@ -42,7 +42,7 @@ def bits_of(one: Circuit) -> Bits:
     return np.asarray(rng.integers(0, 2, size=(one.shots, one.wires)), dtype=np.uint8)
 
 
-class Scripted:
+class Scripted(Plain):
     """A paid device.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import shutil
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,15 @@ import pytest
 from typer.testing import CliRunner
 
 import varq
+from varq import spec
 from varq.algorithms import VQE
 from varq.cli import keeping, stores
 from varq.cli.app import app
+from varq.cli.looking import facts
 from varq.cli.mistakes import InputError
 from varq.optimizers import Optax
 from varq.problems import TransverseFieldIsing
-from varq.protocol import Reason
+from varq.protocol import Reason, Result
 from varq.session import session as sessions
 from varq.session.loop import Loop
 from varq.session.opening import DEFAULT_STORE
@@ -274,6 +278,15 @@ def test_show_as_json(store: Path, ids: dict[str, str]) -> None:
     assert len(found["result"]["parameters"]) == 4
 
 
+def test_the_deviation_of_a_phase_goes_the_shorter_way_around(made: Path, ids: dict[str, str]) -> None:
+    phase = Result("1f2e", "phase", 6.2, 0.01, 0.1, Reason.CONVERGED, None, 9, 9, 0.1, "rad")
+    with open_store(made, read_only=True) as opened:
+        record = opened.find(ids["converged"])
+    text = spec.dumps(phase)
+    assert facts(replace(record, value=6.2, reference=0.1, result=text))["deviation"] == phase.deviation
+    assert phase.deviation == pytest.approx(6.1 - 2 * math.pi)
+
+
 @pytest.mark.parametrize("command", ["show", "plot", "export", "resume", "rm"])
 def test_an_unknown_run(store: Path, command: str) -> None:
     shown = call(command, "zzzz", *(["--yes"] if command == "rm" else []))
@@ -367,6 +380,12 @@ def test_a_run_that_cannot_be_rebuilt_is_exported_from_its_journal(
     rows = shown.stdout.splitlines()
     assert rows[0] == "step,value,stderr,seconds,executions"
     assert [row.split(",")[:2] for row in rows[1:]] == [row.split(",")[:2] for row in expected[1:]]
+
+
+def test_a_history_goes_into_a_folder_that_exists(store: Path, ids: dict[str, str]) -> None:
+    shown = call("export", ids["steps"], "--out", "nowhere/run.csv")
+    assert shown.exit_code == 2
+    assert "--out must be in a folder that exists. Got 'nowhere/run.csv'. Make the folder first." in shown.stderr
 
 
 def test_an_unknown_format(store: Path, ids: dict[str, str]) -> None:

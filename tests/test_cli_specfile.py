@@ -252,8 +252,9 @@ ISING = 'problem = { kind = "transverse-field-ising", sites = 2 }\n'
 
 WRONG = [
     ("algorithm = ", r"file\.toml: this is not TOML: Invalid value \(at "),
-    ("", r"file\.toml: algorithm is missing; it is one of phase-estimation, qaoa, vqe\."),
+    ("", r"file\.toml: algorithm is missing; it is one of phase-estimation, qaoa, qpe, shor, vqe\."),
     ('algorithm = "vqf"', r"file\.toml: algorithm must be one of .* Got 'vqf'\. Did you mean 'vqe'"),
+    ('algorithm = "amplitude-estimation"', r"cannot stand in a file: its circuit is a Python function"),
     ('algorithm = "minimize"', r"algorithm = 'minimize' cannot stand in a file: its cost is a Python function"),
     ('algorithm = "vqe"', r"file\.toml: algorithm = 'vqe' needs problem\."),
     ('algorithm = "vqe"\nproblem = "LiH"', r"file\.toml: problem must be a table, \[problem\]\. Got 'LiH'\."),

@@ -18,12 +18,13 @@ from test_devices_braket import agrees, circuit, layers, truth
 
 from varq.devices import braket_faults
 from varq.devices.braket import BraketService, open_braket
-from varq.devices.braket_aws import STATUSES, together
+from varq.devices.braket_aws import FRESH, STATUSES, AwsMachine, together
 from varq.devices.braket_faults import CODES, EXCEPTIONS, explained, without_secrets
 from varq.devices.faults import (
     DeviceError,
     ExpiredError,
     GoneError,
+    PartialError,
     PermanentError,
     TransientError,
     UncertainError,
@@ -36,7 +37,7 @@ PLACE = ("bucket", "folder")
 
 
 def opened(cloud: Cloud, **options: Any) -> BraketService:
-    options = {"s3": PLACE} | options
+    options = {"s3": PLACE, "settled": 0} | options
     return open_braket(f"braket.{cloud.arn}", 4, aws_session=cloud.session(), **options)
 
 
@@ -152,6 +153,16 @@ def test_without_program_sets_each_circuit_is_a_task() -> None:
     assert result.seconds == pytest.approx(4 * 0.25)
 
 
+@pytest.mark.parametrize("cloud", [Cloud(), Cloud(executables=3), Cloud(total=45), Cloud(SV1)])
+def test_the_tasks_that_are_charged_for_are_those_that_are_created(cloud: Cloud) -> None:
+    service = opened(cloud)
+    some = marked(3)
+    some[2], some[5] = replace(some[2], shots=20), replace(some[5], shots=20)
+    some += [circuit([qml.X(0)], 2, shots=10)]
+    service.submit(some, "tag")
+    assert service.tasks([(one.shots, one.wires) for one in some]) == len(cloud.tasks)
+
+
 def test_many_circuits_find_their_way_back_through_the_tags() -> None:
     """An order so broken that it needs several tags: two structures in turn."""
     cloud = Cloud(executables=1000, total=10**6)
@@ -229,15 +240,34 @@ def test_a_job_that_was_sent_in_part_is_completed() -> None:
     real = cloud._create
     count = iter(range(100))
     cloud._create = lambda path, body: session_fails() if next(count) == 2 else real(path, body)  # type: ignore[method-assign]
-    with pytest.raises(UncertainError, match=r"ThrottlingException.*2 of 4 tasks.*again under the same tag"):
+    with pytest.raises(PartialError, match=r"ThrottlingException.*2 of 4 tasks.*again under the same tag"):
         service.submit(marked(2), "tag")
     assert len(cloud.tasks) - before == 2
-    with pytest.raises(UncertainError, match=r"2 of 4 tasks of the job are on AWS.*or cancel arn:aws:braket"):
+    with pytest.raises(PartialError, match=r"2 of 4 tasks of the job are on AWS.*or cancel arn:aws:braket.*as lost"):
         service.find("tag")
     job = service.submit(marked(2), "tag")
     assert len(cloud.tasks) - before == 4
     assert service.find("tag") == job
     assert digits(service.result(job).bits) == [0, 1, 2, 3]
+
+
+def test_what_an_earlier_process_sent_is_looked_for_until_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud()
+    job = opened(cloud).submit(marked(2), "tag")
+    machine = opened(cloud)._machine
+    assert isinstance(machine, AwsMachine)
+    now, listed = [0.0], machine._tasks
+    machine._clock, machine._settled = (lambda: now[0]), FRESH
+    machine._sleep = lambda seconds: now.__setitem__(0, now[0] + seconds)
+    monkeypatch.setattr(machine, "_tasks", lambda: listed() if now[0] >= 20.0 else [])
+    assert machine.find("tag") == job
+    assert now == [20.0]
+    assert machine.find("another") is None
+    assert now == [FRESH]
+    machine._tried.add("sent here")
+    now[:] = [0.0]
+    assert machine.find("sent here") is None, "its token keeps it from running twice: nothing to wait for"
+    assert now == [0.0]
 
 
 @pytest.mark.parametrize(

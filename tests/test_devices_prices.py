@@ -45,13 +45,6 @@ def test_nothing_costs_nothing() -> None:
     assert row(per_job=1, per_circuit=1, per_shot=1, per_second=1, least_seconds=3).cost() == 0.0
 
 
-def test_circuits_that_travel_alone_pay_for_a_job_each() -> None:
-    together = row(per_job=0.3, per_circuit=0.02, per_shot=0.001)
-    alone = together.each_alone()
-    assert alone.cost(jobs=1, circuits=34, shots=1000) == pytest.approx(34 * 0.32 + 1.0, abs=ROUNDING)
-    assert together.cost(jobs=34, circuits=34, shots=1000) == pytest.approx(alone.cost(circuits=34, shots=1000))
-
-
 @pytest.mark.parametrize(
     ("work", "error", "match"),
     [

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varq.keys import Key, as_key
+from varq.problems import MaxCut
 
 PROPERTY = settings(deadline=None, max_examples=50, derandomize=True)
 paths = st.lists(st.integers(0, 2**40) | st.text(max_size=5), min_size=1, max_size=4)
@@ -38,6 +39,11 @@ def test_streams_look_independent() -> None:
 
 def test_a_number_and_a_word_are_different_places() -> None:
     assert Key.from_seed(0).fold(1) != Key.from_seed(0).fold("1")
+
+
+def test_an_integer_of_numpy_is_that_integer() -> None:
+    assert Key.from_seed(0).fold(np.int64(3), np.str_("x")) == Key.from_seed(0).fold(3, "x")
+    assert MaxCut.random_regular(np.int64(3), np.int32(8), seed=1) == MaxCut.random_regular(3, 8, seed=1)
 
 
 def test_the_seed_for_libraries_is_a_plain_int() -> None:

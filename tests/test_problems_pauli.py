@@ -159,7 +159,8 @@ def test_labels_name_the_wires() -> None:
     assert operator.wires.tolist() == ["a", "b"]
     assert PauliSum.from_operator(operator).words() == [(0.5, "XZ")]
     assert PauliSum.from_operator(operator, ["b", "a"]).words() == [(0.5, "ZX")]
-    assert PauliSum.from_operator(qml.Z(2)).words() == [(1.0, "IIZ")]
+    for label in (2, np.int64(2)):
+        assert PauliSum.from_operator(qml.Z(label)).words() == [(1.0, "IIZ")]
 
 
 def test_commuting_sums() -> None:

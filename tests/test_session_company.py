@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,20 @@ import pytest
 from pennylane.tape import QuantumScript
 from session_service import AT_ONCE, SESSION, Crash, Scripted, circuit, dispatcher, store_of
 
-from varq.algorithms import VQE
+from varq.algorithms import QAOA, VQE
 from varq.ansatze import HardwareEfficient
 from varq.devices.faults import PermanentError, UncertainError
 from varq.devices.service import Limits
 from varq.keys import Key
 from varq.node.nodes import Nodes
 from varq.optimizers import SPSA
-from varq.problems import Molecule, TransverseFieldIsing
+from varq.problems import MaxCut, Molecule, TransverseFieldIsing
 from varq.protocol import Reason, Stop, Value
-from varq.session.budget import Budget
+from varq.session import api
+from varq.session.budget import Budget, BudgetError
 from varq.session.session import Session
+from varq.store.job_records import SessionState
+from varq.store.store import open_store
 from varq.testing.storms import Chain
 
 STEPS = 6
@@ -422,9 +426,67 @@ def test_a_drain_within_a_drain_is_refused_and_harms_nothing() -> None:
     assert [result.steps for result in results] == [STEPS, STEPS]
 
 
-def test_a_deadline_ends_runs_that_need_no_jobs_too() -> None:
-    with Session("default.qubit", store=None, progress=False) as session:
-        run = session.start(VQE(problem=TransverseFieldIsing(2)), deadline=0)
-        with pytest.raises(PermanentError, match=r"Step 0 of run .* Its deadline has passed. Give a later one"):
-            session.drain()
-    assert run.steps == 0
+@pytest.mark.parametrize("shots", [None, 20])
+def test_a_run_past_its_deadline_stops_and_the_others_go_on(shots: int | None) -> None:
+    problem, ansatz = TransverseFieldIsing(2), HardwareEfficient(wires=2, depth=1)
+    late, other = (VQE(problem=problem, ansatz=ansatz, seed=seed, stop=Stop(steps=1)) for seed in (1, 2))
+    with Session("default.qubit", shots=shots, store=None, progress=False) as session:
+        session.start(late, deadline=0)
+        session.start(other)
+        stopped, done = session.drain()
+        assert (stopped.reason, stopped.steps) == (Reason.STOPPED, 0)
+        assert "deadline has passed. Give a later one" in stopped.message
+        assert done.reason is Reason.STEPS
+        session.start(late, deadline=600)
+        assert session.drain()[0].reason is Reason.STEPS
+
+
+def test_the_short_way_leaves_no_session_open(tmp_path: Path) -> None:
+    service = Scripted()
+    chain = Chain(device=service, shots=20, stop=Stop(steps=3))
+    api.run(chain, store=tmp_path, progress=False)
+    assert (service.calls.count("open"), service.calls[-1]) == (1, "close")
+    run = api.start(replace(chain, seed=1), store=tmp_path, progress=False)
+    run.step(1)
+    assert service.calls.count("close") == 1, "more steps may follow"
+    run.stop()
+    assert run.finish().reason is Reason.STOPPED
+    assert service.calls.count("close") == 2
+    assert run.finish().reason is Reason.STEPS
+    assert (service.calls.count("open"), service.calls.count("close")) == (3, 3)
+    with open_store(tmp_path) as store:
+        sessions = [(record.state, store.jobs.owner(record.id)) for record in store.jobs.sessions()]
+    assert sessions == [(SessionState.CLOSED, None)] * 2
+
+
+def test_a_qaoa_that_used_up_its_budget_ends_without_its_last_sample() -> None:
+    task = QAOA(problem=MaxCut(((0, 1), (1, 2))), optimizer=SPSA(), stop=Stop(steps=1))
+    with Session("default.qubit", shots=10, store=None, progress=False) as session:
+        step = session.forecast(task).shots - 20  # without the value and the sample of the last point
+    with Session(
+        "default.qubit", shots=10, budget=Budget(shots=step, reserve=0), store=None, progress=False
+    ) as session:
+        result = session.run(task)
+        assert (result.reason, result.steps) == (Reason.STEPS, 1)
+        assert sum(line.shots for line in session.ledger()) == step
+
+
+def test_a_device_of_another_s_costs_what_its_price_says() -> None:
+    tape = qml.tape.make_qscript(lambda: (qml.X(0), qml.expval(qml.Z(0))))()
+    fee = {"default.qubit": {"per_shot": 0.01, "dated": "2026", "source": "a test"}}
+    device, budget = qml.device("default.qubit", wires=1), Budget(cost=0.25, reserve=0)
+    with Session(device, shots=10, prices=fee, budget=budget, store=None, progress=False) as session:
+        for seed in range(2):
+            session.submit([tape], seed=seed).result()
+        with pytest.raises(BudgetError, match=r"the budget of 0\.25 cost is used up: 0\.2 used"):
+            session.submit([tape], seed=2)
+        assert [line.cost for line in session.ledger()] == pytest.approx([0.1, 0.1])
+
+
+def test_a_budget_of_money_needs_the_price_of_any_device() -> None:
+    tape = qml.tape.make_qscript(lambda: (qml.X(0), qml.expval(qml.Z(0))))()
+    with (
+        Session("reference.qubit", shots=10, budget=Budget(cost=1.0), store=None, progress=False) as session,
+        pytest.raises(ValueError, match=r"needs the device's price\. None is known for reference\.qubit.*prices="),
+    ):
+        session.submit([tape])

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from session_service import SESSION, Crash, Scripted, bits_of, circuit, dispatcher, states, store_of
 
-from varq.devices.faults import ExpiredError, GoneError, PermanentError, TransientError, UncertainError
+from varq.devices.faults import ExpiredError, GoneError, PartialError, PermanentError, TransientError, UncertainError
 from varq.devices.prices import Price
 from varq.devices.service import JobStatus, Limits
 from varq.session.budget import Budget, BudgetError
@@ -355,6 +355,24 @@ def test_a_limit_on_the_cost_counts_the_jobs() -> None:
     assert isinstance(sender.add(("b", 0, "step"), [circuit(shots=1)]), str)
 
 
+class Tasked(Scripted):
+    """A vendor to whom circuits of other shots are another task."""
+
+    def tasks(self, shapes: Any) -> int:
+        return len({shots for shots, _ in shapes})
+
+
+def test_a_limit_on_the_cost_counts_what_the_vendor_counts() -> None:
+    store = store_of()
+    sender = dispatcher(Tasked(), store, Budget(cost=2.6, reserve=0), price=FEE)
+    three = [circuit(k, shots=10 * (1 + k)) for k in range(3)]
+    assert sender.add(("a", 0, "step"), three) == "the budget of 2.6 cost is used up: 0 used, 3.6 wanted"
+    asked(sender, [three[0], *three[1:2], circuit(7, shots=20)], ("a", 0, "step"))
+    sender.turn()
+    (job,) = store.jobs.jobs(SESSION)
+    assert (job.estimate_cost, job.cost) == pytest.approx((2.5, 2.5), abs=1e-12)
+
+
 def test_the_job_that_would_cross_the_cost_is_not_sent() -> None:
     # Each pair needs one job alone; shared out in turn, 60 | 50 + 50 | 40, they would need three.
     service = Scripted(Limits(job_shots=100))
@@ -532,6 +550,32 @@ def test_the_precision_of_what_was_sent_is_known_again(tmp_path: Path) -> None:
     ticket = asked(again, [circuit(shots=37)], place, precision=3.7)
     assert ticket.finished
     assert len(service.jobs) == 1
+
+
+def test_a_job_that_was_received_in_part_is_sent_again_under_its_tag() -> None:
+    store = store_of()
+    service = Scripted(script={("submit", 0): UncertainError("no answer"), ("find", 0): PartialError("2 of 4")})
+    service.script[("submit", 1)] = PartialError("3 of 4")
+    tags: list[str] = []
+    service.look = lambda call, what: tags.append(what) if call == "submit" else None
+    sender = dispatcher(service, store, Budget(shots=10, reserve=0))
+    ticket = asked(sender, [circuit()])
+    sender.turn()
+    assert np.array_equal(ticket.outcome()[0], bits_of(circuit()))
+    assert tags == [store.jobs.jobs(SESSION)[0].id] * 3
+
+
+@pytest.mark.parametrize("then", [PartialError("3 of 4"), TransientError("throttled"), PermanentError("quota")])
+def test_a_job_of_which_a_part_stays_away_is_uncertain_and_counts(then: Exception) -> None:
+    store = store_of()
+    service = Scripted(script={("submit", 0): PartialError("2 of 4")} | {("submit", k): then for k in range(1, 9)})
+    sender = dispatcher(service, store, Budget(shots=10, reserve=0))
+    ticket = asked(sender, [circuit()])
+    sender.turn()
+    with pytest.raises(PartialError, match="of 4"):
+        ticket.outcome()
+    assert states(store) == ["uncertain"]
+    assert sender._account.spent.shots == 10
 
 
 @pytest.mark.parametrize("fault", [TransientError("503"), PermanentError("denied"), UncertainError("?"), OSError("?")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from session_service import SESSION, Scripted, circuit, dispatcher, store_of
 
@@ -55,6 +57,21 @@ def test_money_follows_the_seconds_that_the_vendor_tells() -> None:
     assert store.jobs.spent(SESSION).cost == pytest.approx(2.0 * BUSY, abs=EXACT)
     again = dispatcher(service, store, Budget(cost=2.3, reserve=0), price=PER_SECOND)
     assert isinstance(again.add(("run", 1, "step"), [circuit(1, shots=200)]), str), "2.4 expected, 2.1 left"
+
+
+class Silent(Scripted):
+    """A vendor that does not tell how long its machine was busy, as AWS of a quantum processor."""
+
+    def result(self, job):
+        return replace(super().result(job), seconds=None)
+
+
+@pytest.mark.parametrize(("per_second", "cost"), [(0.0, 0.3 + 100 * 0.01), (2.0, None)])
+def test_money_that_needs_no_seconds_is_known_without_them(per_second: float, cost: float | None) -> None:
+    store = store_of()
+    fee = Price(per_job=0.3, per_shot=0.01, per_second=per_second, dated="2026", source="a test")
+    ran(dispatcher(Silent(), store, price=fee), 0)
+    assert charged(store) == [(None, cost if cost is None else pytest.approx(cost, abs=EXACT))]
 
 
 def test_jobs_of_a_session_count_the_time_that_it_waited_before_them() -> None:

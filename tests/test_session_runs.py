@@ -1,6 +1,8 @@
 """Runs: found again, carried on, replayed, stopped; nothing computed twice."""
 
 import dataclasses
+import json
+import re
 import sys
 import types
 import warnings
@@ -17,7 +19,7 @@ import varq
 from varq import names, spec
 from varq.algorithms import VQE, Minimize
 from varq.node.function import FunctionCost
-from varq.optimizers import Optax, Scipy
+from varq.optimizers import Optax, Rotosolve, Scipy
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Event, Reason, Reply, Stop
 from varq.session.session import Session
@@ -258,7 +260,7 @@ def test_recorded_time_is_not_measured_again(session: Session, monkeypatch: pyte
     assert short.seconds < 3
 
 
-def _recorded_elsewhere(session: Session, step: int, move: float) -> str:
+def _recorded_elsewhere(session: Session, step: int, move: float, versions: str | None = None) -> str:
     """Ten steps as another machine would have recorded them, whose request at `step` differs by the factor 1 + move."""
     with Session(store=None, progress=False) as other:
         other.start(task(ADAM)).step(10)
@@ -266,7 +268,8 @@ def _recorded_elsewhere(session: Session, step: int, move: float) -> str:
         rows = other.store.rows(record.id)
     request = spec.loads(rows[step].request)
     moved = dataclasses.replace(request, x=request.x * (1 + move))
-    rows[step] = dataclasses.replace(rows[step], request=spec.dumps(moved), digest=spec.digest(moved))
+    text, digest = spec.dumps(moved), spec.digest(moved)
+    rows[step] = dataclasses.replace(rows[step], request=text, digest=digest, versions=versions)
     session.start(task(ADAM))
     session.store.extend(record.id, rows)
     return str(record.id)
@@ -306,6 +309,16 @@ def test_a_value_that_is_not_finite_ends_the_run_and_is_kept(session: Session) -
     calls = len(NOTES.calls)
     assert session.run(task()).reason is Reason.NONFINITE
     assert len(NOTES.calls) == calls
+
+
+def test_an_answer_that_is_not_finite_is_no_answer(session: Session) -> None:
+    def cliff(x: Any) -> float:
+        return float(np.cos(x[0])) if np.cos(x[0]) > -0.9 else float("nan")
+
+    found = session.run(Minimize(cliff, [0.0], optimizer=Rotosolve(sweeps=1), gradient=slope))
+    assert found.reason is Reason.NONFINITE
+    assert found.message == "the estimate after the last step is not finite"
+    assert found.value == pytest.approx(-0.5)  # of the points at 0, 2 pi / 3 and 4 pi / 3
 
 
 def test_an_error_leaves_a_run_that_goes_on(session: Session) -> None:
@@ -406,6 +419,26 @@ def test_another_minor_version_warns(session: Session, monkeypatch: pytest.Monke
         session.run(task(ADAM), stop=Stop(steps=2))
 
 
+def test_steps_say_by_which_versions_they_were_recorded(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    then = names.versions()
+    run = session.start(task(ADAM))
+    run.step(2)
+    monkeypatch.setattr(names, "versions", lambda: {**then, "jax": "0.9.9"})
+    assert session.resume(run.id, stop=Stop(steps=4)).steps == 4
+    recorded = [row.versions and json.loads(row.versions)["jax"] for row in session.store.rows(run.id)]
+    assert recorded == [None, None, "0.9.9", "0.9.9"]
+    forked = session.load(run.id, fork=True)
+    recorded = [row.versions and json.loads(row.versions)["jax"] for row in session.store.rows(forked.id)]
+    assert recorded == [then["jax"], then["jax"], "0.9.9", "0.9.9"]
+
+
+def test_versions_are_those_that_recorded_the_step(session: Session) -> None:
+    now = names.versions()
+    run_id = _recorded_elsewhere(session, 4, 1e-3, spec.canonical({**now, "jax": "0.9.9"}))
+    with pytest.raises(varq.ReplayError, match=rf"running with: jax 0\.9\.9 -> {re.escape(now['jax'])}\. Use"):
+        session.resume(run_id, stop=Stop(steps=12))
+
+
 def test_a_folder_that_cannot_be_written_means_memory_with_one_warning(tmp_path: Path) -> None:
     Path("varq-runs").write_text("not a folder")
     with pytest.warns(UserWarning, match="kept in memory only") as caught, Session(progress=False) as session:
@@ -434,6 +467,17 @@ def test_a_home_that_nobody_has_is_told() -> None:
 def test_observers_are_functions(observers: Any) -> None:
     with pytest.raises(TypeError, match=r"observers must be .*Give a list of functions of an event: observers=\[print"):
         Session(store=None, progress=False, observers=observers)
+
+
+def test_a_device_by_name_is_the_same_without_options_that_count() -> None:
+    def identity(device: Any) -> str:
+        return spec.identity(VQE(problem=TransverseFieldIsing(2), device=device))[0]
+
+    device = varq.device("ibm.torino", mode="session", account="mine")
+    assert identity(device) == identity(varq.device("ibm.torino")) == identity("ibm.torino")
+    assert spec.loads(spec.dumps(device)) == device
+    assert identity(varq.device("ibm.torino", layout=(0, 1))) != identity("ibm.torino")
+    assert identity(varq.device("qiskit-aer", noise="fake_manila")) != identity("qiskit-aer")
 
 
 def test_one_device_object_in_session_and_spec() -> None:

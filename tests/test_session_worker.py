@@ -136,15 +136,15 @@ def test_runs_are_cancelled_and_workers_ended(tmp_path: Path) -> None:
 
 def test_an_error_ends_the_session_and_is_told(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    with Session(DEVICE, shots=SHOTS, store=store, progress=False) as session:
-        session.start(task(seed=7), deadline=0.0)
-        name = session.detach()
+    budget = Budget(cost=1.0)  # of a device whose price nobody knows
+    with Session("reference.qubit", shots=SHOTS, budget=budget, store=store, progress=False) as session:
+        name = session.detach([task(seed=7)])
     with attach(name, store=store) as attached:
         assert attached.wait(PATIENCE) == "broken"
         assert "was ended by an error" in attached.said()
         notes = [e.info["message"] for e in attached.events() if e.kind == "note"]
-    assert any("Its deadline has passed" in text for text in notes)
-    assert "Its deadline has passed" in handing.log_path(store, name).read_text()
+    assert any("needs the device's price" in text for text in notes)
+    assert "needs the device's price" in handing.log_path(store, name).read_text()
 
 
 # -- what cannot be handed over ---------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varq import names, spec
+from varq.ansatze import UCCSD
+from varq.optimizers.stochastic import SPSA
 from varq.protocol import Many, Reply, Stop, Value, ValueAndGrad
 
 PROPERTY = settings(deadline=None, max_examples=60, derandomize=True)
@@ -53,7 +55,7 @@ class Thing:
     version: ClassVar[int] = 2
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def thing(monkeypatch: pytest.MonkeyPatch) -> type[Thing]:
     table = {**names.TABLE, "problem:thing": f"{Thing.__module__}:Thing"}
     monkeypatch.setattr(names, "TABLE", table)
@@ -128,9 +130,39 @@ def test_none_is_no_choice_and_leaves_no_trace() -> None:
     assert '"a"' not in spec.dumps(Thing())
 
 
-def test_a_field_without_default_comes_back_as_none(thing: type[Thing]) -> None:
-    assert spec.loads(spec.dumps(Thing(a=None, b=None))).b == 1  # None was left out, so the default holds
+def test_none_is_a_choice_where_the_default_is_another() -> None:
+    assert spec.loads(spec.dumps(Thing(a=None, b=None))) == Thing(a=None, b=None)
     assert spec.loads(spec.dumps(Thing(a=(1, (2.5, "x"))))).a == (1, (2.5, "x"))
+    free = SPSA(learning_rate=0.3, largest_step=None)
+    assert spec.loads(spec.dumps(free)) == free
+    assert spec.identity(free)[0] != spec.identity(SPSA(learning_rate=0.3))[0]
+
+
+def test_a_class_is_never_taken_for_the_one_it_was_derived_from() -> None:
+    class Reversed(UCCSD):
+        """The same fields, and the excitations in another order."""
+
+        @property
+        def excitations(self) -> Any:
+            return super().excitations[::-1]
+
+    plain, own = UCCSD((1, 1), 2), Reversed((1, 1), 2)
+    assert spec.identity(Thing(plain))[1]
+    assert not spec.identity(Thing(own))[1]
+    assert len(identities(plain, own, own)) == 3
+    with pytest.raises(LookupError, match=r"Reversed that cannot .* a kind of its own in place of 'ansatz:uccsd'"):
+        spec.loads(spec.dumps(Thing(own)))
+
+
+def test_a_class_of_an_unregistered_kind_is_known_in_its_process_only() -> None:
+    @dataclass(frozen=True)
+    class Mine:
+        size: int = 1
+        kind: ClassVar[str] = "ansatz:mine"
+        version: ClassVar[int] = 1
+
+    assert not spec.identity(Mine())[1]
+    assert '"ansatz:mine"' in spec.dumps(Mine())
 
 
 def test_closures_of_one_factory_differ() -> None:

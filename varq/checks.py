@@ -167,7 +167,7 @@ def _shape(name: str, value: NDArray[Any], want: tuple[int | None, ...], hint: s
 
 def shape(name: str, value: Any, want: Sequence[int | None], hint: str = "") -> None:
     """ValueError unless `value` has the shape `want` (None in it stands for any length)."""
-    _shape(name, np.asarray(value), tuple(want), hint)
+    _shape(name, value if hasattr(value, "shape") else np.asarray(value), tuple(want), hint)
 
 
 def finite(name: str, value: Any, hint: str = "") -> None:

@@ -37,11 +37,12 @@ class Key:
         """The root key of an integer seed of any size."""
         return cls(hashlib.sha256(f"varq-key:{int(seed)}".encode()).digest()[:16])
 
-    def fold(self, *path: int | str) -> Key:
+    def fold(self, *path: int | str | np.generic) -> Key:
         """The child key at `path`; `fold(a).fold(b)` and `fold(a, b)` are the same key."""
         words = self.words
         for part in path:
-            words = hashlib.sha256(words + repr(part).encode()).digest()[:16]
+            plain = part.item() if isinstance(part, np.generic) else part  # NumPy's numbers have another repr
+            words = hashlib.sha256(words + repr(plain).encode()).digest()[:16]
         return Key(words)
 
     def generator(self) -> np.random.Generator:

@@ -94,6 +94,25 @@ def _names(kind: type, hashed_only: bool) -> tuple[str, ...]:
     )
 
 
+@cache
+def _filled(kind: type) -> frozenset[str]:
+    """The fields that, left out, are not None: there None is a choice like any other."""
+    absent = (None, dataclasses.MISSING)
+    return frozenset(
+        f.name for f in dataclasses.fields(kind) if f.default not in absent or f.default_factory not in absent
+    )
+
+
+@cache
+def _registered(cls: type[Any]) -> bool:
+    """Whether a record of this kind of spec is read as this class, and not as one that it was derived from."""
+    kind, _, name = str(getattr(cls, "kind", "")).partition(":")
+    try:
+        return names.find(kind, name) is cls
+    except ValueError:
+        return False
+
+
 def array_digest(array: NDArray[Any]) -> str:
     """SHA-256 of an array's type, shape and little-endian bytes."""
     data = _portable(array)
@@ -161,11 +180,16 @@ class _Encoder:
         return {k: self.encode(v, f"{path}[{k!r}]") for k, v in value.items()}
 
     def _spec(self, value: Any, path: str) -> Json:
+        cls = value.__class__
+        if not _registered(cls):
+            return {**self._opaque(value, None, path), "kind": value.kind}
+        if self.hashed_only and (shorter := getattr(value, "hashed_as", value)) is not value:
+            return self.encode(shorter, path)
         out: dict[str, Json] = {"$": "spec", "kind": value.kind, "version": value.version}
-        for name in _names(value.__class__, self.hashed_only):
+        for name in _names(cls, self.hashed_only):
             entry = getattr(value, name)
             # None is the absence of a choice: leaving it out keeps ids when a later version adds an optional field.
-            if entry is not None:
+            if entry is not None or name in _filled(cls):
                 out[name] = self.encode(entry, f"{path}.{name}")
         return out
 
@@ -312,6 +336,11 @@ class _Decoder:
 
 
 def _how(data: Mapping[str, Any]) -> str:
+    if "kind" in data:
+        return (
+            f"give its class a kind of its own in place of {data['kind']!r} and register it in a package under the "
+            f"entry-point group varq.{data['kind'].partition(':')[0]}"
+        )
     if data["type"].startswith("optax."):
         return "name it, optimizer=varq.Optax.of(obj, name='mine'), or let varq.Optax make it from a factory's name"
     return "give such an object a name="

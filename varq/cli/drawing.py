@@ -128,6 +128,8 @@ def _written(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"--out must be in a folder that exists. Got {str(path)!r}. Make the folder first.")
     with path.open("w", encoding="utf-8", newline="") as file:
         yield file
     note(str(path))

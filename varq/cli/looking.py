@@ -12,6 +12,7 @@ from varq import checks, names, spec
 from varq.cli.console import lines, note, print_json, result_block, say, table, when
 from varq.cli.mistakes import asked
 from varq.cli.stores import DEFAULT_FOLDER, line, reading
+from varq.plots.units import difference
 from varq.protocol import Reason, Result
 from varq.store.records import RunRecord
 
@@ -57,8 +58,9 @@ def _row(record: RunRecord) -> list[str]:
 def facts(record: RunRecord) -> dict[str, Any]:
     """What a program may want to know of a run, spec and result left out."""
     out = {f.name: getattr(record, f.name) for f in dataclasses.fields(record) if f.name not in ("spec", "result")}
+    unit = "" if record.result is None else json.loads(record.result)["unit"]
     known = record.value is not None and record.reference is not None
-    out["deviation"] = record.value - record.reference if known else None  # type: ignore[operator]
+    out["deviation"] = difference(record.value, record.reference, unit) if known else None  # type: ignore[arg-type]
     return out
 
 

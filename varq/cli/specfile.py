@@ -37,6 +37,7 @@ _FIELDS = MappingProxyType({"problem:maxcut": {"edges": "graph"}})
 
 _CODE = MappingProxyType(
     {
+        "algorithm:amplitude-estimation": "its circuit is a Python function: AmplitudeEstimation(prepare, good)",
         "algorithm:minimize": "its cost is a Python function: varq.run(Minimize(cost, x0))",
         "ansatz:circuit": "it is a Python function: VQE(problem=..., ansatz=Circuit(function, shape=..., wires=...))",
     }

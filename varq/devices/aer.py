@@ -11,7 +11,7 @@ from varq import checks
 from varq.devices import ibm_faults, qiskit_noise, qiskit_packages
 from varq.devices.faults import GoneError, PermanentError
 from varq.devices.qiskit_circuits import REGISTER, Translator, in_order
-from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode
+from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode, Plain
 
 __all__ = ["AerService", "open_aer"]
 
@@ -20,7 +20,7 @@ KEPT = 64  # results that stay at hand
 METHODS = ("automatic", "statevector", "density_matrix", "stabilizer", "matrix_product_state", "extended_stabilizer")
 
 
-class AerService:
+class AerService(Plain):
     """Aer as a session uses it; `open_aer` makes one.
 
     A job is run while it is submitted, circuit after circuit, each with its own seed: within one run Aer derives the
@@ -68,10 +68,6 @@ class AerService:
 
     def open(self) -> str | None:
         """There is nothing to open."""
-        return None
-
-    def metered(self) -> float | None:
-        """None: a job is metered alone."""
         return None
 
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 from varq import checks
 from varq.devices import braket_sdk
-from varq.devices.braket_aws import AwsMachine
-from varq.devices.braket_circuits import GATES, SMALL, Programs, Task, job_tasks
+from varq.devices.braket_aws import FRESH, AwsMachine
+from varq.devices.braket_circuits import GATES, SMALL, Programs, Task, job_tasks, task_count
 from varq.devices.braket_faults import translated
 from varq.devices.braket_local import LocalMachine
 from varq.devices.faults import PermanentError
-from varq.devices.service import Circuit, JobResult, JobStatus, Limits, Mode, Service
+from varq.devices.service import Circuit, JobResult, JobStatus, Limits, Mode, Plain, Service
 
 __all__ = ["BraketService", "Machine", "aws_arn", "open_braket"]
 
@@ -49,7 +49,7 @@ class Machine(Protocol):
         """What the machine says of itself now."""
 
 
-class BraketService:
+class BraketService(Plain):
     """A `varq.devices.service.Service` on Amazon Braket: one class for this machine and for AWS.
 
     A job is one quantum task, a program set in which circuits of one structure share a program with inputs, where the
@@ -70,12 +70,8 @@ class BraketService:
         limits: of a job.
         mode: always `Mode.JOB`; Braket has no sessions.
         seeded: whether samples follow the seed of each circuit; the machines on AWS take no seed.
-        grouped: whether a job of many circuits is one task, and is charged for as one
-            (`varq.devices.prices.Price.each_alone` where it is not).
-        idempotent: whether a job may be sent again under its tag without being run twice.
+        grouped: whether a task may hold many circuits; AWS charges for each task.
     """
-
-    idempotent = True
 
     def __init__(self, name: str, machine: Machine, programs: Programs) -> None:
         self.name = name
@@ -103,9 +99,9 @@ class BraketService:
         self._machine.open()
         return None
 
-    def metered(self) -> float | None:
-        """None: a job is metered alone."""
-        return None
+    def tasks(self, shapes: Sequence[tuple[int, int]]) -> int:
+        """How many quantum tasks a job is."""
+        return task_count(shapes, self._task_limits)
 
     def standing(self) -> dict[str, str | None]:
         """What the machine says of itself now: "queue", tasks that wait, and "calibrated", how long ago; None untold.
@@ -126,22 +122,21 @@ class BraketService:
             tag: names the job; its digest is the client token and a tag of each task.
 
         Raises:
-            UncertainError: if it may have been received, or a part of it was.
+            UncertainError: if it may have been received.
+            PartialError: if a part of it was.
             PermanentError: for circuits that the device cannot run.
         """
         checks.text("tag", tag, hint="Give each job a tag of its own.")
         self._checked(circuits)
         with translated(self.name):
-            # Tasks that run one circuit each where there are no program sets.
-            limits = self.limits if self.grouped else Limits(circuits=1)
-            tasks = job_tasks(circuits, self._programs, limits)
+            tasks = job_tasks(circuits, self._programs, self._task_limits)
         return self._machine.send(tasks, tuple(circuits), tag)
 
     def find(self, tag: str) -> str | None:
         """The id of the job that was sent under `tag`; None if Braket has none.
 
         Raises:
-            UncertainError: if only a part of it is there.
+            PartialError: if only a part of it is there.
         """
         return self._machine.find(checks.text("tag", tag))
 
@@ -164,6 +159,11 @@ class BraketService:
 
     def close(self) -> None:
         """Nothing to close: Braket has no sessions."""
+
+    @property
+    def _task_limits(self) -> Limits:
+        """Tasks run one circuit each where there are no program sets."""
+        return self.limits if self.grouped else Limits(circuits=1)
 
     def _checked(self, circuits: Sequence[Circuit]) -> None:
         if not circuits:
@@ -195,7 +195,8 @@ def open_braket(name: str, wires: int | None = None, **options: Any) -> BraketSe
               (`varq.devices.braket_sdk.emulator`); circuits are put in its native gates, but not routed;
             * "braket.<ARN>" or "braket.<region>/<device>", such as "braket.us-east-1/sv1": a device on AWS, with `s3=`
               (bucket, prefix), `profile=` of the AWS configuration, or `aws_session=`, an `AwsSession` of your own,
-              whose client had best make one attempt at a request, as varq's does.  Not run on hardware.
+              whose client had best make one attempt at a request, as varq's does; `settled=`, the seconds after which
+              AWS surely lists a task that it has created.  Not run on hardware.
         wires: that circuits have at most; None for what the device has, and 8 for the emulator.
         options: of the device, as above.
 
@@ -207,7 +208,7 @@ def open_braket(name: str, wires: int | None = None, **options: Any) -> BraketSe
     """
     if wires is not None:
         checks.integer("wires", wires, minimum=1)
-    opener, allowed = _OPENERS.get(checks.text("name", name), (_on_aws, ("s3", "profile", "aws_session")))
+    opener, allowed = _OPENERS.get(checks.text("name", name), (_on_aws, ("s3", "profile", "aws_session", "settled")))
     if opener is _on_aws and not name.startswith("braket."):
         checks.choice("device", name, _OPENERS)
     for option in options:
@@ -254,7 +255,12 @@ def _emulated(name: str, wires: int | None, properties: Any = None, fidelities: 
 
 
 def _on_aws(
-    name: str, wires: int | None, s3: Any = None, profile: str | None = None, aws_session: Any = None
+    name: str,
+    wires: int | None,
+    s3: Any = None,
+    profile: str | None = None,
+    aws_session: Any = None,
+    settled: float = FRESH,
 ) -> BraketService:
     sdk = braket_sdk.load()
     arn, region = aws_arn(name, braket_sdk.known_arns())
@@ -272,7 +278,7 @@ def _on_aws(
         config = sdk.config(retries={"total_max_attempts": 1})
         return sdk.AwsSession(boto_session=sdk.boto_session(profile_name=profile, region_name=region), config=config)
 
-    machine = AwsMachine(name, arn, sdk, connect, tuple(s3) if s3 else None)
+    machine = AwsMachine(name, arn, sdk, connect, tuple(s3) if s3 else None, checks.real("settled", settled, 0.0))
     return BraketService(name, machine, Programs(sdk, frozenset(GATES.values()) & machine.operations))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from varq.devices.braket_circuits import Task, numbered, ranges
 from varq.devices.braket_faults import translated, without_secrets
 from varq.devices.braket_results import read_task
-from varq.devices.faults import DeviceError, ExpiredError, PermanentError, UncertainError
+from varq.devices.faults import DeviceError, ExpiredError, PartialError, PermanentError
 from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits
 from varq.devices.standing import age
 
@@ -52,7 +52,7 @@ class AwsMachine:
     Each task is created under a client token made from the job's tag and the task's number, and marked with both.  AWS
     answers a repeated creation under the same token with the task that is there, so a job may safely be sent again
     under its tag, with the same circuits, when an answer was lost.  How long AWS remembers a token is not published;
-    `find` looks for the marks, which stay.
+    `find` looks for the marks, which stay; for the job of an earlier process it does so until AWS surely lists them.
 
     Args:
         name: of the device.
@@ -60,7 +60,9 @@ class AwsMachine:
         sdk: the SDK's names.
         connect: opens an `AwsSession`; called again by `open` after credentials have expired.
         s3: bucket and prefix for results; None for the SDK's default bucket, which it creates where absent.
-        clock: seconds, for tests.
+        settled: seconds after which AWS surely lists a task that it has created.
+        clock: seconds that only grow.
+        sleep: waits so many seconds.
     """
 
     paid = True
@@ -73,14 +75,18 @@ class AwsMachine:
         sdk: Any,
         connect: Callable[[], Any],
         s3: tuple[str, str] | None = None,
+        settled: float = FRESH,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._name = name
         self._arn = arn
         self._sdk = sdk
         self._connect = connect
         self._s3 = s3
-        self._clock = clock
+        self._clock, self._sleep = clock, sleep
+        self._settled = clock() + settled
+        self._tried: set[str] = set()
         self._sent: dict[str, float] = {}
         self._expired = False
         device = self._device()
@@ -132,6 +138,7 @@ class AwsMachine:
         """Create the tasks, in order; the job's id is their ARNs, a space between two."""
         requests = [self._request(task, tag, part, len(tasks)) for part, task in enumerate(tasks)]
         arns: list[str] = []
+        self._tried.add(tag)
         for request in requests:
             try:
                 with self._calling(sending=True):
@@ -139,7 +146,7 @@ class AwsMachine:
             except DeviceError as error:
                 if not arns:
                     raise
-                raise UncertainError(
+                raise PartialError(
                     f"{error} {len(arns)} of {len(requests)} tasks of the job were created before that. Send it again "
                     "under the same tag: AWS gives back the tasks that are there."
                 ) from None
@@ -177,22 +184,31 @@ class AwsMachine:
         """The job whose tasks carry the tag; None if there is none.
 
         A task may be listed some seconds after it was created.  So None right after an answer was lost means: send the
-        job again under the same tag, which the client token makes safe.
+        job again under the same tag, which the client token makes safe.  What an earlier process sent is looked for
+        again until it is surely listed: its circuits would go out under another tag.
 
         Raises:
-            UncertainError: if some of its tasks are there and some are not.
+            PartialError: if some of its tasks are there and some are not.
         """
+        found, parts = self._marked(tag)
+        while len(found) < max(1, parts) and tag not in self._tried and self._clock() < self._settled:
+            self._sleep(min(5.0, max(0.0, self._settled - self._clock())))
+            found, parts = self._marked(tag)
+        if len(found) < parts:
+            raise PartialError(
+                f"{self._name}: {len(found)} of {parts} tasks of the job are on AWS. Send it again under the same tag "
+                f"to add the others, or cancel {', '.join(found.values())} and settle the job as lost."
+            )
+        return " ".join(found[part] for part in sorted(found)) or None
+
+    def _marked(self, tag: str) -> tuple[dict[int, str], int]:
+        """The tasks that carry the tag, by their number, and how many the job has; 0 if none is listed."""
         parts, found = 0, {}
         for task in self._tasks():
             if task.get("tags", {}).get(TAG) == _digest(tag):
                 part, parts = (int(number) for number in task["tags"][PART].split("/"))
                 found[part] = str(task["quantumTaskArn"])
-        if len(found) < parts:
-            raise UncertainError(
-                f"{self._name}: {len(found)} of {parts} tasks of the job are on AWS. Send it again under the same tag "
-                f"to add the others, or cancel {', '.join(found.values())}."
-            )
-        return " ".join(found[part] for part in sorted(found)) or None
+        return found, parts
 
     def _tasks(self) -> list[dict[str, Any]]:
         """All tasks of this account on the device, as AWS lists them."""

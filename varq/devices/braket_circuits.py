@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -28,6 +28,7 @@ __all__ = [
     "job_tasks",
     "numbered",
     "ranges",
+    "task_count",
 ]
 
 DEEPEST = 50  # decompositions of decompositions; a longer chain is a circle
@@ -283,13 +284,32 @@ def job_tasks(circuits: Sequence[Circuit], programs: Programs, limits: Limits) -
         members = [i for i, circuit in enumerate(circuits) if (circuit.shots, circuit.wires) == (shots, wires)]
         first = {id(program): index for index, (program, _) in reversed(list(enumerate(translated)))}
         members.sort(key=lambda i: (first[id(translated[i][0])], i))
-        most = limits.circuits or len(members)
-        if limits.job_shots is not None:
-            most = min(most, max(1, limits.job_shots // shots))
+        most = _most(limits, shots, len(members))
         for start in range(0, len(members), most):
             order = tuple(members[start : start + most])
             chunks.append(Task(shots, wires, _joined([translated[i] for i in order]), order))
     return tuple(chunks)
+
+
+def task_count(shapes: Sequence[tuple[int, int]], limits: Limits) -> int:
+    """How many tasks `job_tasks` makes of a job.
+
+    Args:
+        shapes: shots and wires of each circuit of the job.
+        limits: of a task.
+
+    Example:
+        >>> task_count([(100, 4), (100, 4), (300, 4)], Limits(circuits=100))
+        2
+    """
+    kinds = Counter(shapes).items()
+    return sum(-(-count // _most(limits, shots, count)) for (shots, _), count in kinds)
+
+
+def _most(limits: Limits, shots: int, count: int) -> int:
+    """How many of `count` circuits, of so many shots each, one task holds."""
+    most = limits.circuits or count
+    return most if limits.job_shots is None else min(most, max(1, limits.job_shots // shots))
 
 
 def _joined(

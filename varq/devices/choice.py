@@ -63,6 +63,11 @@ class Device:
                 )
 
     @property
+    def hashed_as(self) -> Any:
+        """What stands for it in the identity of a run: its name alone, where that is all that counts."""
+        return self.name if self.layout is None and not self.options else self
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """What the device is opened with, beside its name."""
         said = {"layout": self.layout, "account": self.account, "instance": self.instance}

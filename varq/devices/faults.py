@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["DeviceError", "ExpiredError", "GoneError", "PermanentError", "TransientError", "UncertainError"]
+__all__ = [
+    "DeviceError",
+    "ExpiredError",
+    "GoneError",
+    "PartialError",
+    "PermanentError",
+    "TransientError",
+    "UncertainError",
+]
 
 
 class DeviceError(RuntimeError):
@@ -23,6 +31,10 @@ class PermanentError(DeviceError):
 
 class UncertainError(DeviceError):
     """A job may or may not have been received: it is looked for, and never sent again by itself."""
+
+
+class PartialError(UncertainError):
+    """A part of a job was received: sent again under its tag it is completed, and nothing of it runs twice."""
 
 
 class GoneError(PermanentError):

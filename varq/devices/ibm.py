@@ -12,7 +12,7 @@ from varq.devices import ibm_faults, qiskit_noise, qiskit_packages
 from varq.devices.faults import GoneError, PermanentError
 from varq.devices.ibm_sites import SETTLED, Account, Local, Site, sampler_options
 from varq.devices.qiskit_circuits import REGISTER, Block, Translator, blocks, in_order
-from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode
+from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode, Plain
 from varq.devices.standing import age
 
 __all__ = ["IBMService", "open_ibm"]
@@ -35,7 +35,7 @@ _STATUSES = {
 _SENT = "varq"  # in a circuit's metadata: the places in the job of the circuits of its block, and their shots
 
 
-class IBMService:
+class IBMService(Plain):
     """An IBM machine, real or a snapshot, as a session uses it; `open_ibm` makes one.
 
     Equal jobs on a snapshot give equal bits.  Those of one circuit depend on what else is in its job: the local mode

@@ -11,12 +11,12 @@ import numpy as np
 from pennylane.devices import ExecutionConfig
 
 from varq.devices.faults import GoneError, PermanentError
-from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode
+from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode, Plain
 
 __all__ = ["LocalService"]
 
 
-class LocalService:
+class LocalService(Plain):
     """Jobs on a PennyLane device in this process.  A result is given out once, and is gone with the process.
 
     Args:
@@ -49,16 +49,12 @@ class LocalService:
         """Nothing: there is no session to open."""
         return None
 
-    def metered(self) -> float | None:
-        """None: a job is metered alone."""
-        return None
-
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Run one job; returns its id."""
         began = time.perf_counter()
         bits = tuple(self._run(circuits))
         job = f"local-{next(self._numbers)}"
-        self._results[job] = JobResult(bits, seconds=time.perf_counter() - began, queued=0.0, cost=0.0)
+        self._results[job] = JobResult(bits, seconds=time.perf_counter() - began, queued=0.0)
         return job
 
     def _run(self, circuits: Sequence[Circuit]) -> list[Bits]:

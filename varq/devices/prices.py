@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,7 @@ class Price:
     """What a device charges: the sum of four parts.
 
     Args:
-        per_job: for each job, whatever it holds (on AWS a job is one quantum task; see `each_alone`).
+        per_job: for each job, whatever it holds; on AWS for each quantum task, of which a job may be several.
         per_circuit: for each circuit.
         per_shot: for each shot of each circuit.
         per_second: for each second that the processor or simulator is busy.
@@ -69,7 +69,7 @@ class Price:
         """What this much work costs, in `currency`.
 
         Args:
-            jobs: how many.
+            jobs: how many, as the vendor counts them.
             circuits: of all jobs together.
             shots: of all circuits together.
             seconds: that the machine is busy.
@@ -92,10 +92,6 @@ class Price:
             shots: of all circuits together.
         """
         return self.job_seconds * jobs + self.shot_seconds * shots
-
-    def each_alone(self) -> Price:
-        """The same price where every circuit travels as a job of its own, as on AWS devices without program sets."""
-        return replace(self, per_job=0.0, per_circuit=self.per_circuit + self.per_job)
 
 
 FREE = Price(dated="2026", source="it runs on your own machine")

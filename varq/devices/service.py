@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pennylane.tape import QuantumScript
 
-__all__ = ["Bits", "Circuit", "JobResult", "JobStatus", "Limits", "Mode", "Service", "run_now"]
+__all__ = ["Bits", "Circuit", "JobResult", "JobStatus", "Limits", "Mode", "Plain", "Service", "run_now"]
 
 Bits: TypeAlias = NDArray[np.uint8]
 """Measured bits of one circuit, shape (shots, wires), wire 0 first."""
@@ -144,6 +144,13 @@ class Service(Protocol):
         None where no session is open, or where jobs are metered alone.
         """
 
+    def tasks(self, shapes: Sequence[tuple[int, int]]) -> int:
+        """How many pieces of work a job is to its vendor, who charges for each of them.
+
+        Args:
+            shapes: shots and wires of each circuit of the job.
+        """
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Send one job; returns its id at the vendor.
 
@@ -153,6 +160,7 @@ class Service(Protocol):
 
         Raises:
             UncertainError: if it may have been received; never `TransientError` then.
+            PartialError: if a part of it was, and it may be sent again under its tag.
         """
 
     def find(self, tag: str) -> str | None:
@@ -160,6 +168,7 @@ class Service(Protocol):
 
         Raises:
             UncertainError: if the vendor cannot tell.
+            PartialError: if it has a part of the job, which may be sent again under its tag.
         """
 
     def status(self, job: str) -> JobStatus:
@@ -177,6 +186,18 @@ class Service(Protocol):
 
     def close(self) -> None:
         """Close the vendor's session, if one is open.  Jobs that were sent stay."""
+
+
+class Plain:
+    """What most services say: a job is one piece of work to its vendor, and is metered alone."""
+
+    def metered(self) -> float | None:
+        """None: there is no session that is metered."""
+        return None
+
+    def tasks(self, shapes: Sequence[tuple[int, int]]) -> int:
+        """One, whatever the job holds."""
+        return 1
 
 
 def run_now(service: Service, circuits: Sequence[Circuit]) -> tuple[Bits, ...]:

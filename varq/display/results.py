@@ -118,8 +118,9 @@ def run_html(record: Record) -> str:
             ("run", record.id),
         ]
         table = table_html(record.title, [row for row in rows if row[1]])
-    phase = record.result is not None and "density" in record.result.details
-    axes = names.find("plot", "posterior" if phase else "convergence")(record)
+    details = {} if record.result is None else record.result.details
+    kind = "posterior" if "density" in details else "histogram" if "frequencies" in details else "convergence"
+    axes = names.find("plot", kind)(record)
     picture = io.BytesIO()
     axes.figure.savefig(picture, format="png", dpi=200)
     width = round(100 * axes.figure.get_figwidth())

@@ -83,8 +83,8 @@ class MaxCut:
             >>> MaxCut.random_regular(3, 10, seed=1)
             MaxCut(10 nodes, 15 edges)
         """
-        checks.integer("nodes", nodes, 2)
-        checks.integer("degree", degree, 1, nodes - 1, "A node has at most nodes - 1 neighbors.")
+        nodes = checks.integer("nodes", nodes, 2)
+        degree = checks.integer("degree", degree, 1, nodes - 1, "A node has at most nodes - 1 neighbors.")
         if degree * nodes % 2:
             raise ValueError(f"degree times nodes must be even. Got degree {degree} and {nodes} nodes.")
         draw = Key.from_seed(checks.integer("seed", seed)).fold("random-regular", degree, nodes).generator()

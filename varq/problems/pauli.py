@@ -342,7 +342,7 @@ def _bits(word: str, letters: str) -> int:
 def _order(operator: Any, wires: int | Sequence[Any] | None) -> list[Any]:
     labels = operator.wires.tolist()
     if wires is None:
-        counted = all(isinstance(w, int) and w >= 0 for w in labels)
+        counted = all(isinstance(w, (int, np.integer)) and w >= 0 for w in labels)
         return list(range(max(labels, default=-1) + 1)) if counted else labels
     if isinstance(wires, (int, np.integer)):
         return list(range(checks.integer("wires", wires, 0, MOST_WIRES)))

@@ -49,7 +49,7 @@ def start(
         >>> run.finish().reason.value
         'converged'
     """
-    session = Session(store=store, progress=progress, observers=observers)
+    session = _own(store, progress, observers)
     return session.start(task, stop=stop, existing=existing, take_over=take_over)
 
 
@@ -118,7 +118,7 @@ def load(
     Raises:
         LookupError: if there is no such run, or an object is not at hand.
     """
-    session = Session(store=store, progress=progress, observers=observers)
+    session = _own(store, progress, observers)
     return session.load(run_id, stop=stop, objects=objects, fork=fork, take_over=take_over)
 
 
@@ -159,6 +159,13 @@ def resume(
         progress=progress,
         observers=observers,
     ).finish()
+
+
+def _own(store: StoreLike, progress: bool, observers: Sequence[Observer]) -> Session:
+    """A session for one run, which nobody closes."""
+    session = Session(store=store, progress=progress, observers=observers)
+    session.desk.alone = True
+    return session
 
 
 def compare(a: str, b: str, *, store: StoreLike = UNSET) -> dict[str, tuple[Any, Any]]:

@@ -81,6 +81,7 @@ class Desk:
         self._dispatchers: dict[Any, Dispatcher] = {}
         self.account = Account(budget, self._spent() if self.written else NOTHING)
         self.terms = written_terms(device, budget, on_error, retry, prices)
+        self.alone = False  # whether nobody closes it, so that each call of a run lets go of what it had
         self.known = False  # whether others may look for it, so that it is written down before it needs a job
         self.reporter = Reporter(store.jobs, self.id, self.standing)
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
@@ -125,8 +126,21 @@ class Desk:
         run.check_idle()
         lane = self.lane(run)
         self.begin([lane])
-        drive([lane], most, attend=self.attend)
+        try:
+            drive([lane], most, attend=self.attend)
+        finally:
+            if self.alone and (most is None or run.done):
+                self.rest()
         return lane.last
+
+    def rest(self) -> None:
+        """Close the vendors' sessions, which cost as long as they are open; a run that is driven opens them again."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.rest()
+        try:
+            self._let_go(SessionState.CLOSED)
+        except StoreError as error:  # the run's outcome must not hang on this
+            log.warning("%s could not be closed: %s", self.id, error)
 
     def recall(self, run: Run) -> None:
         """Take it that a run was noted before."""
@@ -139,6 +153,9 @@ class Desk:
         self._lanes.update({lane.run.id: lane for lane in lanes})
         if self.known and any(not lane.run.settled for lane in lanes):
             self.write()
+        if self.alone and self.written and not self.owned and any(not lane.run.settled for lane in lanes):
+            self.own()
+            self.store.jobs.set_state(self.id, SessionState.OPEN)
         if self.owned:
             self._enlist()
 
@@ -170,9 +187,7 @@ class Desk:
         if key not in self._dispatchers:
             service = open_service(device, precision)
             known = price(service.name, self._prices)
-            if known is not None and not getattr(service, "grouped", True):
-                known = known.each_alone()  # each circuit is a job of its own to the vendor
-            if known is None and service.paid and self.budget.cost is not None:
+            if known is None and self.budget.cost is not None:
                 raise ValueError(
                     f"A budget of money needs the device's price. None is known for {service.name}. "
                     "Give Session(prices={...}), or a budget of shots or seconds."
@@ -326,6 +341,9 @@ class Desk:
         self.closed = True
         for dispatcher in self._dispatchers.values():
             dispatcher.close()
+        self._let_go(state)
+
+    def _let_go(self, state: SessionState) -> None:
         if self.owned:
             self.reporter.close()
             self.store.jobs.set_state(self.id, state)

@@ -27,7 +27,7 @@ from varq.store.faults import StoreError
 from varq.store.job_records import JobRecord, JobState, new_job_id
 from varq.store.jobs import Jobs
 
-__all__ = ["LATE", "Dispatcher"]
+__all__ = ["LATE", "Dispatcher", "LateError"]
 
 LATE = "Its deadline has passed. Give a later one."
 
@@ -35,6 +35,11 @@ _RETRY = Retry()
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class LateError(PermanentError):
+    """Circuits were not sent, since their deadline has passed."""
+
 
 Filled = tuple[Job, list[list[Item]]]
 """A job, and for each of its circuits whom it serves."""
@@ -173,7 +178,8 @@ class Dispatcher:
             return False
         late = self.queue.expired(self._clock())
         for work in late:
-            self._give_up(work, LATE)
+            self._release(work.items[work.taken :])
+            work.items[0].ticket.error = LateError(f"Circuits of {work.owner} were not sent. {LATE}")
         submission = self.queue.jobs(self.service.limits, same=lambda item: item.circuit.digest)
         filled: list[Filled] = []
         number = 1 + self._log.last(self._session) if submission else 0
@@ -217,15 +223,20 @@ class Dispatcher:
         self._told = {"decode": decode, "classical": classical}
 
     @_alone
-    def close(self) -> None:
-        """Close the vendor's session, if it was opened, and send nothing more.
+    def rest(self) -> None:
+        """Close the vendor's session, if it was opened; the next job opens another.
 
         The time that it waited since its last job counts with that.
         """
         with contextlib.suppress(StoreError):
             self._count_wait()
-        self._closed = True
         self._sender.close()
+
+    @_alone
+    def close(self) -> None:
+        """Close the vendor's session, if it was opened, and send nothing more."""
+        self._closed = True
+        self.rest()
 
     # -- inside --
 
@@ -242,25 +253,28 @@ class Dispatcher:
                     f"A circuit on {self.service.name} has at most {most} wires. Got {circuit.wires}. "
                     "Use another device, or a smaller circuit."
                 )
-        if self.service.paid and self.price is None and self._account.budget.cost is not None:
+        if self.price is None and self._account.budget.cost is not None:
             raise ValueError(
                 f"A limit on the cost needs the device's price. That of {self.service.name} is not known. "
                 "Limit shots or seconds in its place, or say the price."
             )
 
-    def _use(self, circuits: Sequence[Circuit], jobs: int | None = None, idle: float = 0.0) -> Use:
-        """What different circuits within the limits will use up, in so many jobs; None: as many as they need alone."""
+    def _use(
+        self, circuits: Sequence[Circuit], jobs: Sequence[Sequence[Circuit]] | None = None, idle: float = 0.0
+    ) -> Use:
+        """What different circuits within the limits will use up, in these jobs; None: in those they need alone."""
         shots = sum(c.shots for c in circuits)
         if self.price is None:
             return Use(len(circuits), shots, idle + self._pace.seconds(0, shots), 0.0)
         jobs = self._jobs_of(circuits) if jobs is None else jobs
-        seconds = idle + self._pace.seconds(jobs, shots)
-        return Use(len(circuits), shots, seconds, self.price.cost(jobs, len(circuits), shots, seconds))
+        seconds = idle + self._pace.seconds(len(jobs), shots)
+        tasks = sum(self.service.tasks([(c.shots, c.wires) for c in job]) for job in jobs)
+        return Use(len(circuits), shots, seconds, self.price.cost(tasks, len(circuits), shots, seconds))
 
-    def _jobs_of(self, circuits: Sequence[Circuit]) -> int:
+    def _jobs_of(self, circuits: Sequence[Circuit]) -> list[list[Circuit]]:
         alone: Queue[Circuit] = Queue()
         alone.add(Work("", circuits, [c.shots for c in circuits]))
-        return len(alone.jobs(self.service.limits))
+        return [[slot.item for slot in slots] for slots in alone.jobs(self.service.limits)]
 
     def _enqueue(self, ticket: Ticket) -> str | None:
         """Put what a ticket lacks in the queue; or why the budget does not allow it."""
@@ -273,7 +287,7 @@ class Dispatcher:
         if refused is not None:
             return refused
         self._sender.compile(circuits)
-        alone = [self._use([circuit], 1) for circuit in circuits]
+        alone = [self._use([circuit], [[circuit]]) for circuit in circuits]
         whole = sum(one.cost for one in alone) or 1.0
         for item, one in zip(items, alone, strict=True):
             item.share = Use(1, one.shots, one.seconds, use.cost * one.cost / whole)
@@ -290,7 +304,7 @@ class Dispatcher:
             items.setdefault(slot.item.circuit.digest, []).append(slot.item)
             self._release([slot.item])
         circuits = [same[0].circuit for same in items.values()]
-        use = self._use(circuits, 1, idle)
+        use = self._use(circuits, [circuits], idle)
         refused = self._account.crossed(use)
         if refused is not None:
             self._fail(slots, BudgetError(refused))
@@ -346,7 +360,8 @@ class Dispatcher:
         if not wait or self._last is None:
             return
         job, booked = self._last
-        cost = self._meter.cost(job, booked.seconds + wait)
+        assert job.result is not None
+        cost = self._meter.cost(job, job.result, booked.seconds + wait)
         now = Use(0, 0, booked.seconds + wait, booked.cost if cost is None else cost)
         self._log.mark(job.record.id, JobState.DONE, seconds=now.seconds, cost=cost)
         self._account.spend(now - booked)
@@ -383,10 +398,6 @@ class Dispatcher:
     def _withdraw(self, ticket: Ticket) -> None:
         if ticket.work is not None and self.queue.remove(ticket.work):
             self._release(ticket.work.items[ticket.work.taken :])
-
-    def _give_up(self, work: Work[Item], why: str) -> None:
-        self._release(work.items[work.taken :])
-        work.items[0].ticket.error = PermanentError(f"Circuits of {work.owner} were not sent. {why}")
 
     def _release(self, items: Iterable[Item]) -> None:
         """Give back what was set aside for circuits."""

@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-from varq.devices.faults import PermanentError
 from varq.protocol import Event, Prepared, Reason
 from varq.session.budget import Account, BudgetError
-from varq.session.dispatch import LATE, Dispatcher
+from varq.session.dispatch import LATE, Dispatcher, LateError
 from varq.session.interrupt import REQUEUE, Interrupts
 from varq.session.journal import FINAL
 from varq.session.loop import Pending
@@ -176,7 +175,8 @@ def _answer(lane: Lane) -> None:
     pending, loop = lane.pending, lane.run.loop
     assert pending is not None
     if lane.deadline is not None and time.time() > lane.deadline:
-        raise PermanentError(f"Step {pending.step} of run {lane.run.id[:12]} was not computed. {LATE}")
+        _refuse(lane, pending, LATE, Reason.STOPPED)
+        return
     refused = lane.account.refuses(lane.account.next_of(lane.run.id), last=pending.role == FINAL)
     if refused is not None:
         _refuse(lane, pending, refused)
@@ -227,10 +227,10 @@ def _precision(lane: Lane, dispatcher: Dispatcher, place: Place, prepared: Prepa
     return lane.account.precision(dispatcher.estimate(prepared.circuits), lane.sharing)
 
 
-def _refuse(lane: Lane, pending: Pending, why: str) -> None:
-    """End a run whose request does not fit into the budget; without the last estimate where it is that."""
+def _refuse(lane: Lane, pending: Pending, why: str, reason: Reason = Reason.BUDGET) -> None:
+    """End a run whose request the budget or its deadline does not allow; without the last estimate where it is that."""
     loop = lane.run.loop
-    _note(lane, loop.forgo() if pending.role == FINAL else loop.end(Reason.BUDGET, why))
+    _note(lane, loop.forgo() if pending.role == FINAL else loop.end(reason, why))
 
 
 def _hear(lane: Lane) -> None:
@@ -242,6 +242,9 @@ def _hear(lane: Lane) -> None:
     lane.ticket = lane.prepared = None
     if isinstance(ticket.error, BudgetError):
         _refuse(lane, pending, str(ticket.error))
+        return
+    if isinstance(ticket.error, LateError):
+        _refuse(lane, pending, LATE, Reason.STOPPED)
         return
     bits = ticket.outcome()
     began = time.perf_counter()

@@ -11,7 +11,19 @@ from varq import checks
 from varq.devices.prices import Price
 from varq.devices.service import Circuit
 from varq.keys import Key
-from varq.protocol import Array, Finished, Many, Metric, Plan, Reply, Request, Sample, Value, ValueAndGrad
+from varq.protocol import (
+    Array,
+    Finished,
+    Many,
+    Metric,
+    Plan,
+    Progress,
+    Reply,
+    Request,
+    Sample,
+    Value,
+    ValueAndGrad,
+)
 from varq.session.budget import NOTHING, Use
 
 __all__ = ["Forecast", "forecast", "unreached"]
@@ -95,11 +107,12 @@ def forecast(
     for step in range(min(wanted, len(first)) if len(first) < _LOOKED_AT else wanted):
         circuits = first[min(step, len(first) - 1)]
         total, jobs = total + use_of(circuits), jobs + jobs_of(len(circuits))
-    if plan.prepare is not None:
-        last = plan.prepare(Value(plan.start), key.fold("forecast"), 1.0).circuits
+    final = plan.final(Progress(best_x=plan.start, best_value=0.0))
+    if plan.prepare is not None and final is not None:
+        last = plan.prepare(final, key.fold("forecast"), 1.0).circuits
         precision = precision_of(use_of(last))
         if precision != 1.0:
-            last = plan.prepare(Value(plan.start), key.fold("forecast"), precision).circuits
+            last = plan.prepare(final, key.fold("forecast"), precision).circuits
         total, jobs = total + use_of(last), jobs + jobs_of(len(last))
     return Forecast(
         title=plan.title,
@@ -143,8 +156,13 @@ def _requests(plan: Plan, key: Key, most: int) -> list[tuple[Circuit, ...]]:
             request = plan.method.ask(state)
             if isinstance(request, Finished):
                 break
-            found.append(() if plan.prepare is None else plan.prepare(request, key, 1.0).circuits)
-            state, _ = plan.method.tell(state, _made_up(request, rng))
+            prepared = None if plan.prepare is None else plan.prepare(request, key, 1.0)
+            found.append(() if prepared is None else prepared.circuits)
+            if prepared is not None and isinstance(request, Sample):
+                reply = prepared.decode([np.zeros((c.shots, c.wires), np.uint8) for c in prepared.circuits])
+            else:
+                reply = _made_up(request, rng)
+            state, _ = plan.method.tell(state, reply)
     finally:
         if hasattr(plan.method, "close"):
             plan.method.close(state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +38,15 @@ class Journal:
     Args:
         store: where the rows are.
         run_id: whose rows.
-        versions: of packages now and when the run was created, for the message of a `ReplayError`.
+        then: versions of packages when the run was created.
+        now: those of this process, which rows record where they are others.
     """
 
     def __init__(self, store: Store, run_id: str, then: dict[str, str], now: dict[str, str]) -> None:
         self._store = store
         self._run_id = run_id
-        self._versions = (then, now)
+        self._then, self._now = then, now
+        self._others = None if now == then else spec.canonical(now)
         self._rows: dict[tuple[int, str], Row] = {}
 
     def refresh(self, first: int) -> None:
@@ -69,7 +72,8 @@ class Journal:
         gap, why = difference(request, spec.loads(row.request, self._store.array))
         # A gap of zero with another digest is the sign of a zero or the payload of a NaN: rounding too.
         if not gap <= CLOSE:
-            raise ReplayError(step, gap, *self._versions, detail=why)
+            then = self._then if row.versions is None else json.loads(row.versions)
+            raise ReplayError(step, gap, then, self._now, detail=why)
         return Answer(reply, True, max(gap, np.finfo(float).tiny), row.seconds)
 
     def write(self, step: int, request: Request, reply: Reply, key: Key, seconds: float, role: str = STEP) -> None:
@@ -87,6 +91,7 @@ class Journal:
             stderr=reply.stderr,
             seconds=seconds,
             executions=reply.executions,
+            versions=self._others,
         )
         self._store.append(self._run_id, row, arrays)
         if role == FINAL:

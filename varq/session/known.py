@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from varq import checks, names, spec
 from varq.devices.catalog import called
 from varq.protocol import Reason, Result, Stop
-from varq.store.records import RunRecord
+from varq.store.records import Row, RunRecord
 from varq.store.store import Store
 
-__all__ = ["create", "finished", "state", "warn_untracked", "warn_versions"]
+__all__ = ["carried", "create", "finished", "state", "warn_untracked", "warn_versions"]
 
 
 def create(store: Store, resolved: Any, identity: str, findable: bool) -> RunRecord:
@@ -44,6 +45,20 @@ def create(store: Store, resolved: Any, identity: str, findable: bool) -> RunRec
     return record
 
 
+def carried(rows: Sequence[Row], kept: int, then: dict[str, str], now: dict[str, str]) -> list[Row]:
+    """The first steps of a run as those of another one, which was created with other versions perhaps.
+
+    Args:
+        rows: its journal.
+        kept: how many steps.
+        then: versions when it was created.
+        now: those when the other one was.
+    """
+    versions = None if now == then else spec.canonical(then)
+    steps = [row for row in rows if row.role == "step" and row.step < kept]
+    return [dataclasses.replace(row, versions=row.versions or versions) for row in steps]
+
+
 def finished(result: Result, rule: Callable[[], Stop]) -> bool:
     """Whether a recorded result stands under this stop rule, or the rule lets the run go on."""
     ended = result.rule
@@ -61,9 +76,9 @@ def finished(result: Result, rule: Callable[[], Stop]) -> bool:
 
 def warn_untracked(record: RunRecord, resolved: Any) -> None:
     """Say that what is tracked now was not recorded before."""
-    recorded = json.loads(record.spec).get("track", {})
-    missing = sorted(set(getattr(resolved, "track", {})) - set(recorded))
-    if missing and record.steps:
+    recorded = json.loads(record.spec)
+    missing = sorted(set(getattr(resolved, "track", {})) - set(recorded.get("track", {})))
+    if missing and record.steps and recorded["$"] == "spec":
         warnings.warn(
             f"Run {record.id} is recorded without {', '.join(missing)}: what was done before is not tracked. "
             "Use existing='repeat' to follow it from the start.",

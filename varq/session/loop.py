@@ -204,6 +204,8 @@ class Loop:
         (reason, message, rule), self._closing = self._closing, None
         if reply is not None:
             self.trace.executions += reply.executions
+            if not is_finite(reply):
+                reason, message, rule = Reason.NONFINITE, "the estimate after the last step is not finite", None
         progress = self.trace.progress(self._state, reply, getattr(request, "x", None))
         self.result = self._concluded(reason, message, progress, rule)
         self._keep(self.result)

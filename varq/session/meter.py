@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from varq.devices.prices import Price
-from varq.devices.service import Service
+from varq.devices.service import JobResult, Service
 from varq.session.job import Job
 
 __all__ = ["Meter"]
@@ -54,13 +54,14 @@ class Meter:
         for job, result in back:
             job.busy = result.seconds
             seconds = waited + (result.seconds or 0.0) if waited else result.seconds
-            cost = self.cost(job, seconds) if result.cost is None else result.cost
+            cost = self.cost(job, result, seconds) if result.cost is None else result.cost
             job.result = replace(result, seconds=seconds, cost=cost)
             self._counted += seconds or 0.0
             waited = 0.0
 
-    def cost(self, job: Job, seconds: float | None) -> float | None:
-        """What a job costs that was charged with so many seconds; None where that is not known."""
-        if self._price is None or seconds is None:
+    def cost(self, job: Job, result: JobResult, seconds: float | None) -> float | None:
+        """What a job of this result costs that was charged with so many seconds; None where that is not known."""
+        if self._price is None or (seconds is None and self._price.per_second):
             return None
-        return self._price.cost(1, job.record.circuits, job.record.shots, seconds)
+        tasks = self._service.tasks([(len(bits), bits.shape[1]) for bits in result.bits])
+        return self._price.cost(tasks, job.record.circuits, job.record.shots, seconds or 0.0)

@@ -142,7 +142,8 @@ class Run:
         )
 
     def plot(self, kind: str = "convergence", **options: Any) -> Any:
-        """Draw the run: "convergence", "parameters", "distribution" (QAOA) or "posterior" (phase estimation).
+        """Draw the run: "convergence", "parameters", "distribution" (QAOA), "posterior" (phase estimation) or
+        "histogram" (QPE, Shor).
 
         Returns:
             The matplotlib Axes.

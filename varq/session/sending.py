@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from varq.devices.faults import DeviceError, PermanentError, TransientError, UncertainError
+from varq.devices.faults import DeviceError, PartialError, PermanentError, TransientError, UncertainError
 from varq.devices.service import Circuit, JobResult, JobStatus, Service
 from varq.session.job import Job
 from varq.session.meter import Meter
@@ -166,12 +166,22 @@ class Sender:
     def _send(self, job: Job) -> None:
         """Until the vendor has it, surely has it not, or nobody can tell."""
         tag = job.record.id
+        partial: list[PartialError] = []
 
         def once() -> str:
             job.attempts += 1
+            try:
+                return received()
+            except PartialError as error:
+                partial.append(error)
+                raise TransientError(str(error)) from None
+
+        def received() -> str:
             unforeseen: Exception | None = None
             try:
                 return self.service.submit(job.circuits, tag)
+            except PartialError:
+                raise
             except UncertainError as error:
                 self._say(f"{error} The job is looked for by its tag {tag}.")
             except DeviceError:
@@ -193,7 +203,7 @@ class Sender:
         try:
             job.provider = self._persist(once)
         except Exception as error:
-            job.error = error
+            job.error = partial[-1] if partial else error
 
     def _note(self, jobs: Sequence[Job]) -> None:
         """Write down under which ids jobs were received."""

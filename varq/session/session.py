@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from pennylane.tape import QuantumScript
 
 from varq import checks, names, spec
-from varq.devices.catalog import DEFAULT, usable
+from varq.devices.catalog import usable
 from varq.devices.prices import load_prices
 from varq.node.nodes import Nodes
 from varq.protocol import Event, Observer, Plan, Result, Stop
@@ -23,7 +23,7 @@ from varq.session.desk import Desk
 from varq.session.drive import Lane, drive
 from varq.session.forecast import Forecast
 from varq.session.handing import hand_over
-from varq.session.known import create, finished, state, warn_untracked, warn_versions
+from varq.session.known import carried, create, finished, state, warn_untracked, warn_versions
 from varq.session.ledger import Ledger
 from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, moment, store_of
 from varq.session.orders import hold, obey
@@ -176,7 +176,7 @@ class Session:
                 result), "return" what there is, raise an "error", or "repeat" it as a run of its own.
             take_over: take a run whose owner's heartbeat has gone stale.
             priority: among the runs that `drain` drives together; the higher goes first.
-            deadline: seconds from now after which nothing of it is sent, or computed, any more: it ends as failed.
+            deadline: seconds from now after which it stops: nothing of it is sent, or computed, before a later one.
             verify: check first, at a random point: the gradient by two methods, that the observable is Hermitian, and
                 what the ansatz promises to conserve.
 
@@ -432,7 +432,7 @@ class Session:
             )
         device = agreed("device", task.device, self.device)
         shots = agreed("shots", task.shots, self.shots)
-        return task.resolve(DEFAULT if device is None else device, shots)
+        return task.resolve(device, shots)
 
     def _create(self, resolved: Any, identity: str, findable: bool) -> RunRecord:
         record = create(self.store, resolved, identity, findable)
@@ -476,8 +476,8 @@ class Session:
         old = self._run(record, resolved, stop, take_over=False)
         kept = old.agreed_steps()
         fresh = self._create(forked, identity, findable)
-        rows = [row for row in self.store.rows(record.id) if row.role == "step" and row.step < kept]
-        self.store.extend(fresh.id, rows)
+        rows = self.store.rows(record.id)
+        self.store.extend(fresh.id, carried(rows, kept, record.versions, fresh.versions))
         self._note(fresh, f"{record.title}: forked {record.id} at step {kept} as {fresh.id}.")
         return self._run(fresh, forked, stop if stop is not None else resolved.stop, take_over=False)
 

@@ -16,13 +16,13 @@ from pennylane.devices.preprocess import decompose
 
 from varq import checks
 from varq.devices.faults import ExpiredError, GoneError, PermanentError, TransientError, UncertainError
-from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode
+from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode, Plain
 from varq.testing.cloud_gates import GATES, IGNORED, Payload
 
 __all__ = ["CloudService"]
 
 
-class CloudService:
+class CloudService(Plain):
     """A client of `varq.testing.cloud_server`: like a vendor's, its calls may fail in every way that calls fail.
 
     Args:
@@ -77,10 +77,6 @@ class CloudService:
     def open(self) -> str | None:
         """Open a session, which expires after some time."""
         self._session = self._call("open", {}, TransientError)["session"]
-        return None
-
-    def metered(self) -> float | None:
-        """None: a job is metered alone."""
         return None
 
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
