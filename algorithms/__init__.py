@@ -4,31 +4,49 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from varq.algorithms.amplitude import AmplitudeEstimation
     from varq.algorithms.approximate import QAOA
+    from varq.algorithms.batch_phase import QPE
+    from varq.algorithms.factoring import Shor
     from varq.algorithms.minimization import Minimize
     from varq.algorithms.phase import PhaseEstimation
-    from varq.algorithms.short import minimize, phase_estimation, qaoa, vqe
+    from varq.algorithms.phase_runs import phase_study
+    from varq.algorithms.short import amplitude_estimation, minimize, phase_estimation, qaoa, qpe, shor, vqe
     from varq.algorithms.variational import VQE
 
 _HOME = {
+    "AmplitudeEstimation": "varq.algorithms.amplitude",
     "Minimize": "varq.algorithms.minimization",
     "PhaseEstimation": "varq.algorithms.phase",
     "QAOA": "varq.algorithms.approximate",
+    "QPE": "varq.algorithms.batch_phase",
+    "Shor": "varq.algorithms.factoring",
     "VQE": "varq.algorithms.variational",
+    "amplitude_estimation": "varq.algorithms.short",
     "minimize": "varq.algorithms.short",
     "phase_estimation": "varq.algorithms.short",
+    "phase_study": "varq.algorithms.phase_runs",
     "qaoa": "varq.algorithms.short",
+    "qpe": "varq.algorithms.short",
+    "shor": "varq.algorithms.short",
     "vqe": "varq.algorithms.short",
 }
 
 __all__ = [
+    "AmplitudeEstimation",
     "Minimize",
     "PhaseEstimation",
     "QAOA",
+    "QPE",
+    "Shor",
     "VQE",
+    "amplitude_estimation",
     "minimize",
     "phase_estimation",
+    "phase_study",
     "qaoa",
+    "qpe",
+    "shor",
     "vqe",
 ]
 

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 from varq import checks
+from varq.algorithms.amplitude import AmplitudeEstimation
 from varq.algorithms.approximate import QAOA
+from varq.algorithms.batch_phase import QPE
+from varq.algorithms.factoring import Shor
 from varq.algorithms.minimization import Minimize
 from varq.algorithms.phase import PhaseEstimation
 from varq.algorithms.variational import VQE
 from varq.protocol import Result
 from varq.session.api import run
 
-__all__ = ["minimize", "phase_estimation", "qaoa", "vqe"]
+__all__ = ["amplitude_estimation", "minimize", "phase_estimation", "qaoa", "qpe", "shor", "vqe"]
 
 _RUNNING = set(inspect.signature(run).parameters) - {"task", "stop"}
 
@@ -83,6 +86,66 @@ def phase_estimation(problem: Any, **options: Any) -> Result:
         True
     """
     return _run("phase_estimation", PhaseEstimation, {"problem": problem, **options})
+
+
+def qpe(problem: Any, bits: int = 6, **options: Any) -> Result:
+    """An eigenphase by phase estimation as in textbooks: `varq.run(QPE(problem=problem, bits=bits, ...))`.
+
+    Args:
+        problem: an `EigenPhase`.
+        bits: of the measured phase.
+        **options: fields of `QPE` (`state`, `control`, `shots` ...) and arguments of `varq.run`.
+
+    Raises:
+        TypeError: for an option that neither has; lists the close ones.
+
+    Example:
+        >>> import pennylane as qml
+        >>> from varq.problems import EigenPhase
+        >>> result = qpe(EigenPhase(qml.T(0), state=1), bits=3, store=None, progress=False)
+        >>> result.details["outcomes"].tolist(), abs(result.deviation) < 1e-6
+        ([1], True)
+    """
+    return _run("qpe", QPE, {"problem": problem, "bits": bits, **options})
+
+
+def shor(N: int, **options: Any) -> Result:
+    """Two factors of a number: `varq.run(Shor(N, ...))`.
+
+    Args:
+        N: composite, at least 4.
+        **options: fields of `Shor` (`base`, `backend`, `control`, `shots` ...) and arguments of `varq.run`.
+
+    Raises:
+        TypeError: for an option that neither has; lists the close ones.
+
+    Example:
+        >>> shor(15, base=2, store=None, progress=False).details["factors"]
+        (3, 5)
+    """
+    return _run("shor", Shor, {"N": N, **options})
+
+
+def amplitude_estimation(prepare: Any, good: str, **options: Any) -> Result:
+    """The probability of good outcomes of a circuit: `varq.run(AmplitudeEstimation(prepare, good, ...))`.
+
+    Args:
+        prepare: queues the circuit, without arguments.
+        good: one letter a wire: "1", "0", or "-" for either.
+        **options: fields of `AmplitudeEstimation` (`accuracy`, `confidence`, `shots` ...) and arguments of `varq.run`.
+
+    Raises:
+        TypeError: for an option that neither has; lists the close ones.
+
+    Example:
+        >>> import pennylane as qml
+        >>> def fair():
+        ...     qml.Hadamard(0)
+        >>> result = amplitude_estimation(fair, "1", accuracy=0.1, store=None, progress=False)
+        >>> abs(result.deviation) <= 0.1
+        True
+    """
+    return _run("amplitude_estimation", AmplitudeEstimation, {"prepare": prepare, "good": good, **options})
 
 
 def minimize(cost: Any, x0: Any, **options: Any) -> Result:

@@ -12,9 +12,8 @@ import pytest
 import varq
 from varq import spec
 from varq.algorithms import QAOA, VQE, Minimize, PhaseEstimation, minimize, phase_estimation, qaoa, vqe
-from varq.algorithms.posterior import TWO_PI, Posterior
+from varq.algorithms.phases.posterior import TWO_PI
 from varq.ansatze import Circuit, HardwareEfficient
-from varq.keys import Key
 from varq.node.verification import VerificationError
 from varq.optimizers import Scipy
 from varq.problems import EigenPhase, Heisenberg, Hubbard, MaxCut, Molecule, Operator, TransverseFieldIsing
@@ -206,11 +205,10 @@ def test_what_cannot_be_written_down_equals_itself() -> None:
         (lambda: QAOA(problem=RING, depth=0), "depth must be at least 1"),
         (lambda: QAOA(problem=RING, depth=2, initial=np.zeros(2)), r"initial must have shape \(2, 2\)"),
         (lambda: PhaseEstimation(problem=RING), "problem must be an EigenPhase"),
-        (lambda: PhaseEstimation(problem=EigenPhase(np.diag([1, 1j]), state=[0.6, 0.8])), "must hold an eigenstate"),
         (lambda: PhaseEstimation(problem=EigenPhase(np.eye(2)), applications=0), "applications must be at least 1"),
         (
             lambda: PhaseEstimation(problem=EigenPhase(np.eye(2)), applications=10**12),
-            "applications must be at most 4194304.*posterior",
+            "applications must be at most 4194304.*density",
         ),
         (lambda: vqe(TransverseFieldIsing(10**9), **QUIET), "wires must be at most 63. Got 1000000000"),
         (lambda: vqe(Heisenberg(shape=(10**5, 10**5)), **QUIET), "must be at most 63. Got 10000000000. Larger"),
@@ -265,49 +263,10 @@ def test_a_phase_is_found_wherever_it_is(phase: float) -> None:
     assert np.sqrt(np.mean(np.square(errors))) < 3
 
 
-@pytest.mark.flagless
-def test_the_policy_is_near_the_heisenberg_limit() -> None:
-    # Greedy Bayesian designs reach V N^2 = 20 to 21 at N = 256 over thousands of runs (the floor is pi^2 = 9.87).  One
-    # hundred runs fix the mean sharpness to a tenth of that; 30 is beyond the scatter, adaptive designs with fixed
-    # repetitions reach 22 to 26, non-adaptive ones 35.
-    rng = Key.from_seed(0).generator()
-    sharpness = []
-    for seed in range(100):
-        problem = EigenPhase(np.diag([1, np.exp(1j * rng.uniform(0, TWO_PI))]), state=1)
-        result = phase_estimation(problem, applications=256, seed=seed, **QUIET)
-        sharpness.append((1 + result.stderr**2) ** -0.5)
-    assert (np.mean(sharpness) ** -2 - 1) * 256**2 < 30
-
-
-@pytest.mark.flagless
-def test_credible_intervals_cover() -> None:
-    rng = Key.from_seed(1).generator()
-    covered = 0
-    for seed in range(200):
-        phase = rng.uniform(0, TWO_PI)
-        problem = EigenPhase(np.diag([1, np.exp(1j * phase)]), state=1)
-        result = phase_estimation(problem, applications=64, contrast=0.9, seed=seed, **QUIET)
-        low, high = result.details["interval"]
-        covered += (phase - low) % TWO_PI <= (high - low) % TWO_PI
-    assert 180 <= covered <= 199  # 95 % of 200, within 3.3 standard deviations
-
-
 def test_experiments_may_be_limited() -> None:
     problem = EigenPhase(np.diag([1, 1j]), state=1)
     result = phase_estimation(problem, shots=7, **QUIET)
     assert (result.details["experiments"], result.reason) == (7, Reason.CONVERGED)
-
-
-def test_posteriors_follow_bayes() -> None:
-    posterior = Posterior.flat(256).updated(3, 0.4, 0.8, 1).updated(1, 1.0, 1.0, 0)
-    grid = posterior.grid
-    density = (1 - 0.8 * np.cos(3 * grid - 0.4)) * (1 + np.cos(grid - 1.0))
-    assert posterior.density == pytest.approx(density / (density.mean() * TWO_PI), abs=EXACT)
-    assert posterior.moments[1] == pytest.approx(np.sum(posterior.weights * np.exp(1j * grid)), abs=EXACT)
-    low, high = posterior.interval(0.5)
-    inside = (grid - low) % TWO_PI <= (high - low) % TWO_PI
-    assert posterior.weights[inside].sum() == pytest.approx(0.5, abs=0.02)
-    assert Posterior.flat(64).deviation == math.inf
 
 
 def test_a_noisy_function_is_estimated_afresh() -> None:

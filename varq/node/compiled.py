@@ -49,6 +49,7 @@ class CompiledCost:
         self._further = jax.jit(lambda x: [self._measured(qml.expval(o), x) for o in tracked.values()])
         self._metric = jax.jit(self._fubini_study)
         self._probabilities = jax.jit(partial(self._measured, qml.probs(wires=range(wires))))
+        self._state = jax.jit(partial(self._measured, qml.state()))
         with traceable(), self._double():
             jax.eval_shape(self._value, np.zeros(shape))
 
@@ -96,6 +97,11 @@ class CompiledCost:
         """The Fubini-Study metric with respect to the parameters, shape (n, n)."""
         with self._double():
             return np.asarray(self._metric(x), dtype=np.float64)
+
+    def state(self, x: Array) -> NDArray[np.complex128]:
+        """The state vector, shape (2**wires,), wire 0 first."""
+        with self._double():
+            return np.asarray(self._state(x), dtype=np.complex128).ravel()
 
     def probabilities(self, x: Array) -> NDArray[np.float64]:
         """The probability of each basis state, shape (2**wires,), wire 0 first."""

@@ -14,8 +14,11 @@ from varq import checks
 from varq.devices.catalog import DEFAULT, open_device, open_service
 from varq.devices.service import Service, run_now
 from varq.keys import Key
+from varq.node.bits import Bitwise
 from varq.node.compiled import CompiledCost
 from varq.node.exact import ExactCost
+from varq.node.experiments import Experiments
+from varq.node.rounds import Rounds
 from varq.node.sampled import SampledCost
 from varq.problems.pauli import PauliSum
 from varq.protocol import Array, Experiment, Many, Metric, Prepared, Reply, Request, Sample, Value
@@ -97,6 +100,66 @@ class Nodes:
         sampled = SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision, **ways)
         return Cost(None, sampled, reach, shape)
 
+    def experiments(self, power: Callable[[int], NDArray[np.complex128]], state: NDArray[np.complex128]) -> Experiments:
+        """Phase estimation on this device: one control qubit, and a unitary's powers on a fresh state each time.
+
+        Args:
+            power: gives the matrix U^p for an integer p, shape (2^n, 2^n).
+            state: of the system, shape (2^n,).
+        """
+        device = DEFAULT if self.device is None else self.device
+        opened = open_device(device, len(state).bit_length(), self.precision)
+        reach = cache(partial(open_service, device, self.precision))
+        return Experiments(power, state, opened, reach, self.precision)
+
+    def bits(self, circuit: Callable[[Array], Any], wires: int, asked: tuple[int, ...] = ()) -> Bitwise:
+        """What answers samples of a circuit's bits.
+
+        Args:
+            circuit: queues PennyLane operations on wires 0 .. wires-1 for parameters; returns None, or a list of
+                measured values that are asked for, where it measures in its middle.
+            wires: how many wires.
+            asked: the wires whose bits are asked for, where it measures at its end.
+
+        Example:
+            >>> import numpy as np, pennylane as qml
+            >>> bell = Nodes().bits(lambda x: (qml.Hadamard(0), qml.CNOT([0, 1])), wires=2, asked=(0, 1))
+            >>> [round(float(p), 9) for p in bell.probabilities(np.zeros(0))]
+            [0.5, 0.0, 0.0, 0.5]
+        """
+        device = DEFAULT if self.device is None else self.device
+        opened = open_device(device, wires, self.precision)
+        return Bitwise(circuit, wires, asked, opened, cache(partial(open_service, device, self.precision)))
+
+    def rounds(
+        self,
+        first: Callable[[Array], None],
+        each: Callable[[Array, int, tuple[int, ...]], None],
+        count: int,
+        wires: int,
+    ) -> Rounds:
+        """What answers samples of a circuit of rounds that each measure and reset wire 0, as `Rounds` says.
+
+        Raises:
+            ValueError: for a device that gives no states.
+
+        Example:
+            >>> import numpy as np, pennylane as qml
+            >>> def same(x, number, bits):
+            ...     qml.X(0) if sum(bits) == 0 else qml.I(0)
+            >>> found = Nodes("default.qubit").rounds(lambda x: None, same, count=3, wires=1)
+            >>> found.evaluate(Sample(np.zeros(0), 2), Key.from_seed(0)).outcomes.tolist()
+            [[1, 0, 0], [1, 0, 0]]
+        """
+        device = DEFAULT if self.device is None else self.device
+        opened = open_device(device, wires, self.precision)
+        if not opened.abilities.analytic or opened.abilities.noise:
+            raise ValueError(
+                f"Rounds that go on by what was measured need a simulator of pure states. Got {opened.name}. "
+                "Use varq.qubit, lightning.qubit or default.qubit, or control='qft'."
+            )
+        return Rounds(first, each, count, wires, opened)
+
 
 def _operator(observable: Any) -> Any:
     return observable.operator() if isinstance(observable, PauliSum) else observable
@@ -168,6 +231,12 @@ class Cost:
         assert self.exact is not None
         value, grad, circuits = self.exact.value_and_grad(x)
         return Reply(value=value, grad=grad, executions=circuits)
+
+    def state(self, x: Array) -> NDArray[np.complex128]:
+        """The state vector, shape (2**wires,), of a device that JAX compiles."""
+        if not isinstance(self.exact, CompiledCost):
+            raise ValueError("A state vector needs shots=None and the device varq.qubit.")
+        return self.exact.state(checks.array("parameters", x, self.shape))
 
     def probabilities(self, x: Array) -> NDArray[np.float64]:
         """The exact probability of each basis state, shape (2**wires,)."""

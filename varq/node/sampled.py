@@ -131,7 +131,7 @@ class SampledCost:
             raise _unanswered(request)
         x = checks.array("parameters", request.x, self._shape)
         if isinstance(request, Sample):
-            count = round(request.shots * precision)
+            count = max(1, round(request.shots * precision))  # a budget with nothing left refuses that
             circuits.append(self._circuit(self._bits, 0, self._bits.gates(x)[0], count, key))
             return lambda bits: Reply(outcomes=next(bits), executions=1)
         shots = self._shots * precision

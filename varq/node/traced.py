@@ -22,6 +22,7 @@ from varq.devices.digests import structure_digest
 from varq.devices.service import Circuit
 from varq.precision import double
 from varq.protocol import Array
+from varq.simulator.binding import bound
 
 __all__ = ["Traced", "checked", "traceable", "unwrapped"]
 
@@ -169,7 +170,7 @@ class Traced:
         parameters = tape.get_parameters(trainable_only=False)
         dependent = [k for k, p in enumerate(parameters) if isinstance(p, jax.core.Tracer)]
         values = [jnp.asarray(parameters[k]) for k in dependent]
-        blank = tape.bind_new_parameters([np.zeros(v.shape) if v.shape else 0.0 for v in values], dependent)
+        blank = bound(tape, [np.zeros(v.shape) if v.shape else 0.0 for v in values], dependent)
         flat = jnp.concatenate([jnp.ravel(v) for v in values]) if values else jnp.zeros(0)
         return _Template(blank, dependent, [v.shape for v in values]), flat
 
@@ -197,9 +198,9 @@ class Traced:
     def bind(self, circuit: int, tape: int, flat: Any) -> QuantumScript:
         """A tape with numbers in it; its trainable parameters are those that depend on x."""
         template = self._templates[circuit][tape]
-        bound = template.tape.bind_new_parameters(template.values(flat), template.dependent)
-        bound.trainable_params = template.dependent
-        return bound
+        filled = bound(template.tape, template.values(flat), template.dependent)
+        filled.trainable_params = template.dependent
+        return filled
 
     def circuit(self, circuit: int, values: Sequence[Any], wires: int, shots: int, seed: int) -> Circuit:
         """A circuit of one tape that samples wires 0 .. wires-1, with numbers in it, ready for a job."""
@@ -211,7 +212,8 @@ class Traced:
         tape = self.bind(circuit, 0, values[0])
         tape = QuantumScript(tape.operations, tape.measurements, shots, tape.trainable_params)
         structure = self._templates[circuit][0].structure
-        return Circuit(tape, wires, shots, seed, structure, np.asarray(values[0], dtype=np.float64))
+        numbers = np.ascontiguousarray(values[0])  # complex where the entries of a matrix depend on the parameters
+        return Circuit(tape, wires, shots, seed, structure, numbers.astype(np.result_type(numbers, float)).view(float))
 
     def tapes(self, circuit: int) -> int:
         """How many tapes the device makes of a circuit."""

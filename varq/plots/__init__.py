@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from varq.plots.circuits import circuit
     from varq.plots.drawings import problem
     from varq.plots.energies import convergence, curve
+    from varq.plots.histograms import histogram
     from varq.plots.probabilities import distribution, posterior
     from varq.plots.spans import timeline
     from varq.plots.traces import parameters
@@ -17,6 +18,7 @@ _HOME = {
     "convergence": "varq.plots.energies",
     "curve": "varq.plots.energies",
     "distribution": "varq.plots.probabilities",
+    "histogram": "varq.plots.histograms",
     "parameters": "varq.plots.traces",
     "posterior": "varq.plots.probabilities",
     "problem": "varq.plots.drawings",
@@ -29,6 +31,7 @@ __all__ = [
     "convergence",
     "curve",
     "distribution",
+    "histogram",
     "parameters",
     "posterior",
     "problem",

@@ -18,7 +18,7 @@ from varq.plots.canvas import BAND, COLORS, SMALL, TEXT, Look, ink, key, notice,
 from varq.plots.units import difference, small, uncertain
 from varq.protocol import Record
 
-__all__ = ["distribution", "posterior"]
+__all__ = ["details_of", "distribution", "posterior"]
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ TWO_PI = 2 * math.pi
 EXHAUSTIVE = 18  # most vertices of a graph whose cuts are all counted for the comparison with guessing
 
 
-def _details(record: Any, what: str, needs: tuple[str, ...], made_by: str) -> tuple[Record, Mapping[str, Any]]:
+def details_of(record: Any, what: str, needs: tuple[str, ...], made_by: str) -> tuple[Record, Mapping[str, Any]]:
     """The record and the details of its result; an error where they are not what the figure needs."""
     records = records_of(record)
     if len(records) > 1:
@@ -65,7 +65,7 @@ def distribution(record: Any, *, ax: Any = None, most: int = 12) -> Axes:
         TypeError: if `record` is no record, or `ax` no Axes.
         ValueError: if the record has no result, or not one of bit strings.
     """
-    run, details = _details(record, "distribution", ("bitstrings", "probabilities", "values"), "QAOA")
+    run, details = details_of(record, "distribution", ("bitstrings", "probabilities", "values"), "QAOA")
     most = checks.integer("most", most, minimum=1)
     strings = list(details["bitstrings"])[:most]
     weights = np.asarray(details["probabilities"], dtype=np.float64)[:most]
@@ -176,7 +176,7 @@ def posterior(record: Any, *, ax: Any = None) -> Axes:
         TypeError: if `record` is no record, or `ax` no Axes.
         ValueError: if the record has no result, or not one of phase estimation.
     """
-    run, details = _details(record, "posterior", ("grid", "density", "interval"), "PhaseEstimation")
+    run, details = details_of(record, "posterior", ("grid", "density", "interval"), "PhaseEstimation")
     grid = checks.array("grid", details["grid"], (None,))
     density = checks.array("density", details["density"], grid.shape)
     assert run.result is not None

@@ -23,6 +23,7 @@ MOST_WIRES = 10  # a dense unitary of 16 MB, diagonalized in seconds
 MERGED = 1e-9  # eigenphases closer than this are one, radians
 EMPTY = 1e-12  # a weight below this is rounding
 
+MARGIN = 0.95  # of half a turn between the middle of the levels and the outermost
 SEAM = 1e-12  # radians below 2 pi that count as 0
 TURN = 2 * math.pi
 
@@ -36,6 +37,8 @@ class EigenPhase:
             whose matrix is kept.
         state: a vector, shape (2^n,), of norm 1; or the index of a basis state; None for basis state 0, the state that
             devices start in.
+        time: of the evolution exp(-i H time) that the unitary is, in inverse units of the energy; None if it is none.
+        near: with `time`, the middle of the levels: an energy is the one of its phase that is closest to it.
 
     Raises:
         TypeError: if the unitary is neither.
@@ -52,42 +55,62 @@ class EigenPhase:
 
     unitary: Any
     state: Any = None
+    time: float | None = None
+    near: float = 0.0
 
     kind: ClassVar[str] = "problem:eigenphase"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     unit: ClassVar[str] = "rad"
 
     def __post_init__(self) -> None:
         matrix = _matrix(self.unitary)
         object.__setattr__(self, "unitary", matrix)
         object.__setattr__(self, "state", _vector(self.state, len(matrix)))
+        if self.time is not None:
+            object.__setattr__(self, "time", checks.real("time", self.time))
+            if self.time == 0:
+                raise ValueError("time must not be 0: the phase would say nothing of the energy.")
+        object.__setattr__(self, "near", checks.real("near", self.near))
 
     @classmethod
-    def from_hamiltonian(cls, problem: Any, time: float, state: Any = None) -> EigenPhase:
-        """The evolution exp(-i H time), exact: a level E has the phase -E time, modulo 2 pi.
+    def from_hamiltonian(
+        cls, problem: Any, time: float | None = None, state: Any = None, *, trotter: int | None = None, order: int = 2
+    ) -> EigenPhase:
+        """The evolution exp(-i H time), exact or by a product formula: a level E has the phase -E time, modulo 2 pi.
 
-        So E = -phase / time modulo 2 pi / time; `energy_from_phase` picks the level near a guess.
+        `energy` turns a phase back into the level.
 
         Args:
             problem: a problem with a Hamiltonian on up to 10 wires, a PennyLane observable, a `PauliSum` or a Hermitian
                 matrix.
-            time: in inverse units of the energy; not 0.
+            time: in inverse units of the energy; not 0.  None for one with which all levels fit into one turn.
             state: as for `EigenPhase`; None for the ground state.
+            trotter: number of steps of the product formula, whose eigenphases are then sought; None for the exact
+                evolution.
+            order: of the product formula (Suzuki's): 1, 2, 4, 6 ...
 
         Raises:
             ValueError: if `problem` is too large or not Hermitian, or `time` is 0 or not finite.
 
         Example:
             >>> clock = EigenPhase.from_hamiltonian(qml.Z(0), time=0.5)
-            >>> round(clock.reference(), 9), round(energy_from_phase(clock.reference(), 0.5, near=-0.9), 9)
+            >>> round(clock.reference(), 9), round(clock.energy(clock.reference()), 9)
             (0.5, -1.0)
         """
+        matrix = _hamiltonian_matrix(problem)
+        middle = float(np.trace(matrix).real) / len(matrix)
+        levels, vectors = np.linalg.eigh(matrix)
+        if time is None:
+            widest = float(np.max(np.abs(levels - middle)))
+            time = MARGIN * math.pi / widest if widest > EMPTY else 1.0
         span = checks.real("time", time)
         if span == 0:
-            raise ValueError("time must not be 0: every phase would be 0. Use about 1 / (largest energy).")
-        levels, vectors = np.linalg.eigh(_hamiltonian_matrix(problem))
-        evolution = (vectors * np.exp(-1j * span * levels)) @ vectors.conj().T
-        return cls(evolution, vectors[:, 0] if state is None else state)
+            raise ValueError("time must not be 0: every phase would be 0. Leave it out for one that fits.")
+        if trotter is None:
+            evolution = (vectors * np.exp(-1j * span * levels)) @ vectors.conj().T
+        else:
+            evolution = _product_formula(matrix, span, checks.integer("trotter", trotter, 1), _order(order))
+        return cls(evolution, vectors[:, 0] if state is None else state, span, middle)
 
     @classmethod
     def from_phases(cls, phases: Sequence[float], weights: Sequence[float] | None = None) -> EigenPhase:
@@ -131,7 +154,7 @@ class EigenPhase:
         return len(self.unitary).bit_length() - 1
 
     @cached_property
-    def _eigen(self) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    def eigensystem(self) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
         """Eigenphases in [0, 2 pi) and orthonormal eigenvectors as columns."""
         # A Schur form of a unitary is diagonal, and its vectors are orthogonal even where phases coincide.
         triangle, vectors = scipy.linalg.schur(self.unitary, output="complex")
@@ -139,7 +162,7 @@ class EigenPhase:
 
     @cached_property
     def _held(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        angles, vectors = self._eigen
+        angles, vectors = self.eigensystem
         shares = np.abs(vectors.conj().T @ self.state) ** 2
         phases, weights = _merged(angles, shares)
         kept = weights > EMPTY
@@ -167,13 +190,23 @@ class EigenPhase:
         sharpness = abs(complex(self.weights @ np.exp(1j * self.phases)))
         return math.inf if sharpness < EMPTY else math.sqrt(max(sharpness**-2 - 1, 0.0)) * (len(self.phases) > 1)
 
+    def energy(self, phase: float) -> float:
+        """The energy of a phase, closest to the middle of the levels.
+
+        Raises:
+            ValueError: if the unitary was not made from a Hamiltonian.
+        """
+        if self.time is None:
+            raise ValueError("Only an evolution has energies. Use EigenPhase.from_hamiltonian(problem).")
+        return energy_from_phase(phase, self.time, self.near)
+
     def power(self, exponent: int) -> NDArray[np.complex128]:
         """U^exponent, for any integer, at the cost of one matrix product.
 
         Raises:
             TypeError: if `exponent` is no integer.
         """
-        angles, vectors = self._eigen
+        angles, vectors = self.eigensystem
         factors = np.exp(1j * checks.integer("exponent", exponent) * angles)
         return np.asarray((vectors * factors) @ vectors.conj().T, dtype=np.complex128)
 
@@ -252,6 +285,24 @@ def _vector(state: Any, size: int) -> NDArray[np.complex128]:
         return checks.array("state", np.eye(1, size, index)[0], (size,), np.complex128)
     checks.array("state", state, (size,), np.complex128, f"The unitary acts on vectors of {size} entries.")
     return checks.normalized("state", state)
+
+
+def _order(order: int) -> int:
+    number = checks.integer("order", order, 1)
+    if number != 1 and number % 2:
+        raise ValueError(f"order must be 1 or even, as Suzuki's formulas are. Got {number}. Use order=2.")
+    return number
+
+
+def _product_formula(matrix: NDArray[np.complex128], time: float, steps: int, order: int) -> NDArray[np.complex128]:
+    """exp(-i H time) by Suzuki's formula over the Pauli words of H, in the order in which they are listed."""
+    words = PauliSum.from_matrix(matrix)
+    # PennyLane's formula approximates exp(+i H t); a word that stands alone needs a second one to be a sum.
+    terms = [words[k : k + 1].operator() for k in range(len(words))]
+    if len(terms) < 2:
+        return np.asarray(scipy.linalg.expm(-1j * time * matrix), dtype=np.complex128)
+    formula = qml.TrotterProduct(qml.sum(*terms), -time, n=steps, order=order)
+    return np.asarray(qml.matrix(formula, wire_order=range(words.wires)), dtype=np.complex128)
 
 
 def _hamiltonian_matrix(problem: Any) -> NDArray[np.complex128]:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from varq.algorithms.phases import belief
 from varq.protocol import Array
 
 __all__ = ["TWO_PI", "Posterior"]
@@ -35,6 +36,17 @@ class Posterior:
     def flat(cls, size: int) -> Posterior:
         """No knowledge: every phase alike."""
         return cls(np.full(size, 1 / size))
+
+    @classmethod
+    def from_moments(cls, moments: NDArray[np.complex128]) -> Posterior:
+        """The density with the moments <exp(i j phase)>, j = 0 .. J, on at least four points for each.
+
+        Args:
+            moments: under each hypothesis of the noise, weighted by its probability, shape (h, J + 1).
+        """
+        points = 1 << max(6, math.ceil(math.log2(4 * moments.shape[1])))
+        weights = np.maximum(belief.density(moments, points), 0.0)
+        return cls(weights / weights.sum())
 
     @cached_property
     def moments(self) -> NDArray[np.complex128]:
@@ -64,13 +76,6 @@ class Posterior:
         if sharpness < 1e-12:
             return math.inf
         return math.sqrt(max(sharpness**-2 - 1, 0.0))
-
-    def updated(self, power: int, angle: float, visibility: float, outcome: int) -> Posterior:
-        """The density after an experiment: Bayes' rule with P(u) = (1 + (-1)^u v cos(power phase - angle)) / 2."""
-        sign = -1.0 if outcome else 1.0
-        likelihood = 1 + sign * visibility * np.cos(power * self.grid - angle)
-        weights = self.weights * likelihood
-        return Posterior(weights / weights.sum())
 
     def interval(self, probability: float) -> tuple[float, float]:
         """The arc from low to high, counter-clockwise, that leaves equal tails around the mean direction.

@@ -1,0 +1,244 @@
+"""Phase estimation against its published constants: one command, one table.
+
+    python benchmarks/phases.py [NAME ...] [--runs SHARE]
+
+Names: textbook, default, policies, coherence, readout, both, wrong, cover, two, circuits, energy, speed.  Without a
+name, all of them (about fifteen minutes on two cores); `--runs 0.1` takes a tenth of the runs.
+
+N is the number of applications of the controlled unitary in all experiments of a run, V the Holevo variance averaged
+over posterior densities ("avg"), beside that of the sampled errors ("smp"), each with its standard error.  A bound
+holds if the mean minus two standard errors does.  Sources of the anchors:
+
+    floor pi^2 = 9.87            V >= tan^2(pi / (N + 2)): Berry and Wiseman, Phys. Rev. Lett. 85, 5098 (2000)
+    textbook 2 N + 1             exact: the Fejer kernel of N + 1 points has the sharpness N / (N + 1)
+    adaptive 22-26               Higgins et al., Nature 450, 393 (2007): overhead 1.56
+    non-adaptive 40              Higgins et al., New J. Phys. 11, 073023 (2009): overhead 2.03
+    robust 190-260               Kimmel, Low and Yoder, Phys. Rev. A 92, 062315 (2015), as implemented here
+    Ramsey 2 e / (N T c^2)       Fisher information of the best fixed power T / 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import varq
+from varq.algorithms import VQE, PhaseEstimation, phase_estimation, phase_study
+from varq.algorithms.phases import Greedy, Higgins, RandomWalk, Robust, Semiclassical
+from varq.algorithms.phases.study import Study
+from varq.problems import EigenPhase, Molecule
+from varq.problems.eigenphase import circular_difference
+
+SEED = 0
+MANY, FEWER = 10_000, 2_000  # runs for N up to 1024, and above
+GATE = EigenPhase(np.diag([1, np.exp(2.0j)]), state=1)
+QUIET: dict[str, Any] = {"store": None, "progress": False}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure: what it is, its value and standard error, between which bounds it must lie."""
+
+    what: str
+    value: float
+    stderr: float = 0.0
+    low: float = -math.inf
+    high: float = math.inf
+    note: str = ""
+
+    def __str__(self) -> str:
+        held = self.value - 2 * self.stderr <= self.high and self.value + 2 * self.stderr >= self.low
+        bounds = [f">= {self.low:g}"] * (self.low > -math.inf) + [f"<= {self.high:g}"] * (self.high < math.inf)
+        verdict = ("ok" if held else "MISSED") if bounds else ""
+        spread = f"+- {self.stderr:.2g}" if self.stderr else ""
+        return f"{self.what:58} {self.value:10.5g} {spread:10} {' '.join(bounds):16} {verdict:7}{self.note}"
+
+
+def _task(policy: Any, applications: int, **options: Any) -> PhaseEstimation:
+    return PhaseEstimation(problem=GATE, policy=policy, applications=applications, **options)
+
+
+def _study(share: float, policy: Any, applications: int, runs: int | None = None, **options: Any) -> Study:
+    noise = {k: options.pop(k) for k in ("coherence", "contrast", "noise") if k in options}
+    most = runs or (MANY if applications <= 1024 else FEWER)
+    return phase_study(_task(policy, applications, **noise), max(100, int(most * share)), seed=SEED, **options)
+
+
+def _scaled(study: Study, unit: float) -> tuple[float, float, str]:
+    (value, spread), (other, width) = study.averaged, study.sampled
+    return value * unit, spread * unit, f" smp {other * unit:.4g} +- {width * unit:.2g}"
+
+
+def textbook(share: float) -> Iterator[Line]:
+    """The exact variance of 2^t - 1 applications."""
+    for bits in range(3, 11):
+        n = 2**bits - 1
+        study = _study(share, Semiclassical(), n)
+        want = (1 + 1 / n) ** 2 - 1
+        yield Line(f"textbook, t = {bits}: |V - ((1 + 1/N)^2 - 1)|", abs(study.averaged[0] - want), high=1e-10)
+        value, spread = study.sampled
+        yield Line(
+            f"textbook, t = {bits}: standard errors of the sampled V from it", abs(value - want) / spread, high=4
+        )
+
+
+def default(share: float) -> Iterator[Line]:
+    """The default policy without noise."""
+    for exponent in range(6, 13):
+        n = 2**exponent
+        value, spread, note = _scaled(_study(share, Greedy(), n), n**2)
+        yield Line(f"default policy, N = {n}: V N^2", value, spread, high=21.5, note=note)
+
+
+def policies(share: float) -> Iterator[Line]:
+    """The others, for comparison."""
+    for policy in (Higgins(), Higgins(adaptive=False), Robust(), RandomWalk()):
+        for n in (256, 1024):
+            study = _study(share, policy, n)
+            spent = float(study.applications.mean())
+            value, spread = study.sampled
+            yield Line(f"{policy!r:.40}, N = {spent:.0f}: V N^2, sampled", value * spent**2, spread * spent**2)
+
+
+def coherence(share: float) -> Iterator[Line]:
+    """Decoherence alone."""
+    for factor, bound in ((8, 2.0), (32, 1.35)):
+        n = 128 * factor
+        study = _study(share, Greedy(), n, coherence=128.0)
+        value, spread, note = _scaled(study, 1 / study.ramsey)
+        yield Line(f"T = 128, N = {factor} T: V over the Ramsey bound", value, spread, high=bound, note=note)
+
+
+def readout(share: float) -> Iterator[Line]:
+    """Bits that are flipped with a probability of 5 %."""
+    for exponent, bound in ((8, 65), (10, 80), (12, 95)):
+        n = 2**exponent
+        value, spread, note = _scaled(_study(share, Greedy(), n, contrast=0.9), n**2)
+        yield Line(f"5 % readout error, N = {n}: V N^2", value, spread, high=bound, note=note)
+
+
+def both(share: float) -> Iterator[Line]:
+    """Decoherence and readout error."""
+    for factor, bound in ((8, 3.3), (32, 2.4)):
+        n = 128 * factor
+        study = _study(share, Greedy(), n, coherence=128.0, contrast=0.9)
+        value, spread, note = _scaled(study, 1 / study.ramsey)
+        yield Line(f"T = 128 and 5 %, N = {factor} T: V over the Ramsey bound", value, spread, high=bound, note=note)
+
+
+def wrong(share: float) -> Iterator[Line]:
+    """Noise that is other than the policy believes, by a factor of two; sampled, since densities are then wrong."""
+    runs = 20_000
+    for name, true, believed in (
+        ("T = 128 believed 256", {"coherence": 128.0}, {"coherence": 256.0}),
+        ("T = 128 believed 64", {"coherence": 128.0}, {"coherence": 64.0}),
+        ("5 % believed 10 %", {"contrast": 0.9}, {"contrast": 0.8}),
+        ("5 % believed 2.5 %", {"contrast": 0.9}, {"contrast": 0.95}),
+    ):
+        floors = []
+        for n in (256, 1024):
+            matched = _study(share, Greedy(), n, runs, **true).sampled
+            task = _task(Greedy(), n, **believed)
+            study = phase_study(task, max(100, int(runs * share)), seed=SEED, **true)
+            value, spread = study.sampled
+            ratio = value / matched[0]
+            relative = math.hypot(spread / value, matched[1] / matched[0])
+            yield Line(f"{name}, N = {n}: V over the matched one", ratio, ratio * relative, high=3)
+            floors.append(value)
+        yield Line(f"{name}: V falls from N = 256 to 1024 by a factor of", floors[0] / floors[1], low=2)
+
+
+def cover(share: float) -> Iterator[Line]:
+    """Credible intervals."""
+    for name, noise in (("no noise", {}), ("5 %", {"contrast": 0.9}), ("T = 128", {"coherence": 128.0})):
+        found, spread = _study(share, Greedy(), 256, whole=True, **noise).coverage(0.95)
+        yield Line(f"95 % credible intervals, {name}: cover", found, spread, low=0.93, high=0.97)
+
+
+def two(share: float) -> Iterator[Line]:
+    """Two eigenphases of weights 0.8 and 0.2, 0.3 apart, in several runs."""
+    problem = EigenPhase.from_phases([1.0, 1.3], [0.8, 0.2])
+    away, off = [], []
+    for seed in range(max(5, int(50 * share))):
+        found = phase_estimation(problem, policy="spectrum", applications=60_000, seed=seed, **QUIET).details
+        away.append(float(np.max(np.abs(circular_difference(found["phases"], [1.0, 1.3])))) * found["longest"])
+        off.append(float(np.max(np.abs(found["weights"] - [0.8, 0.2]))))
+    yield Line("two eigenphases: largest phase error times the longest power", max(away), high=4)
+    yield Line("two eigenphases: root mean square weight error", math.sqrt(np.mean(np.square(off))), high=0.05)
+    yield Line(
+        "two eigenphases: share of runs with a weight error <= 0.05", float(np.mean(np.array(off) <= 0.05)), low=0.95
+    )
+
+
+def circuits(share: float) -> Iterator[Line]:
+    """The same variance whether outcomes are drawn or measured."""
+    runs = max(200, int(4000 * share))
+    for policy, n in (("semiclassical", 15), ("higgins", 42), ("greedy", 32)):
+        drawn = phase_study(_task(policy, n), runs, seed=SEED)
+        for way in ("loop", "circuit"):
+            study = phase_study(_task(policy, n), runs, seed=SEED + 1, through=way)
+            gap = abs(study.sampled[0] - drawn.sampled[0]) / math.hypot(study.sampled[1], drawn.sampled[1])
+            yield Line(f"{policy}, N = {n}, {way} against law: standard errors apart", gap, high=4)
+
+
+def energy(share: float) -> Iterator[Line]:
+    """H2 from a variational run stopped at 10 mHa, with a flat prior."""
+    h2 = Molecule.load("H2")
+    task = VQE(problem=h2)
+    low, high = 0.0, 1.0
+    best = varq.run(task, **QUIET).parameters
+    for _ in range(40):  # the point on the way from Hartree-Fock to the optimum that is 10 mHa too high
+        middle = (low + high) / 2
+        state = task.state(middle * best)
+        above = (state.conj() @ (h2.pauli.sparse() @ state)).real - h2.reference()
+        low, high = (middle, high) if above > 0.01 else (low, middle)
+    problem = EigenPhase.from_hamiltonian(h2, state=state)
+    applications = 8192
+    task = PhaseEstimation(problem=problem, applications=applications)
+    hits = []
+    for seed in range(max(20, int(200 * share))):
+        result = phase_estimation(problem, applications=applications, seed=seed, **QUIET)
+        hits.append(abs(result.details["energy"] - h2.reference()) < 1e-3)
+    note = f" {applications} applications of exp(-i H {problem.time:.3f}), {1e3 * above:.1f} mHa above"
+    yield Line("H2 from a state 10 mHa too high: share within 1 mHa", float(np.mean(hits)), low=0.95, note=note)
+
+
+def speed(share: float) -> Iterator[Line]:
+    """Seconds after compiling."""
+    for what, policy, n, runs, bound in (
+        ("1e5 adaptive runs of 12 rounds", Higgins(repeats=4), 28, 100_000, 2.0),
+        ("2000 default runs at N = 1024", Greedy(), 1024, 2000, 10.0),
+    ):
+        times = []
+        for _ in range(4):
+            began = time.perf_counter()
+            phase_study(_task(policy, n), runs, seed=SEED)
+            times.append(time.perf_counter() - began)
+        yield Line(f"{what}: seconds (first call {times[0]:.1f})", float(np.median(times[1:])), high=bound)
+
+
+TABLES: dict[str, Callable[[float], Iterator[Line]]] = {
+    f.__name__: f
+    for f in (textbook, default, policies, coherence, readout, both, wrong, cover, two, circuits, energy, speed)
+}
+
+
+def main() -> None:
+    """Print the lines asked for as they are measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*TABLES, []])
+    parser.add_argument("--runs", type=float, default=1.0, metavar="SHARE", help="share of the runs")
+    given = parser.parse_args()
+    for name in given.names or TABLES:
+        for line in TABLES[name](given.runs):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

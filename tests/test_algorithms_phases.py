@@ -1,0 +1,414 @@
+"""Phase estimation: posteriors against Bayes' rule by hand, policies against closed forms and published constants."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pennylane as qml
+import pytest
+from gate_cases import some
+from scipy import stats
+
+import varq
+from varq import spec
+from varq.algorithms import VQE, PhaseEstimation, phase_estimation, phase_study
+from varq.algorithms.phases import Greedy, Higgins, RandomWalk, Robust, Semiclassical, Spectrum, belief
+from varq.algorithms.phases.belief import Law
+from varq.algorithms.phases.policy import Setting
+from varq.algorithms.phases.posterior import TWO_PI, Posterior
+from varq.keys import Key
+from varq.node.nodes import Nodes
+from varq.precision import double
+from varq.problems import EigenPhase, Molecule, TransverseFieldIsing
+from varq.problems.eigenphase import circular_difference
+from varq.protocol import Experiment, Value
+
+pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
+
+EXACT = 1e-10  # linear algebra in float64
+SIGMAS = 4  # one false alarm in sixteen thousand for a normal variable
+QUIET: dict[str, Any] = {"store": None, "progress": False}
+TURN = EigenPhase(np.diag([1, np.exp(2.0j)]), state=1)
+TWO = EigenPhase.from_phases([1.0, 1.3], [0.8, 0.2])
+NOISY = Law((0.9, 0.7), (0.01, 0.1), (0.25, 0.75))
+
+
+def estimation(policy: Any, applications: int, **options: Any) -> PhaseEstimation:
+    return PhaseEstimation(problem=TURN, policy=policy, applications=applications, **options)
+
+
+def experiments(count: int, longest: int) -> list[tuple[int, float, int]]:
+    rng = np.random.default_rng(5)
+    return [(int(rng.integers(1, longest + 1)), rng.uniform(0, TWO_PI), int(rng.integers(2))) for _ in range(count)]
+
+
+# -- the posterior -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("law", [Law(), NOISY], ids=["noiseless", "two hypotheses"])
+def test_moments_follow_bayes_rule(law: Law) -> None:
+    """Products of likelihoods on a fine grid have the moments that are carried on."""
+    done = experiments(6, 5)
+    grid = np.arange(256) * (TWO_PI / 256)
+    joint = np.array(law.prior)[:, None] * np.ones_like(grid)
+    moments = belief.flat(np, law, 40)
+    for power, angle, bit in done:
+        moments = belief.updated(np, moments, law, power, angle, bit, 5)
+        seen = np.array(law.contrast) * np.exp(-np.array(law.rate) * power)
+        joint = joint * (1 + (1 - 2 * bit) * seen[:, None] * np.cos(power * grid - angle))
+    joint /= joint.sum()
+    want = joint @ np.exp(1j * np.outer(grid, np.arange(41)))
+    np.testing.assert_allclose(moments, want, atol=1e-8)  # a visibility of 1 is taken for a little less
+    posterior = Posterior.from_moments(moments)
+    every = len(posterior.grid) // 256
+    np.testing.assert_allclose(posterior.weights[::every] * every, joint.sum(axis=0), atol=1e-7)
+    low, high = posterior.interval(0.5)
+    inside = (posterior.grid - low) % TWO_PI <= (high - low) % TWO_PI
+    assert posterior.weights[inside].sum() == pytest.approx(0.5, abs=0.02)
+
+
+def test_numpy_and_jax_compute_the_same() -> None:
+    with double():
+        for law in (Law(), NOISY):
+            plain, traced = belief.flat(np, law, 20), belief.flat(jnp, law, 20)
+            for power, angle, bit in experiments(8, 6):
+                plain = belief.updated(np, plain, law, power, angle, bit, 6)
+                traced = belief.updated(jnp, traced, law, jnp.asarray(power), angle, bit, 6)
+            np.testing.assert_allclose(traced, plain, atol=EXACT)
+            arc = [belief.below(xp, m, 1.0, 2.0) for xp, m in ((np, plain), (jnp, traced))]
+            assert arc[0] == pytest.approx(float(arc[1]), abs=EXACT)
+
+
+def test_the_moments_that_are_left_out_change_nothing() -> None:
+    studies = [phase_study(estimation("greedy", 48), 40, seed=2, whole=whole) for whole in (True, False)]
+    assert np.max(np.abs(circular_difference(studies[0].estimates, studies[1].estimates))) < 1e-9
+
+
+def test_the_probability_of_an_arc() -> None:
+    density = (1 + np.cos(np.linspace(0, TWO_PI, 2001))) / TWO_PI
+    moments = np.array([[1.0, 0.5]], dtype=complex)
+    want = np.trapezoid(density[:501], dx=TWO_PI / 2000)
+    assert belief.below(np, moments, 0.0, math.pi / 2) == pytest.approx(want, abs=1e-6)
+    flat = Posterior.from_moments(np.array([[1.0, 0.0]], dtype=complex))
+    assert flat.deviation == math.inf
+
+
+# -- the policies --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", some(range(3, 11), 3, 6))
+def test_the_textbook_variance(bits: int) -> None:
+    """Every outcome leaves the same density, moved: the Fejer kernel, of sharpness N / (N + 1)."""
+    applications = 2**bits - 1
+    study = phase_study(estimation(Semiclassical(), applications), 20, seed=bits)
+    assert set(study.applications) == {applications}
+    assert study.averaged[0] == pytest.approx((1 + 1 / applications) ** 2 - 1, abs=EXACT)
+
+
+def test_the_textbook_outcomes_have_the_law_of_the_fourier_transform() -> None:
+    size, phase, runs = 16, 2.0, 4000
+    study = phase_study(estimation("semiclassical", size - 1), runs, phases=np.full(runs, phase))
+    found = np.round(study.estimates * size / TWO_PI).astype(int) % size
+    assert study.estimates * size / TWO_PI == pytest.approx(np.round(study.estimates * size / TWO_PI), abs=1e-6)
+    waves = np.exp(1j * np.outer(np.arange(size), phase - TWO_PI * np.arange(size) / size))
+    law = np.abs(waves.sum(axis=0)) ** 2 / size**2
+    assert stats.chisquare(np.bincount(found, minlength=size), runs * law).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("policy", "applications", "low", "high"),
+    [
+        (Higgins(), 378, 21, 28),  # overhead 1.56: Higgins et al., Nature 450, 393 (2007), figure 3
+        (Higgins(adaptive=False), 330, 30, 42),  # overhead 2.03: New J. Phys. 11, 073023 (2009)
+        (Greedy(), 256, 15, 25),
+        (RandomWalk(), 256, 15, 35),
+    ],
+    ids=lambda p: type(p).__name__ if spec.is_spec(p) else str(p),
+)
+def test_variances_at_the_heisenberg_scaling(policy: Any, applications: int, low: float, high: float) -> None:
+    study = phase_study(estimation(policy, applications), 1000, seed=1)
+    spent = study.applications.mean()
+    value, stderr = study.averaged
+    assert low < value * spent**2 < high
+    assert value - SIGMAS * stderr > study.heisenberg
+    assert np.median(np.abs(study.errors)) * spent < 6
+
+
+def test_robust_estimation_survives_what_it_does_not_know() -> None:
+    """A contrast of 0.8 that no policy is told of: additive errors of 0.1, below the bound of Kimmel et al."""
+    lost = [
+        np.mean(np.abs(phase_study(estimation(policy, 500), 500, contrast=0.8).errors) > 0.2)
+        for policy in ("robust", "semiclassical")
+    ]
+    assert 3 * lost[0] < lost[1]
+
+
+@pytest.mark.full
+def test_the_walk_needs_its_tests() -> None:
+    failing = [np.mean(np.abs(phase_study(estimation(RandomWalk(stride=s), 1024), 500).errors) > 0.1) for s in (2, 500)]
+    assert failing[0] < 0.01 < failing[1]
+
+
+@pytest.mark.parametrize(("coherence", "contrast"), [(math.inf, 1.0), (64.0, 0.9)])
+def test_credible_intervals_cover(coherence: float, contrast: float) -> None:
+    study = phase_study(estimation("greedy", 256, coherence=coherence, contrast=contrast), 1000, whole=True)
+    share, stderr = study.coverage(0.95)
+    assert share == pytest.approx(0.95, abs=SIGMAS * stderr)
+    assert study.ranks is not None
+    assert stats.kstest(study.ranks, "uniform").pvalue > 1e-4
+
+
+def test_coverage_needs_whole_densities() -> None:
+    with pytest.raises(ValueError, match="Make the study with whole=True"):
+        phase_study(estimation("greedy", 16), 10).coverage()
+
+
+def test_decoherence_bounds_the_variance() -> None:
+    """Long runs come near 2 e / (N T).  The median is free of the rare runs that end between two fringes."""
+    study = phase_study(estimation("greedy", 1024, coherence=32.0), 200)
+    assert 0.9 < np.median(study.sharpness**-2 - 1) / study.ramsey < 1.5
+    assert study.averaged[0] > study.ramsey
+
+
+def test_noise_is_found_out() -> None:
+    result = phase_estimation(TURN, contrast=0.9, noise="estimated", applications=2048, seed=3, **QUIET)
+    assert result.details["contrast"] == pytest.approx(0.9, abs=0.06)
+    assert result.details["decay"] < 0.01
+    assert abs(result.deviation) < 6 * result.stderr
+
+
+def test_a_budget_of_one_and_limits_on_experiments() -> None:
+    result = phase_estimation(TURN, applications=1, **QUIET)
+    assert (result.details["applications"], result.details["experiments"]) == (1, 1)
+    limited = phase_study(estimation("greedy", 64, shots=5), 50)
+    assert set(limited.experiments) == {5}
+
+
+# -- several eigenphases -------------------------------------------------------------------------------------------
+
+
+def test_two_eigenphases_are_told_apart() -> None:
+    for seed in range(5):
+        result = phase_estimation(TWO, policy="spectrum", applications=60_000, seed=seed, **QUIET)
+        found = result.details
+        assert np.max(np.abs(found["phases"] - [1.0, 1.3])) < 4 / found["longest"]
+        assert np.all(np.abs(found["phases"] - [1.0, 1.3]) < 5 * found["phases_stderr"])
+        assert found["weights"] == pytest.approx([0.8, 0.2], abs=5 * float(found["weights_stderr"][0]))
+        assert result.value == found["phases"][0]
+        varq_plot(result)
+
+
+def varq_plot(result: Any) -> None:
+    low, high = result.details["interval"]
+    assert low < result.value < high
+    assert np.mean(result.details["density"]) * TWO_PI == pytest.approx(1)
+
+
+def test_experiments_collapse_a_state_onto_one_eigenphase() -> None:
+    """By its weight; each experiment anew would give something between."""
+    values = [phase_estimation(TWO, applications=256, seed=seed, **QUIET).value for seed in range(40)]
+    near = np.array([np.abs(circular_difference(v, [1.0, 1.3])) for v in values])
+    assert np.mean(near.min(axis=1) < 0.1) > 0.9
+    assert stats.binomtest(int(np.sum(near[:, 1] < near[:, 0])), 40, 0.2).pvalue > 1e-4
+
+
+# -- circuits ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", ["varq.qubit", "default.qubit"])
+def test_circuits_have_the_law(device: str) -> None:
+    """Two eigenphases of a unitary that is not diagonal, at several powers and angles."""
+    rotation = EigenPhase(qml.RX(0.7, 0), state=[0.6, 0.8j])
+    asked = [(1, 0.3), (3, 1.1), (4, -0.4)]
+    shots = 2000
+    request = Experiment(np.repeat([p for p, _ in asked], shots), np.repeat([a for _, a in asked], shots))
+    circuits = Nodes(device, shots=1).experiments(rotation.power, rotation.state)
+    reply = circuits.evaluate(request, Key.from_seed(1))
+    assert reply.outcomes is not None
+    assert reply.executions == len(asked)
+    for (power, angle), bits in zip(asked, reply.outcomes.reshape(3, shots), strict=True):
+        zero = (1 + rotation.weights @ np.cos(power * rotation.phases - angle)) / 2
+        assert np.mean(bits == 0) == pytest.approx(zero, abs=SIGMAS * math.sqrt(zero * (1 - zero) / shots))
+
+
+def test_circuits_answer_experiments_alone() -> None:
+    circuits = Nodes("varq.qubit", shots=1).experiments(TURN.power, TURN.state)
+    with pytest.raises(TypeError, match=r"answers experiments\. Got Value"):
+        circuits.prepare(Value(np.zeros(1)), Key.from_seed(0))
+
+
+@pytest.mark.parametrize("policy", ["greedy", "robust", Higgins(adaptive=False)])
+def test_a_run_on_a_device(policy: Any) -> None:
+    result = phase_estimation(TURN, policy=policy, applications=40, device="default.qubit", **QUIET)
+    assert abs(result.deviation) < 1.0
+    assert result.device == "default.qubit"
+    assert result.details["applications"] <= 40
+
+
+def test_jobs_hold_as_many_experiments_as_one_likes(tmp_path: Path) -> None:
+    with varq.Session("varq.qubit", store=tmp_path, progress=False) as session:
+        run = session.start(estimation("greedy", 32, together=4))
+        session.drain()
+        assert run.result is not None
+        assert run.result.steps < run.result.details["experiments"] <= 4 * run.result.steps
+        assert abs(run.result.deviation) < 1.5
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
+    task = estimation("greedy", 128, seed=4)
+    whole = varq.run(task, store=None, progress=False)
+    part = varq.run(task, stop=varq.Stop(steps=5), store=tmp_path, progress=False)
+    assert part.steps == 5
+    found = varq.resume(part.run_id, stop=varq.Stop(), store=tmp_path, progress=False)
+    assert (found.value, found.stderr, found.steps) == (whole.value, whole.stderr, whole.steps)
+
+
+def test_three_ways_have_one_law() -> None:
+    """Drawn, run one after the other on the state that is left, and one measured circuit: the same errors."""
+    runs = 600
+    phases = np.full(runs, 0.8)
+    studies = [
+        phase_study(estimation("semiclassical", 7), runs, through=way, phases=phases, seed=k)
+        for k, way in enumerate(("likelihood", "loop", "circuit"))
+    ]
+    grid = [np.round(s.estimates * 8 / TWO_PI).astype(int) % 8 for s in studies]
+    for other in grid[1:]:
+        table = np.array([np.bincount(g, minlength=8) for g in (grid[0], other)])
+        assert stats.chi2_contingency(table[:, table.sum(axis=0) > 0]).pvalue > 1e-4
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("way", ["loop", "circuit"])
+@pytest.mark.parametrize("policy", ["greedy", "higgins", "random-walk", "robust"])
+def test_every_policy_runs_on_the_simulator(policy: str, way: str) -> None:
+    runs = 2000
+    drawn, run = (phase_study(estimation(policy, 24), runs, through=t, seed=7) for t in ("likelihood", way))
+    waves = [np.cos(s.errors) for s in (drawn, run)]
+    gap = waves[0].mean() - waves[1].mean()
+    # A study of circuits has few phases; what they leave is far below this for errors that are even around the circle.
+    assert abs(gap) < SIGMAS * math.sqrt(waves[0].var() / runs + waves[1].var() / runs) + 0.01
+
+
+def test_the_loop_collapses_the_system() -> None:
+    """From a superposition each run ends at one of the two phases, by their weights."""
+    task = PhaseEstimation(problem=TWO, policy="greedy", applications=128)
+    study = phase_study(task, 400, through="loop", phases=np.full(400, 1.0))
+    second = np.abs(circular_difference(study.estimates, 1.3)) < np.abs(circular_difference(study.estimates, 1.0))
+    assert stats.binomtest(int(second.sum()), 400, 0.2).pvalue > 1e-4
+
+
+# -- problems ------------------------------------------------------------------------------------------------------
+
+
+def test_energies_come_back_from_phases() -> None:
+    for problem in (Molecule.load("H2"), TransverseFieldIsing(3)):
+        evolution = EigenPhase.from_hamiltonian(problem)
+        assert evolution.energy(evolution.reference()) == pytest.approx(problem.reference(), abs=1e-9)
+        levels = np.linalg.eigvalsh(problem.pauli.sparse().toarray())
+        every = [
+            EigenPhase.from_hamiltonian(problem, state=v) for v in np.linalg.eigh(problem.pauli.sparse().toarray())[1].T
+        ]
+        assert [e.energy(e.reference()) for e in every] == pytest.approx(list(levels), abs=1e-9)
+
+
+def test_product_formulas_converge_at_their_order() -> None:
+    problem = TransverseFieldIsing(3)
+    exact = EigenPhase.from_hamiltonian(problem, 0.3).unitary
+    for order in (1, 2, 4):
+        errors = [
+            np.linalg.norm(EigenPhase.from_hamiltonian(problem, 0.3, trotter=r, order=order).unitary - exact, 2)
+            for r in (2, 4)
+        ]
+        assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.3)
+    alone = EigenPhase.from_hamiltonian(qml.Z(0), 0.3, trotter=1)
+    np.testing.assert_allclose(np.diagonal(alone.unitary), np.exp([-0.3j, 0.3j]), atol=EXACT)
+
+
+def test_a_state_from_a_variational_run() -> None:
+    h2 = Molecule.load("H2")
+    task = VQE(problem=h2)
+    found = varq.run(task, **QUIET)
+    state = task.state(found.parameters)
+    assert (state.conj() @ (h2.pauli.sparse() @ state)).real == pytest.approx(found.value, abs=1e-9)
+    evolution = EigenPhase.from_hamiltonian(h2, state=state)
+    result = phase_estimation(evolution, applications=2048, **QUIET)
+    assert abs(result.details["energy"] - h2.reference()) < 6 * result.details["energy_stderr"]
+
+
+# -- words ---------------------------------------------------------------------------------------------------------
+
+
+def test_names_and_policies_are_one() -> None:
+    named = {"greedy": Greedy(), "semiclassical": Semiclassical(), "higgins": Higgins(), "robust": Robust()}
+    named |= {"random-walk": RandomWalk(), "spectrum": Spectrum(), "random_walk": RandomWalk(), "Greedy": Greedy()}
+    for name, policy in named.items():
+        tasks = [PhaseEstimation(problem=TURN, policy=p, applications=10_000) for p in (name, policy)]
+        assert spec.identity(tasks[0]) == spec.identity(tasks[1])
+        assert spec.loads(spec.dumps(tasks[1])) == tasks[1]
+
+
+BAD: list[tuple[Any, str]] = [
+    (lambda: estimation("gredy", 16), "policy must be one of .* Did you mean 'greedy'"),
+    (lambda: estimation(7, 16), "policy must be a policy of phase estimation or its name. Got 7"),
+    (lambda: estimation(Higgins(), 5), "applications must be at least 6 for this policy"),
+    (lambda: estimation("robust", 1), "applications must be at least 2 for this policy"),
+    (lambda: estimation("spectrum", 100), "applications must be at least 640 to tell 2 phases apart"),
+    (lambda: estimation("spectrum", 10**4, noise="estimated"), "needs a noise that is known"),
+    (lambda: estimation("greedy", 16, noise="guessed"), "noise must be one of 'estimated', 'known'"),
+    (lambda: estimation("greedy", 16, together=0), "together must be at least 1"),
+    (lambda: estimation("greedy", 16, precision="single"), "computes in double precision"),
+    (lambda: Greedy(reserve=0.5), "reserve must be at least 1"),
+    (lambda: Higgins(repeats=0), "repeats must be at least 1"),
+    (lambda: Higgins(extra=-1), "extra must be at least 0"),
+    (lambda: Higgins(adaptive=1), "adaptive must be of type bool"),  # type: ignore[arg-type]
+    (lambda: Robust(slope=-1), "slope must be at least 0"),
+    (lambda: Robust(offset=0), "offset must be greater than 0"),
+    (lambda: RandomWalk(stride=0), "stride must be at least 1"),
+    (lambda: Spectrum(0), "count must be at least 1"),
+    (lambda: PhaseEstimation(problem=TWO, device="varq.qubit"), "must hold an eigenstate .* Use the policy 'spectrum'"),
+    (lambda: phase_study(TWO), "task must be of type PhaseEstimation"),  # type: ignore[arg-type]
+    (lambda: phase_study(estimation("greedy", 16), 0), "runs must be at least 1"),
+    (lambda: phase_study(estimation("greedy", 16), 5, through="guess"), "through must be one of"),
+    (lambda: phase_study(estimation("greedy", 16), 5, phases=[1.0]), r"phases must have shape \(5,\)"),
+    (lambda: phase_study(estimation("greedy", 16), 5, contrast=2), "contrast must be at most 1"),
+    (lambda: phase_study(estimation("greedy", 16), 5, coherence=0), "coherence must be greater than 0"),
+    (lambda: phase_study(estimation("spectrum", 10**4)), "policies that learn from one experiment after the other"),
+    (
+        lambda: phase_study(estimation("greedy", 16, contrast=0.9), 5, through="circuit"),
+        "free of noise. .* Use through='loop'",
+    ),
+    (lambda: EigenPhase(np.eye(2), time=0.0), "time must not be 0"),
+    (lambda: EigenPhase(np.eye(2)).energy(1.0), "Only an evolution has energies"),
+    (lambda: EigenPhase.from_hamiltonian(qml.Z(0), 1.0, trotter=0), "trotter must be at least 1"),
+    (lambda: EigenPhase.from_hamiltonian(qml.Z(0), 1.0, trotter=1, order=3), "order must be 1 or even"),
+    (lambda: VQE(problem=Molecule.load("H2")).state([0.0]), r"parameters must have shape \(3,\)"),
+    (
+        lambda: Nodes("default.qubit").cost(lambda x: qml.RX(x[0], 0), qml.Z(0), 1, (1,)).state(np.zeros(1)),
+        "A state vector needs shots=None and the device varq.qubit",
+    ),
+]
+
+
+@pytest.mark.parametrize(("build", "match"), BAD, ids=[match[:40] for _, match in BAD])
+def test_bad_input_is_named(build: Any, match: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=match):
+        build()
+
+
+def test_policies_stay_within_their_budget() -> None:
+    """Whatever the outcomes: all of the short sequences of a small budget."""
+    for spent in (Greedy(), RandomWalk(), Higgins(repeats=1), Robust(slope=0.5)):
+        for bits in itertools.product((0, 1), repeat=4):
+            policy = spent.policy(Setting(6, Law()))
+            state = policy.init(np)
+            for bit in bits:
+                powers, angles = policy.ahead(state, 1)
+                if not powers:
+                    break
+                state = policy.update(np, state, powers[0], angles[0], bit)
+            assert 0 <= int(state.left) <= 6

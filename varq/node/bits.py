@@ -1,0 +1,140 @@
+"""Circuits that are asked for their bits, whether measured at their end or in their middle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from numpy.typing import NDArray
+from pennylane.devices import ExecutionConfig
+from pennylane.tape import QuantumScript
+
+from varq import checks
+from varq.devices.catalog import DEFAULT, OpenDevice
+from varq.devices.digests import structure_digest
+from varq.devices.service import Bits, Circuit, Service, run_now
+from varq.keys import Key
+from varq.node.traced import unwrapped
+from varq.protocol import Array, Prepared, Reply, Request, Sample
+
+__all__ = ["Bitwise", "Size", "check_middle"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a circuit is, as it is written: gates, layers of them, and wires; measurements count as gates."""
+
+    qubits: int
+    gates: int
+    depth: int
+
+    @classmethod
+    def recorded(cls, circuit: Callable[[Array], Any], x: Array, wires: int) -> Size:
+        """The size of what a circuit function queues on wires 0 .. wires-1."""
+        operations = _recorded(circuit, x)[0].operations
+        layers = dict.fromkeys(range(wires), 0)
+        for operation in operations:
+            layer = 1 + max(layers[w] for w in operation.wires)
+            layers.update(dict.fromkeys(operation.wires, layer))
+        return cls(wires, len(operations), max(layers.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class Bitwise:
+    """Answers samples of a circuit function that is called anew for each: it may branch on its parameters.
+
+    Args:
+        circuit: queues PennyLane operations on wires 0 .. wires-1 for parameters, an array; returns None, or the list
+            of measured values that are asked for where it measures in its middle.
+        wires: how many.
+        asked: the wires that are asked for, where it measures at its end.
+        opened: the device.
+        reach: opens, once, what takes jobs, where no session does.
+    """
+
+    circuit: Callable[[Array], Any]
+    wires: int
+    asked: tuple[int, ...]
+    opened: OpenDevice
+    reach: Callable[[], Service]
+
+    def prepare(self, request: Request, key: Key, precision: float = 1.0) -> Prepared:
+        """The one circuit of a sample, measured at its end, and how its bits become the reply.
+
+        Raises:
+            TypeError: for another request.
+        """
+        x, shots = _sample(request)
+        script, _ = _recorded(self.circuit, x)
+        tape = QuantumScript(script.operations, [qml.sample(wires=range(self.wires))], round(shots * precision))
+        (written,), _ = self._written(tape)
+        numbers = written.get_parameters(trainable_only=False)
+        written.trainable_params = [k for k, v in enumerate(numbers) if np.ndim(v) == 0 and np.isrealobj(v)]
+        values = np.array([float(v) for v in written.get_parameters()])
+        total = int(tape.shots.total_shots)
+        circuit = Circuit(written, self.wires, total, key.seed(), structure_digest(written), values)
+
+        def decode(bits: Sequence[Bits]) -> Reply:
+            return Reply(outcomes=bits[0][:, list(self.asked)], executions=1)
+
+        return Prepared((circuit,), decode)
+
+    def evaluate(self, request: Request, key: Key) -> Reply:
+        """The reply to a sample: of a circuit that measures in its middle by this device, here; of another by a job.
+
+        Raises:
+            TypeError: for another request.
+        """
+        x, shots = _sample(request)
+        script, outcomes = _recorded(self.circuit, x)
+        if outcomes is None:
+            prepared = self.prepare(request, key)
+            return prepared.decode(run_now(self.reach(), prepared.circuits))
+        self.opened.device.reseed(key.seed())
+        tapes, join = self._written(QuantumScript(script.operations, [qml.sample(outcomes)], shots))
+        found = np.asarray(unwrapped(join(self._run(tapes))))
+        return Reply(outcomes=found.astype(np.uint8).reshape(shots, len(outcomes)), executions=1)
+
+    def probabilities(self, x: Array) -> NDArray[np.float64]:
+        """The exact probability of each outcome, the first bit the most significant, shape (2**bits,)."""
+        script, outcomes = _recorded(self.circuit, x)
+        law = qml.probs(wires=self.asked) if outcomes is None else qml.probs(op=outcomes)
+        tapes, join = self._written(QuantumScript(script.operations, [law]))
+        return np.asarray(unwrapped(join(self._run(tapes))), dtype=np.float64).ravel()
+
+    def size(self, x: Array) -> Size:
+        """How large the circuit is."""
+        return Size.recorded(self.circuit, x, self.wires)
+
+    def _written(self, tape: QuantumScript) -> Any:
+        config = self.opened.device.setup_execution_config(ExecutionConfig(), tape)
+        return self.opened.device.preprocess_transforms(config)([tape])
+
+    def _run(self, tapes: Sequence[QuantumScript]) -> tuple[Any, ...]:
+        config = self.opened.device.setup_execution_config(ExecutionConfig(), tapes[0])
+        return tuple(self.opened.device.execute(tuple(tapes), config))
+
+
+def _recorded(circuit: Callable[[Array], Any], x: Array) -> tuple[QuantumScript, list[Any] | None]:
+    """The operations, and the measured values that the circuit function returns."""
+    with qml.queuing.AnnotatedQueue() as queue:
+        returned = circuit(x)
+    return QuantumScript.from_queue(queue), returned if isinstance(returned, list) else None
+
+
+def check_middle(name: str, device: str) -> None:
+    """ValueError unless a device runs circuits whose angles follow from what was measured."""
+    if device != DEFAULT:
+        raise ValueError(
+            f"{name} needs angles computed from measured outcomes, which {DEFAULT} alone takes. Got device={device!r}. "
+            f"Leave the device out, or use control='qft'."
+        )
+
+
+def _sample(request: Request) -> tuple[Array, int]:
+    if not isinstance(request, Sample):
+        raise TypeError(f"A circuit that is asked for its bits answers samples. Got {type(request).__name__}.")
+    return np.asarray(request.x), checks.integer("shots", request.shots, minimum=1)
