@@ -281,6 +281,20 @@ def test_measured_values_with_arithmetic() -> None:
                 assert at(value, {m0.measurements[0].meas_uid: a, m1.measurements[0].meas_uid: b}) == want(a, b), name
 
 
+@pytest.mark.parametrize("jitted", [False, True])
+def test_lists_of_outcomes_keep_each_one_s_arithmetic(jitted: bool) -> None:
+    def circuit() -> Any:
+        qml.X(0)
+        first, second = qml.measure(0), qml.measure(1)
+        return qml.sample([first, ~first, second, ~second, 2 * first])
+
+    node = qml.set_shots(qml.QNode(circuit, qml.device("varq.qubit"), mcm_method="one-shot"), 3)
+    found = np.asarray((jax.jit(node) if jitted else node)())
+    np.testing.assert_array_equal(found, [[1, 0, 0, 1, 2]] * 3)
+    peer = qml.set_shots(qml.QNode(circuit, qml.device("default.qubit"), mcm_method="one-shot"), 3)
+    np.testing.assert_array_equal(found, np.asarray(peer()))
+
+
 def test_outcome_keeps_its_function_on_other_wires() -> None:
     with qml.tape.QuantumTape():
         m0 = qml.measure("a")

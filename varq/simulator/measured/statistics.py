@@ -82,9 +82,11 @@ class Plan:
 
     def _measured(self, mp: MeasurementProcess) -> Callable[[_Shots], Any]:
         values = mp.mv
-        if isinstance(mp, ProbabilityMP) or isinstance(values, list):
+        if isinstance(mp, ProbabilityMP):  # of bits, in PennyLane too: a function of one outcome counts as its branches
             several = values if isinstance(values, list) else [values]
             return lambda shots: shots.xp.stack([shots.outcome(v.measurements[0].meas_uid) for v in several], -1)
+        if isinstance(values, list):
+            return lambda shots: shots.xp.stack([shots.values(v) for v in values], -1)
         return lambda shots: shots.values(values)
 
     def _on_wires(self, mp: MeasurementProcess, basis: int, wires: Sequence[Any]) -> Callable[[_Shots], Any]:
