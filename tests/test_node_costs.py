@@ -9,6 +9,7 @@ import pytest
 from scipy.linalg import expm
 
 from varq import names
+from varq.ansatze import HardwareEfficient
 from varq.devices.local import LocalService
 from varq.keys import Key
 from varq.node.nodes import Cost, Nodes
@@ -245,3 +246,36 @@ def test_requests_are_checked(request_: Any, shots: int | None, match: str) -> N
 def test_exact_probabilities_need_no_shots() -> None:
     with pytest.raises(ValueError, match="need shots=None"):
         cost("lightning.qubit", shots=10).probabilities(X0)
+
+
+def test_one_circuit_is_traced_once_for_all_coefficients(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[Any] = []
+    apply = HardwareEfficient._apply
+    monkeypatch.setattr(HardwareEfficient, "_apply", lambda self, x: (traced.append(x), apply(self, x))[1])
+    x, words = HardwareEfficient(wires=3, depth=2).init(5), {"XZI": 0.3, "IYY": 1.0, "ZZZ": -0.7}
+    requests = (Value(x), ValueAndGrad(x))
+    sums = [PauliSum.from_words({word: scale * c for word, c in words.items()}) for scale in (1.0, -2.5)]
+    replies, counts, costs = [], [], []
+    for observable in sums:
+        ansatz = HardwareEfficient(wires=3, depth=2)
+        costs.append(Nodes("varq.qubit").cost(ansatz, observable, 3, ansatz.shape))
+        replies.append([costs[-1].evaluate(request, KEY) for request in requests])
+        counts.append(len(traced))
+    assert counts[0] == counts[1] > 0
+    assert costs[0].evaluate(requests[0], KEY).value == replies[0][0].value, "it keeps its own coefficients"
+    for observable, found in zip(sums, replies, strict=True):
+        other = Nodes("default.qubit").cost(ansatz, observable, 3, ansatz.shape)
+        for request, reply in zip(requests, found, strict=True):
+            want = other.evaluate(request, KEY)
+            assert reply.value == pytest.approx(want.value, abs=1e-10)
+        np.testing.assert_allclose(reply.grad, want.grad, atol=1e-10)
+
+
+def test_circuits_of_other_text_share_nothing() -> None:
+    def made(angle: float) -> Any:
+        return lambda x: (qml.RX(angle, 0), qml.RY(x[0], 0))
+
+    x = np.array([0.4])
+    for angle in (0.3, 1.1):
+        cost = Nodes("varq.qubit").cost(made(angle), qml.Z(0), wires=1, shape=(1,))
+        assert cost.evaluate(Value(x), KEY).value == pytest.approx(np.cos(angle) * np.cos(0.4), abs=1e-12)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from varq import checks
+from varq import checks, spec
 from varq.devices.catalog import DEFAULT, open_device, open_service
 from varq.devices.service import Service, run_now
 from varq.keys import Key
@@ -81,17 +81,12 @@ class Nodes:
         opened = open_device(device, wires, self.precision)
         further = dict(tracked or {})
         if self.shots is None:
-            kind = CompiledCost if opened.abilities.gradient == "jax" else ExactCost
-            exact = kind(
-                circuit,
-                _operator(observable),
-                wires,
-                shape,
-                opened,
-                {k: _operator(o) for k, o in further.items()},
-                self.precision,
-            )
-            return Cost(exact, None, None, shape)
+            watched = {k: _operator(o) for k, o in further.items()}
+            given = (circuit, _operator(observable), wires, shape, opened, watched, self.precision)
+            if opened.abilities.gradient != "jax":
+                return Cost(ExactCost(*given), None, None, shape)
+            name, certain = spec.identity([circuit, device])
+            return Cost(CompiledCost(*given, shared=name if certain else None), None, None, shape)
         # A session opens by itself, once, what takes its jobs: to open an account's machine twice doubles its calls.
         reach = cache(partial(open_service, device, self.precision))
         sums = {k: _pauli(o, wires) for k, o in further.items()}

@@ -74,6 +74,8 @@ class WordSum(Operator):  # type: ignore[misc]
 
 def word_sum(observable: Operator) -> WordSum | None:
     """An observable as a `WordSum`, or None if it is no sum of Pauli words with plain real coefficients."""
+    if isinstance(observable, WordSum):
+        return observable
     sentence = observable.pauli_rep
     if not sentence or not all(_plain(c) for c in sentence.values()):
         return None

@@ -34,6 +34,7 @@ from pennylane.wires import Wires
 
 from varq.simulator import lowering, powers
 from varq.simulator.naming import name_of
+from varq.simulator.observables import WordSum
 
 __all__ = ["NATIVE", "has_outcomes", "is_measured", "pipeline"]
 
@@ -71,7 +72,7 @@ def _diagonalizable(observable: Operator, whole: bool) -> bool:
         return all(_diagonalizable(o, whole) for o in observable.operands)
     if isinstance(observable, SymbolicOp):
         return _diagonalizable(observable.base, whole)
-    if whole and isinstance(observable, (qml.SparseHamiltonian, qml.Hermitian)):
+    if whole and isinstance(observable, (qml.SparseHamiltonian, qml.Hermitian, WordSum)):
         return True
     return bool(observable.has_diagonalizing_gates)
 
