@@ -18,7 +18,7 @@ __all__ = ["ledger_html", "ledger_rows", "ledger_table", "ledger_text", "run_row
 
 PHASES = ("prepare", "queue", "qpu", "read", "decode", "classical")  # as varq.session.ledger.PHASES
 HEADERS = ("#", "started", "runs", "circuits", "shots", *PHASES, "cost", "state", "tries", "provider's id")
-RUN_HEADERS = ("run", "title", "steps", "jobs", *PHASES)
+RUN_HEADERS = ("run", "steps", "jobs", *PHASES, "title")  # the title last: it is what may be longer than a line
 _LEFT = {"started", "runs", "run", "title", "state", "provider's id"}
 _MOST = 40  # jobs that a notebook shows
 
@@ -69,7 +69,7 @@ def _sums(ledger: Any) -> list[str]:
 
 def run_rows(ledger: Any) -> list[list[str]]:
     """The cells of each run."""
-    return [[r.id[:8], r.title, _count(r.steps), _count(r.jobs), *_times(r.times)] for r in ledger.runs]
+    return [[r.id[:8], _count(r.steps), _count(r.jobs), *_times(r.times), r.title] for r in ledger.runs]
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], sums: Sequence[str] | None, title: str) -> Table:
