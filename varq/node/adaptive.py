@@ -75,16 +75,15 @@ def feed_forward(
     Returns:
         Measured bits, shape (shots, rounds).
     """
-    pack, unpack = _packing(init)
+    # What is known holds the next experiment: each is chosen once, and read wherever the circuit needs it.
+    first = (init, *choose(init))
+    pack, unpack = _packing(first)
     wires = len(state).bit_length()
 
     def step(known: Any, bit: Any) -> Any:
-        now = unpack(known)
-        power, angle = choose(now)
-        return pack(update(now, power, angle, bit))
-
-    def digit(place: int) -> Callable[[Any], Any]:
-        return lambda known: (choose(unpack(known))[0] >> place) & 1
+        before, power, angle = unpack(known)
+        now = update(before, power, angle, bit)
+        return pack((now, *choose(now)))
 
     @qml.set_shots(shots)  # type: ignore[untyped-decorator]
     @qml.qnode(qml.device(DEFAULT, wires=wires, seed=seed), interface="jax", diff_method=None)  # type: ignore[untyped-decorator]
@@ -94,11 +93,11 @@ def feed_forward(
         qml.StatePrep(state, wires=range(1, wires))
         for _ in range(rounds):
             qml.Hadamard(0)
-            _experiment(known, init, choose, unpack, digit, matrices, wires)
+            _experiment(known, first[1:], unpack, matrices, wires)
             qml.Hadamard(0)
             bit = qml.measure(0, reset=True)
             bits.append(bit)
-            known = outcome(lambda b: step(pack(init), b), bit) if known is None else outcome(step, known, bit)
+            known = outcome(lambda b: step(pack(first), b), bit) if known is None else outcome(step, known, bit)
         return [qml.sample(bit) for bit in bits]
 
     return np.asarray(circuit(), dtype=np.uint8).reshape(rounds, shots).T
@@ -106,24 +105,25 @@ def feed_forward(
 
 def _experiment(
     known: Any,
-    init: Any,
-    choose: Callable[[Any], tuple[Any, Any]],
+    first: tuple[Any, Any],
     unpack: Callable[[Any], Any],
-    digit: Callable[[int], Callable[[Any], Any]],
     matrices: list[NDArray[np.complex128]],
     wires: int,
 ) -> None:
-    """The controlled power and the reference angle, as what is known asks for."""
-    first = None if known is not None else choose(init)
+    """The controlled power and the reference angle that what is known asks for; those of the first where it is None."""
+
+    def digit(place: int) -> Callable[[Any], Any]:
+        return lambda vector: (unpack(vector)[1] >> place) & 1
+
     for place, matrix in enumerate(matrices):
         block = np.eye(2 * len(matrix), dtype=np.complex128)
         block[len(matrix) :, len(matrix) :] = matrix
-        if first is None:
+        if known is not None:
             qml.cond(outcome(digit(place), known), qml.QubitUnitary)(block, wires=range(wires))
         elif (int(first[0]) >> place) & 1:
             qml.QubitUnitary(block, wires=range(wires))
-    if first is None:
-        qml.PhaseShift(outcome(lambda k: -choose(unpack(k))[1], known), 0)
+    if known is not None:
+        qml.PhaseShift(outcome(lambda vector: -unpack(vector)[2], known), 0)
     else:
         qml.PhaseShift(-first[1], 0)
 

@@ -29,11 +29,16 @@ class Outcome(MeasurementValue):  # type: ignore[misc]  # PennyLane is untyped
     def __init__(self, fn: Callable[..., Any], args: Sequence[Any]) -> None:
         self.fn = fn
         self.args = tuple(args)
+        self._mapped: dict[frozenset[tuple[Any, Any]], Outcome] = {}
         found: dict[Any, Any] = {}
         for arg in self.args:
             if isinstance(arg, MeasurementValue):
                 found.update((m.meas_uid, m) for m in arg.measurements)
         super().__init__(list(found.values()), self._from_bits)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Outcome:
+        """Itself: PennyLane copies conditions when it binds numbers, and a copy would be computed once more."""
+        return self
 
     def _from_bits(self, *bits: Any) -> Any:
         """The value for outcomes in the order of `measurements`; arrays of outcomes give an array of values."""
@@ -46,15 +51,19 @@ class Outcome(MeasurementValue):  # type: ignore[misc]  # PennyLane is untyped
         return jnp.reshape(values, shape + values.shape[1:])
 
     def map_wires(self, wire_map: Mapping[Any, Any]) -> Outcome:
-        """The same function of the same measurements on other wires."""
-        done: dict[int, Outcome] = {}
+        """The same function of the same measurements on other wires.
+
+        What several operations of a tape share, they share on the other wires too, so that it is computed once.
+        """
+        key = frozenset(wire_map.items())
         for node in nodes(self):
-            args = (
-                done[id(a)] if isinstance(a, Outcome) else a.map_wires(wire_map) if _measured(a) else a
-                for a in node.args
-            )
-            done[id(node)] = Outcome(node.fn, tuple(args))
-        return done[id(self)]
+            if key not in node._mapped:
+                args = (
+                    a._mapped[key] if isinstance(a, Outcome) else a.map_wires(wire_map) if _measured(a) else a
+                    for a in node.args
+                )
+                node._mapped[key] = Outcome(node.fn, tuple(args))
+        return self._mapped[key]
 
     def _apply(self, fn: Callable[[Any], Any]) -> Outcome:
         return Outcome(fn, (self,))
