@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from varq import names
 
@@ -167,8 +168,19 @@ def _reads(code: types.CodeType, operations: frozenset[str]) -> Iterator[tuple[s
             yield from _reads(constant, operations)
 
 
+# Sources of functions that were looked at, each with the code that it is of: to find one takes milliseconds, and a
+# sweep asks for the same one for each of its cells.
+_KNOWN: WeakKeyDictionary[types.FunctionType, tuple[types.CodeType, str | None]] = WeakKeyDictionary()
+
+
 def _source(function: types.FunctionType) -> str | None:
-    code = function.__code__
+    code, known = function.__code__, _KNOWN.get(function)
+    if known is None or known[0] is not code:
+        known = _KNOWN[function] = (code, _found_source(code))
+    return known[1]
+
+
+def _found_source(code: types.CodeType) -> str | None:
     try:
         # Of its own code: of a function, inspect would give the source of what it wraps.
         text = textwrap.dedent(inspect.getsource(code))
