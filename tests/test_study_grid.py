@@ -49,7 +49,7 @@ def test_fields_that_change_together_are_one_axis() -> None:
 
 def test_a_cell_is_the_run_of_its_spec() -> None:
     study = sweep(h2(), {"problem.bond": BONDS})
-    alone = [varq.start(h2().__class__(problem=Molecule.load("H2", bond=b), ansatz="uccsd", optimizer="L-BFGS-B"),
+    alone = [varq.start(VQE(problem=Molecule.load("H2", bond=b), ansatz="uccsd", optimizer="L-BFGS-B"),
                         store=None, progress=False).id for b in BONDS]  # fmt: skip
     assert study.layout.ids == alone
 
