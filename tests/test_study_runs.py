@@ -76,8 +76,8 @@ def test_cells_evaluated_together_give_the_values_of_each_alone() -> None:
     assert [batch.seats for batch in study.layout.batches] == [6]
     table = study.table()
     for bond, value in zip(table["problem.bond"], table["value"], strict=True):
-        alone = varq.run(VQE(problem=Molecule.load("H2", bond=bond), ansatz="uccsd",
-                                                 optimizer="L-BFGS-B", repeat=1), store=None, progress=False)  # fmt: skip
+        task = VQE(problem=Molecule.load("H2", bond=bond), ansatz="uccsd", optimizer="L-BFGS-B", repeat=1)
+        alone = varq.run(task, store=None, progress=False)
         assert abs(value - alone.value) < EXACT
     assert np.max(np.abs(table["deviation"])) < EXACT
 

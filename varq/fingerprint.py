@@ -13,6 +13,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,12 @@ def _is_library(module: str) -> bool:
     return bool({"site-packages", "dist-packages"} & set(Path(place).parts))
 
 
-def _reads(code: types.CodeType, operations: frozenset[str]) -> Iterator[tuple[str, ...]]:
+@lru_cache(maxsize=256)
+def _reads(code: types.CodeType, operations: frozenset[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(_read(code, operations))
+
+
+def _read(code: types.CodeType, operations: frozenset[str]) -> Iterator[tuple[str, ...]]:
     """The names that `code` reads by these operations, each with the attributes that it takes of the value at once.
 
     Raises:
@@ -165,7 +171,7 @@ def _reads(code: types.CodeType, operations: frozenset[str]) -> Iterator[tuple[s
                 raise _UnwritableError
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _reads(constant, operations)
+            yield from _read(constant, operations)
 
 
 # Sources of functions that were looked at, each with the code that it is of: to find one takes milliseconds, and a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,15 +119,17 @@ def work(order: Order) -> tuple[End, ...]:
 def work_in(order: Order, store: Store, observers: Sequence[Observer] = ()) -> tuple[End, ...]:
     """`work`, with a store that is open; stops after a party that was interrupted."""
     ends: list[End] = []
-    for party in order.parties:
-        session = Session(store=store, progress=False, observers=observers)
-        try:
-            found = _together(session, party, order) if party.seats > 1 else _alone(session, party, order)
-        finally:
-            session.close()
-        ends += found
-        if any(end.state is State.UNFINISHED and not end.message for end in found):
-            break  # a person stopped it
+    # While any lease is held the store's heartbeat goes on: it need not be started anew for each cell.
+    with store.lease(f"order-{os.urandom(8).hex()}"):
+        for party in order.parties:
+            session = Session(store=store, progress=False, observers=observers)
+            try:
+                found = _together(session, party, order) if party.seats > 1 else _alone(session, party, order)
+            finally:
+                session.close()
+            ends += found
+            if any(end.state is State.UNFINISHED and not end.message for end in found):
+                break  # a person stopped it
     return tuple(ends)
 
 
