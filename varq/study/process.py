@@ -28,9 +28,9 @@ def main(wire: int, parent: int) -> None:
     while True:
         try:
             function, args, keywords = calls.recv()
-        except EOFError:
+            calls.send(_answer(function, args, keywords))
+        except (EOFError, OSError):  # the other end is closed, or its process was killed
             return
-        calls.send(_answer(function, args, keywords))
 
 
 def _answer(function: object, args: tuple[object, ...], keywords: dict[str, object]) -> tuple[str, object]:
