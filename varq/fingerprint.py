@@ -12,7 +12,7 @@ import os
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
@@ -83,7 +83,7 @@ class _Walk:
             **{k: v for k, v in reads.items() if v},
         }
 
-    def space(self, values: Mapping[str, Any], paths: Iterator[tuple[str, ...]]) -> dict[str, Any]:
+    def space(self, values: Mapping[str, Any], paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:
         """What code reads among named values: attributes one by one where the value is a user's own module."""
         out = {}
         for path in sorted(set(paths)):
@@ -174,16 +174,26 @@ def _read(code: types.CodeType, operations: frozenset[str]) -> Iterator[tuple[st
             yield from _read(constant, operations)
 
 
-# Sources of functions that were looked at, each with the code that it is of: to find one takes milliseconds, and a
-# sweep asks for the same one for each of its cells.
-_KNOWN: WeakKeyDictionary[types.FunctionType, tuple[types.CodeType, str | None]] = WeakKeyDictionary()
+# Sources of functions that were looked at, each with the code that it is of and how its file looked: to find one takes
+# milliseconds, and a sweep asks for the same one for each of its cells.
+_KNOWN: WeakKeyDictionary[types.FunctionType, tuple[types.CodeType, Any, str | None]] = WeakKeyDictionary()
 
 
 def _source(function: types.FunctionType) -> str | None:
     code, known = function.__code__, _KNOWN.get(function)
-    if known is None or known[0] is not code:
-        known = _KNOWN[function] = (code, _found_source(code))
-    return known[1]
+    looks = _looks(code.co_filename)
+    if known is None or known[0] is not code or known[1] != looks:
+        known = _KNOWN[function] = (code, looks, _found_source(code))
+    return known[2]
+
+
+def _looks(path: str) -> tuple[int, int] | None:
+    """What changes when a file is edited; None for what is no file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _found_source(code: types.CodeType) -> str | None:
