@@ -37,14 +37,14 @@ settings.load_profile("house")
 
 FLAGLESS = re.compile(
     r"test_(checks|cli|devices|display|fingerprint|house|keys|names|notebooks|optimizers_classical|plots|problems|session"
-    r"|spec|store|testing)(_|\.py)"
+    r"|spec|store|study|testing)(_|\.py)"
 )
 """Tests of rooms that never touch JAX, or only through `varq.node`, whose own tests run twice: once is enough.
 
 Every other test runs a second time with JAX's x64 flag on, unless its file or itself is marked `flagless`."""
 
 
-EXTRAS = {"chem": "pyscf", "ibm": "qiskit_ibm_runtime", "braket": "braket"}
+EXTRAS = {"chem": "pyscf", "export": "xarray", "ibm": "qiskit_ibm_runtime", "braket": "braket"}
 """Extras by the mark of the tests that need them, with a package that tells whether each is here."""
 
 collect_ignore = [] if importlib.util.find_spec("qiskit_ibm_runtime") else ["tests/ibm_stub.py"]

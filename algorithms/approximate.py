@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from varq import checks
 from varq.algorithms.requirements import TOLERANCES, check_differences, check_frequencies
-from varq.algorithms.task import Task, minimization, put, settled, starting_point, usual_device
+from varq.algorithms.task import Task, as_initial, minimization, put, settled, starting_point, usual_device
 from varq.ansatze.alternating import Alternating
 from varq.keys import Key
 from varq.node.nodes import Cost, Nodes
@@ -35,7 +35,8 @@ class QAOA(Task):
         problem: a `MaxCut`.
         depth: p, the number of layers.
         optimizer: an optimizer or its name; None for L-BFGS-B, or SPSA when there are shots.
-        initial: starting angles (radians), shape (2, depth): gammas, betas; None for a linear ramp.
+        initial: starting angles (radians), shape (2, depth): gammas, betas; or the id of a run, whose angles
+            are taken; None for a linear ramp.
 
     Raises:
         TypeError: if `problem` is no `MaxCut`.
@@ -64,7 +65,7 @@ class QAOA(Task):
         if self.optimizer is not None:
             put(self, optimizer=as_optimizer(self.optimizer))
         if self.initial is not None:
-            put(self, initial=checks.array("initial", self.initial, (2, self.depth)))
+            put(self, initial=as_initial(self.initial, (2, self.depth)))
 
     @property
     def title(self) -> str:

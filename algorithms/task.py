@@ -16,6 +16,7 @@ from varq.keys import Key
 from varq.protocol import (
     Array,
     Evaluating,
+    FromRun,
     Many,
     Method,
     Outcome,
@@ -91,8 +92,17 @@ def settled(task: Any, device: Any, shots: int | None, **values: Any) -> Any:
     return dataclasses.replace(task, device=device, shots=shots, **values)
 
 
-def starting_point(initial: Any, shape: tuple[int, ...], draw: Callable[[Key], Array], seed: int) -> Array:
-    """The parameters to start from: those given, or drawn from the run's seed."""
+def as_initial(initial: Any, shape: tuple[int, ...] | None = None) -> Any:
+    """What a person gives for starting parameters: an array, or the id of a run whose parameters are taken."""
+    if isinstance(initial, (str, FromRun)):
+        return initial if isinstance(initial, FromRun) else FromRun(initial)
+    return checks.array("initial", initial, shape)
+
+
+def starting_point(initial: Any, shape: tuple[int, ...], draw: Callable[[Key], Array], seed: int) -> Any:
+    """The parameters to start from: those given, those of another run, or drawn from the run's seed."""
+    if isinstance(initial, FromRun):
+        return initial
     if initial is None:
         initial = draw(Key.from_seed(seed).fold("initial"))
     return checks.array("initial", initial, shape)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from varq import checks, spec
 from varq.algorithms.requirements import TOLERANCES, called, check_differences, check_frequencies
-from varq.algorithms.task import Task, minimization, put, settled, starting_point, usual_device
+from varq.algorithms.task import Task, as_initial, minimization, put, settled, starting_point, usual_device
 from varq.ansatze.choose import as_ansatz
 from varq.devices.catalog import DEFAULT, abilities
 from varq.estimation.groups import GROUPINGS
@@ -36,7 +36,8 @@ class VQE(Task):
         ansatz: an ansatz or its name; None for the problem's usual one (UCCSD where there are electrons,
             Hamiltonian-variational for lattices, else hardware-efficient).
         optimizer: an optimizer or its name; None for L-BFGS-B, or SPSA when there are shots.
-        initial: starting parameters of the ansatz' shape (radians); None for the ansatz' own.
+        initial: starting parameters of the ansatz' shape (radians); or the id of a run, whose parameters are
+            taken (the default where it failed); None for the ansatz' own.
         grouping: with shots, which Pauli words one circuit measures: those that agree wire by wire ("qubit-wise"), or
             all that commute ("commuting": fewer circuits, with two-qubit gates before the measurement).
         allocation: with shots, how they are shared out over the groups: by their "variance" in the maximally mixed
@@ -81,7 +82,7 @@ class VQE(Task):
         if self.optimizer is not None:
             put(self, optimizer=as_optimizer(self.optimizer))
         if self.initial is not None:
-            put(self, initial=checks.array("initial", self.initial))
+            put(self, initial=as_initial(self.initial))
 
     @property
     def title(self) -> str:

@@ -21,7 +21,7 @@ from varq.store.faults import StoreLocked
 
 NARROW = 80  # columns of the smallest usual terminal
 RUNNING, LOOKING = ["demo", "run", "resume"], ["list", "show", "plot", "export", "compare"]
-COMMANDS = [*RUNNING, *LOOKING, "rm", "gc", "merge", "verify", "doctor"]
+COMMANDS = [*RUNNING, *LOOKING, "rm", "gc", "compact", "merge", "verify", "doctor"]
 
 
 @pytest.fixture

@@ -65,6 +65,8 @@ INSIDE_FUNCTIONS = {
     ("*", "qiskit"): "the `aer` extra",
     ("*", "qiskit_aer"): "the `aer` extra",
     ("*", "qiskit_ibm_runtime"): "the `ibm` extra",
+    ("*", "pyarrow"): "the `export` extra",
+    ("*", "xarray"): "the `export` extra",
     ("*", "ipywidgets"): "the `notebook` extra",
     ("*", "IPython"): "the `notebook` extra",
 }

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from varq.session.run import Run
     from varq.session.session import Session
     from varq.store.store import open_store
+    from varq.study.study import Study, sweep
 
 _HOME = {
     "Budget": "varq.session.budget",
@@ -48,6 +49,7 @@ _HOME = {
     "Scipy": "varq.optimizers.classical",
     "Session": "varq.session.session",
     "Stop": "varq.protocol",
+    "Study": "varq.study.study",
     "attach": "varq.session.attached",
     "compare": "varq.session.api",
     "device": "varq.devices.catalog",
@@ -56,6 +58,7 @@ _HOME = {
     "resume": "varq.session.api",
     "run": "varq.session.api",
     "start": "varq.session.api",
+    "sweep": "varq.study.study",
 }
 
 __version__ = "0.1.0"
@@ -78,6 +81,7 @@ __all__ = [
     "Scipy",
     "Session",
     "Stop",
+    "Study",
     "attach",
     "compare",
     "device",
@@ -86,6 +90,7 @@ __all__ = [
     "resume",
     "run",
     "start",
+    "sweep",
 ]
 
 if not TYPE_CHECKING:

@@ -12,10 +12,12 @@ import os
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from varq import names
 
@@ -81,7 +83,7 @@ class _Walk:
             **{k: v for k, v in reads.items() if v},
         }
 
-    def space(self, values: Mapping[str, Any], paths: Iterator[tuple[str, ...]]) -> dict[str, Any]:
+    def space(self, values: Mapping[str, Any], paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:
         """What code reads among named values: attributes one by one where the value is a user's own module."""
         out = {}
         for path in sorted(set(paths)):
@@ -147,7 +149,12 @@ def _is_library(module: str) -> bool:
     return bool({"site-packages", "dist-packages"} & set(Path(place).parts))
 
 
-def _reads(code: types.CodeType, operations: frozenset[str]) -> Iterator[tuple[str, ...]]:
+@lru_cache(maxsize=256)
+def _reads(code: types.CodeType, operations: frozenset[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(_read(code, operations))
+
+
+def _read(code: types.CodeType, operations: frozenset[str]) -> Iterator[tuple[str, ...]]:
     """The names that `code` reads by these operations, each with the attributes that it takes of the value at once.
 
     Raises:
@@ -164,11 +171,32 @@ def _reads(code: types.CodeType, operations: frozenset[str]) -> Iterator[tuple[s
                 raise _UnwritableError
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _reads(constant, operations)
+            yield from _read(constant, operations)
+
+
+# Sources of functions that were looked at, each with the code that it is of and how its file looked: to find one takes
+# milliseconds, and a sweep asks for the same one for each of its cells.
+_KNOWN: WeakKeyDictionary[types.FunctionType, tuple[types.CodeType, Any, str | None]] = WeakKeyDictionary()
 
 
 def _source(function: types.FunctionType) -> str | None:
-    code = function.__code__
+    code, known = function.__code__, _KNOWN.get(function)
+    looks = _looks(code.co_filename)
+    if known is None or known[0] is not code or known[1] != looks:
+        known = _KNOWN[function] = (code, looks, _found_source(code))
+    return known[2]
+
+
+def _looks(path: str) -> tuple[int, int] | None:
+    """What changes when a file is edited; None for what is no file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _found_source(code: types.CodeType) -> str | None:
     try:
         # Of its own code: of a function, inspect would give the source of what it wraps.
         text = textwrap.dedent(inspect.getsource(code))

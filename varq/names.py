@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from types import MappingProxyType
 from typing import Any
@@ -63,6 +64,7 @@ TABLE = MappingProxyType(
         "data:chain": "varq.testing.storms:Chain",
         "data:integrals": "varq.problems.integrals:Integrals",
         "data:device": "varq.devices.choice:Device",
+        "data:from-run": "varq.protocol:FromRun",
         "device:cloud": "varq.testing.cloud:CloudService",
         "plot:convergence": "varq.plots.energies:convergence",
         "plot:curve": "varq.plots.energies:curve",
@@ -72,6 +74,7 @@ TABLE = MappingProxyType(
         "plot:posterior": "varq.plots.probabilities:posterior",
         "plot:problem": "varq.plots.drawings:problem",
         "plot:circuit": "varq.plots.circuits:circuit",
+        "plot:study": "varq.plots.studies:study",
         "plot:timeline": "varq.plots.spans:timeline",
         "display:ledger": "varq.display.ledgers:ledger_table",
         "display:ledger-html": "varq.display.ledgers:ledger_html",
@@ -80,6 +83,7 @@ TABLE = MappingProxyType(
         "display:result": "varq.display.results:result_html",
         "display:run": "varq.display.results:run_html",
         "display:session": "varq.display.board:Board",
+        "display:study": "varq.display.studies:StudyBoard",
         "display:text": "varq.display.results:result_text",
     }
 )
@@ -121,13 +125,18 @@ def find(kind: str, name: str) -> Any:
 
 def versions() -> dict[str, str]:
     """The versions of varq and of the packages whose numbers a run depends on; absent packages are left out."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    return dict(_versions())
+
+
+@cache  # what is imported stays as it is; to read it anew takes several milliseconds
+def _versions() -> tuple[tuple[str, str], ...]:
+    found = [("python", ".".join(map(str, sys.version_info[:3])))]
     for package in ("varq", "pennylane", "jax", "numpy", "scipy", "optax"):
         try:
-            found[package] = version(package)
+            found.append((package, version(package)))
         except PackageNotFoundError:
             continue
-    return found
+    return tuple(found)
 
 
 def loaded(module: str, qualified_name: str) -> Any | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -317,6 +318,33 @@ class Stop:
             object.__setattr__(self, "patience", checks.integer("patience", self.patience, minimum=1, hint=hint))
         elif self.tolerance is not None:
             object.__setattr__(self, "patience", 10)
+
+
+@dataclass(frozen=True)
+class FromRun:
+    """Where a run starts: at the parameters that another run found.
+
+    Args:
+        run: that run's id, 16 hexadecimal digits.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> FromRun("00ff00ff00ff00ff").run
+        '00ff00ff00ff00ff'
+    """
+
+    run: str
+    kind: ClassVar[str] = "data:from-run"
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.run, str) or not re.fullmatch("[0-9a-f]{16}", self.run):
+            raise ValueError(
+                f"A run to start from is named by its whole id, 16 hexadecimal digits. Got {self.run!r}. "
+                "`varq list` shows the ids."
+            )
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,23 @@ if TYPE_CHECKING:
     from varq.cli.demonstration import demo
     from varq.cli.drawing import compare, export, plot
     from varq.cli.health import doctor
-    from varq.cli.keeping import gc, merge, remove, verify
+    from varq.cli.keeping import compact, gc, merge, remove, verify
     from varq.cli.looking import list_runs, show
     from varq.cli.machines import show_devices
     from varq.cli.probing import probe
     from varq.cli.running import resume, run_file
     from varq.cli.sessions import attach_to, cancel, send, show_ledger, work
+    from varq.cli.sweeping import export_study, run_study, study_status
 
 _HOME = {
     "attach_to": "varq.cli.sessions",
     "cancel": "varq.cli.sessions",
+    "compact": "varq.cli.keeping",
     "compare": "varq.cli.drawing",
     "demo": "varq.cli.demonstration",
     "doctor": "varq.cli.health",
     "export": "varq.cli.drawing",
+    "export_study": "varq.cli.sweeping",
     "gc": "varq.cli.keeping",
     "list_runs": "varq.cli.looking",
     "main": "varq.cli.app",
@@ -31,10 +34,12 @@ _HOME = {
     "remove": "varq.cli.keeping",
     "resume": "varq.cli.running",
     "run_file": "varq.cli.running",
+    "run_study": "varq.cli.sweeping",
     "send": "varq.cli.sessions",
     "show": "varq.cli.looking",
     "show_devices": "varq.cli.machines",
     "show_ledger": "varq.cli.sessions",
+    "study_status": "varq.cli.sweeping",
     "verify": "varq.cli.keeping",
     "work": "varq.cli.sessions",
 }
@@ -42,10 +47,12 @@ _HOME = {
 __all__ = [
     "attach_to",
     "cancel",
+    "compact",
     "compare",
     "demo",
     "doctor",
     "export",
+    "export_study",
     "gc",
     "list_runs",
     "main",
@@ -55,10 +62,12 @@ __all__ = [
     "remove",
     "resume",
     "run_file",
+    "run_study",
     "send",
     "show",
     "show_devices",
     "show_ledger",
+    "study_status",
     "verify",
     "work",
 ]

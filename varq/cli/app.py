@@ -242,6 +242,80 @@ def worker(
     raise typer.Exit(work(where, store, take_over, detach))
 
 
+sweep = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: many runs under one name.")
+app.add_typer(sweep, name="sweep", rich_help_panel=RUN)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="FILE.toml", help="As of `run`, with a table [sweep].")]
+StudyName = Annotated[str, typer.Argument(metavar="FILE.toml|NAME", help="A study's file, or its name in the store.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", "-w", metavar="N", min=1, help="In N processes.  [default: this one]")
+]
+Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts, as for a job array.")]
+
+
+@sweep.command("run")
+def sweep_run(
+    file: StudyFile,
+    store: Store = None,
+    workers: Workers = None,
+    shard: Shard = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Run failed cells again, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say: cells, seconds, memory.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run what is missing of a study.
+
+    Status 1 if cells failed; 130 after Ctrl-C and 75 after SIGTERM, when `resume` goes on.
+    """
+    with waiting():
+        work = cli.run_study
+    raise typer.Exit(work(file, store, workers, shard, failed, False, dry_run, quiet))
+
+
+@sweep.command("resume")
+def sweep_resume(
+    file: StudyFile,
+    store: Store = None,
+    workers: Workers = None,
+    shard: Shard = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Run failed cells again, too.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Carry a study on; what is recorded costs nothing."""
+    with waiting():
+        work = cli.run_study
+    raise typer.Exit(work(file, store, workers, shard, failed, False, False, quiet))
+
+
+@sweep.command("retry")
+def sweep_retry(
+    file: StudyFile, store: Store = None, workers: Workers = None, shard: Shard = None, quiet: Quiet = False
+) -> None:
+    """Run the failed cells again, and nothing else."""
+    with waiting():
+        work = cli.run_study
+    raise typer.Exit(work(file, store, workers, shard, True, True, False, quiet))
+
+
+@sweep.command("status")
+def sweep_status(study: StudyName, store: Store = None) -> None:
+    """How the cells of a study stand; status 1 if some failed."""
+    with waiting():
+        work = cli.study_status
+    raise typer.Exit(work(study, store))
+
+
+@sweep.command("export")
+def sweep_export(study: StudyName, out: Out = None, store: Store = None) -> None:
+    """Write a study's table: .csv; with the extra `export` also .parquet and .nc.
+
+    CSV to standard output unless --out names a file.
+    """
+    with waiting():
+        work = cli.export_study
+    work(study, out, store)
+
+
 @app.command("list", rich_help_panel=LOOK)
 def list_runs(
     store: Store = None,
@@ -360,6 +434,12 @@ def rm(
 def gc(store: Store = None) -> None:
     """Free what no run needs, and pack the store's file."""
     cli.gc(store)
+
+
+@app.command(rich_help_panel=KEEP)
+def compact(store: Store = None) -> None:
+    """Unite the files that worker processes left, then do what `gc` does."""
+    cli.compact(store)
 
 
 @app.command(rich_help_panel=KEEP)

@@ -18,7 +18,8 @@ from varq.cli.console import lines, print_json, say
 from varq.cli.stores import DEFAULT_FOLDER
 from varq.cli.waiting import waiting
 from varq.store.faults import StoreError
-from varq.store.store import open_store, store_folder
+from varq.store.folder import store_folder
+from varq.store.store import open_store
 
 __all__ = ["CONFLICTS", "Check", "doctor", "lacking", "satisfies"]
 

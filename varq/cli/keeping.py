@@ -1,4 +1,4 @@
-"""`varq rm | gc | merge | verify`: the care of a store."""
+"""`varq rm | gc | compact | merge | verify`: the care of a store."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from varq.checks import counted
 from varq.cli.console import note, print_json, say, table
 from varq.cli.mistakes import InputError, asked
 from varq.cli.stores import reading, writing
-from varq.store.records import RunRecord
+from varq.store.records import GcReport, RunRecord
 
-__all__ = ["gc", "merge", "remove", "verify"]
+__all__ = ["compact", "gc", "merge", "remove", "verify"]
 
 _SOUND, _DAMAGED = 0, 1
 
@@ -55,13 +55,28 @@ def gc(store: Path | None) -> None:
     """Free what no run needs."""
     with writing(store) as opened:
         report = opened.gc()
+    say(_freed(report))
+
+
+def compact(store: Path | None) -> None:
+    """Take the files that worker processes left into this host's one, and free what no run needs.
+
+    Raises:
+        InputError: if there is no store.
+    """
+    with writing(store) as opened:
+        report = opened.compact()
+    say(f"Took in {counted(report.files, 'file')} of workers. {_freed(report.freed)}")
+
+
+def _freed(report: GcReport) -> str:
     freed = [
         counted(report.arrays, "array"),
         counted(report.runs, "run") + " without a step",
         counted(report.leases, "old lease"),
         counted(report.files, "unfinished file"),
     ]
-    say(f"Freed {', '.join(freed)}: {_size(report.bytes)}.")
+    return f"Freed {', '.join(freed)}: {_size(report.bytes)}."
 
 
 def merge(sources: Sequence[Path], store: Path | None) -> None:

@@ -14,7 +14,7 @@ from varq import checks, names
 from varq.cli.mistakes import InputError, asked
 from varq.protocol import Stop
 
-__all__ = ["Described", "read"]
+__all__ = ["Described", "described", "parsed", "read"]
 
 _PARTS = MappingProxyType({"problem": "problem", "ansatz": "ansatz", "optimizer": "optimizer", "track": "problem"})
 """Fields of algorithms whose tables are specs, and of which kind; `track` is a table of such tables."""
@@ -70,12 +70,29 @@ def read(path: Path) -> Described:
     Raises:
         InputError: for whatever is wrong with the file; names it, the table and the key, and lists the close names.
     """
+    return described(path, parsed(path))
+
+
+def parsed(path: Path) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises:
+        InputError: if it cannot be read, or is not TOML.
+    """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark in front
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark in front
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: this is not TOML: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: it cannot be read: {error.strerror}.") from error
+
+
+def described(path: Path, data: dict[str, Any]) -> Described:
+    """The spec that the tables of a file describe.
+
+    Raises:
+        InputError: as `read`.
+    """
     return _Reader(path).described(data)
 
 

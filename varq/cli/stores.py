@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 
 from varq.cli.mistakes import InputError, asked
-from varq.store.store import Store, open_store, store_folder
+from varq.store.folder import store_folder
+from varq.store.store import Store, open_store
 
 __all__ = ["DEFAULT_FOLDER", "line", "reading", "writing"]
 

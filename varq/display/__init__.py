@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from varq.display.ledgers import ledger_html, ledger_table, ledger_text
     from varq.display.progress import Progress
     from varq.display.results import deviation_text, result_html, result_text, run_html
+    from varq.display.studies import StudyBoard
 
 _HOME = {
     "Board": "varq.display.board",
     "Progress": "varq.display.progress",
+    "StudyBoard": "varq.display.studies",
     "deviation_text": "varq.display.results",
     "ledger_html": "varq.display.ledgers",
     "ledger_table": "varq.display.ledgers",
@@ -24,6 +26,7 @@ _HOME = {
 __all__ = [
     "Board",
     "Progress",
+    "StudyBoard",
     "deviation_text",
     "ledger_html",
     "ledger_table",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from varq.plots.histograms import histogram
     from varq.plots.probabilities import distribution, posterior
     from varq.plots.spans import timeline
+    from varq.plots.studies import study
     from varq.plots.traces import parameters
 
 _HOME = {
@@ -23,6 +24,7 @@ _HOME = {
     "posterior": "varq.plots.probabilities",
     "problem": "varq.plots.drawings",
     "save": "varq.plots.canvas",
+    "study": "varq.plots.studies",
     "timeline": "varq.plots.spans",
 }
 
@@ -36,6 +38,7 @@ __all__ = [
     "posterior",
     "problem",
     "save",
+    "study",
     "timeline",
 ]
 

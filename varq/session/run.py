@@ -66,6 +66,7 @@ class Run:
         self._frozen = False
         self._busy = False
         self._interrupts = Interrupts()
+        self.spoken_for = False  # whether somebody else says how to go on with it
         self.loop = Loop(record, resolved, plan, store, stop, self._observers, self.stopping)
 
     # -- what a person does with a run --
@@ -239,7 +240,7 @@ class Run:
         finally:
             self._busy = False
             self._wanted_stop = False
-            if self._interrupts.count:
+            if self._interrupts.count and not self.spoken_for:
                 self._say_how_to_go_on()
         if not self.done:
             self.loop.emit("pause")

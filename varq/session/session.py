@@ -15,8 +15,7 @@ from pennylane.tape import QuantumScript
 from varq import checks, names, spec
 from varq.devices.catalog import usable
 from varq.devices.prices import load_prices
-from varq.node.nodes import Nodes
-from varq.protocol import Event, Observer, Plan, Result, Stop
+from varq.protocol import Event, Observer, Result, Stop
 from varq.session.batch import Batch
 from varq.session.budget import Budget
 from varq.session.desk import Desk
@@ -27,6 +26,7 @@ from varq.session.known import carried, create, finished, state, warn_untracked,
 from varq.session.ledger import Ledger
 from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, moment, store_of
 from varq.session.orders import hold, obey
+from varq.session.planning import planned
 from varq.session.retry import Retry
 from varq.session.run import Run
 from varq.session.terms import read_terms
@@ -301,7 +301,7 @@ class Session:
         """
         check_stop(stop)
         resolved = self._resolve(task)
-        plan = _plan(resolved)
+        plan = planned(resolved, self.store)
         rule = stop or resolved.stop or plan.stop
         return self._desk.forecast(resolved, plan, rule.steps)
 
@@ -441,7 +441,7 @@ class Session:
         return record
 
     def _run(self, record: RunRecord, resolved: Any, rule: Stop | None, take_over: bool) -> Run:
-        plan = self._desk.reporter.measured(record.id, partial(_plan, resolved))
+        plan = self._desk.reporter.measured(record.id, partial(planned, resolved, self.store))
         return Run(record, resolved, plan, self.store, rule, self._desk.step, self._observers, take_over)
 
     def _known(
@@ -492,9 +492,3 @@ class Session:
         event = Event(run_id=record.id, kind="note", step=record.steps, info={"message": message})
         for observer in self._observers:
             observer(event)
-
-
-def _plan(resolved: Any) -> Plan:
-    device = spec.unwrap(resolved.device)
-    plan: Plan = resolved.plan(Nodes(device, resolved.shots, resolved.precision))
-    return plan

@@ -6,13 +6,40 @@ import os
 import re
 import threading
 from pathlib import Path
+from typing import Any
 
+from varq import checks
 from varq.store.database import Database
 from varq.store.faults import StoreError, StoreUnwritable
 
-__all__ = ["Folder"]
+__all__ = ["Folder", "file_name", "store_folder"]
 
 _Node = tuple[int, int]  # device and inode: a file that was replaced is another file
+
+
+def file_name(host: str) -> str:
+    """The name of the file that a host writes."""
+    return (re.sub(r"[^A-Za-z0-9._-]", "_", host).lstrip(".") or "host") + ".sqlite"
+
+
+def store_folder(path: Any) -> Path:
+    """The absolute folder of a store, `~` read as a person's home: a later change of the working directory does not
+    move an open store.
+
+    Raises:
+        StoreUnwritable: if the working directory is gone, or no home is known.
+        TypeError: if it is no path.
+        ValueError: if it is empty.
+    """
+    named = os.fspath(checks.instance("path", path, (str, os.PathLike)))
+    checks.text("path", named, hint="Name a folder, or None for a store in memory.")
+    try:
+        return Path(named).expanduser().absolute()
+    except (OSError, RuntimeError) as error:  # the working directory was deleted; nobody's home is known
+        raise StoreUnwritable(
+            f"A store needs a folder that can be found. {named!r} cannot: {error}. "
+            "Name one by its whole path, or None to keep the run in memory."
+        ) from error
 
 
 class Folder:
@@ -33,7 +60,7 @@ class Folder:
         self._timeout = timeout
         self._lock = threading.RLock()
         self._others: dict[str, tuple[_Node, Database]] = {}
-        self._own_name = (re.sub(r"[^A-Za-z0-9._-]", "_", host).lstrip(".") or "host") + ".sqlite"
+        self._own_name = file_name(host)
         self.own = self._open(read_only)
         try:
             self.elsewhere()

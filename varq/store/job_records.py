@@ -17,6 +17,7 @@ from varq.store.credentials import clean, clean_text, refuse
 
 __all__ = [
     "NEXT",
+    "STUDY",
     "JobRecord",
     "JobState",
     "LedgerRow",
@@ -34,6 +35,7 @@ __all__ = [
     "plain",
 ]
 
+STUDY = "study-"  # begins the ids under which studies stand among the sessions: a study has no jobs of its own
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")  # what every vendor takes as a tag
 Record = TypeVar("Record")
 _LARGEST = 2**63 - 1  # of SQLite's integers

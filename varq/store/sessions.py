@@ -12,7 +12,7 @@ from varq.store import job_care, job_tables, message_tables
 from varq.store.database import Database
 from varq.store.faults import ConflictError
 from varq.store.folder import Folder
-from varq.store.job_records import SessionRecord, SessionState, identifier
+from varq.store.job_records import STUDY, SessionRecord, SessionState, identifier
 from varq.store.job_tables import StoredSession
 from varq.store.job_union import later
 from varq.store.lease import Holder, Keeper, Process, holders, process_alive
@@ -103,10 +103,12 @@ class Sessions:
         )
 
     def sessions(self) -> list[SessionRecord]:
-        """All sessions, newest first."""
+        """All sessions, newest first; what stands for a study is none."""
         found: dict[str, StoredSession] = {}
         for file in self._files():
             for stored in job_tables.read_sessions(file):
+                if stored.record.id.startswith(STUDY):
+                    continue
                 known = found.setdefault(stored.record.id, stored)
                 found[stored.record.id] = later(known, stored)
         return sorted((stored.record for stored in found.values()), key=lambda record: (-record.created, record.id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -16,16 +16,18 @@ from varq import checks
 from varq.protocol import Reason
 from varq.store import maintenance, tables
 from varq.store.database import Database
-from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign, StoreUnwritable
-from varq.store.folder import Folder
+from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign
+from varq.store.folder import Folder, store_folder
 from varq.store.jobs import Jobs
 from varq.store.lease import Keeper, Lease, Process
+from varq.store.parts import CompactReport, take_in
 from varq.store.records import Finding, GcReport, MergeReport, Row, RunRecord
 from varq.store.tables import Outcome, Stored
 
 __all__ = ["Store", "open_store"]
 
 _PREFIX = 4  # least characters of an id that name a run
+_AT_ONCE = 500  # runs read together
 _LISTED = 8  # candidates shown for a prefix that fits several
 Records: TypeAlias = list[RunRecord]  # inside the class, `list` is a method
 Rows: TypeAlias = list[Row]
@@ -43,6 +45,7 @@ def open_store(
     heartbeat: float = 10.0,
     stale: float = 60.0,
     host: str | None = None,
+    part: str | None = None,
 ) -> Store:
     """Opens a store, making the folder and this host's file in it where they are missing.
 
@@ -53,6 +56,8 @@ def open_store(
         heartbeat: seconds between the signs of life of a run's owner.
         stale: age of the last sign of life, in seconds, after which a run may be taken over.
         host: this machine's name; None for the one it gives itself.
+        part: the name of a further file of this machine, for a process that writes beside others; None for its one
+            file.
 
     Raises:
         StoreUnwritable: if the folder or this host's file cannot be made or written.
@@ -71,27 +76,10 @@ def open_store(
     checks.real("timeout", timeout, minimum=0)
     checks.real("heartbeat", heartbeat, above=0)
     checks.real("stale", stale, minimum=0)
-    return Store(folder, read_only, float(timeout), (float(heartbeat), float(stale)), host or socket.gethostname())
-
-
-def store_folder(path: Any) -> Path:
-    """The absolute folder of a store, `~` read as a person's home: a later change of the working directory does not
-    move an open store.
-
-    Raises:
-        StoreUnwritable: if the working directory is gone, or no home is known.
-        TypeError: if it is no path.
-        ValueError: if it is empty.
-    """
-    named = os.fspath(checks.instance("path", path, (str, os.PathLike)))
-    checks.text("path", named, hint="Name a folder, or None for a store in memory.")
-    try:
-        return Path(named).expanduser().absolute()
-    except (OSError, RuntimeError) as error:  # the working directory was deleted; nobody's home is known
-        raise StoreUnwritable(
-            f"A store needs a folder that can be found. {named!r} cannot: {error}. "
-            "Name one by its whole path, or None to keep the run in memory."
-        ) from error
+    if part is not None:
+        checks.text("part", part)
+    pulse = (float(heartbeat), float(stale))
+    return Store(folder, read_only, float(timeout), pulse, host or socket.gethostname(), part)
 
 
 class Store:
@@ -102,16 +90,23 @@ class Store:
     """
 
     def __init__(
-        self, path: Path | None, read_only: bool, timeout: float, pulse: tuple[float, float], host: str
+        self,
+        path: Path | None,
+        read_only: bool,
+        timeout: float,
+        pulse: tuple[float, float],
+        host: str,
+        part: str | None = None,
     ) -> None:
         self.path = path
         self.host = host
         self._timeout = timeout
-        self._folder = Folder(path, host, read_only, timeout)
+        writer = host if part is None else f"{host}.{part}"
+        self._folder = Folder(path, writer, read_only, timeout)
         self._keeper = None
         if self._folder.own is not None:
             self._keeper = Keeper(self._folder.own, self._folder.elsewhere, Process.this(host), *pulse)
-        self._jobs = Jobs(self._folder, self._keeper, host)
+        self._jobs = Jobs(self._folder, self._keeper, writer)
         self._adopted: set[str] = set()  # runs that this host's file has
         self._foreign: dict[str, dict[tuple[int, str], Row]] = {}
 
@@ -206,6 +201,12 @@ class Store:
         sql = "SELECT step FROM steps JOIN runs ON run = number WHERE id = ? AND role = 'step'"
         steps = {step for file in files for (step,) in file.read(sql, (first.definition[0],))}
         return Stored(first.definition, outcome, len(steps), max(run.seconds for run in group))
+
+    def several(self, run_ids: Sequence[str]) -> Iterator[RunRecord]:
+        """The runs with exactly these ids, as far as there are any, in no order; a few are held at a time."""
+        for start in range(0, len(run_ids), _AT_ONCE):
+            some = tuple(run_ids[start : start + _AT_ONCE])
+            yield from self._union(self._folder.files(), f"WHERE id IN ({', '.join('?' * len(some))})", some)
 
     def create(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]] = _NOTHING) -> None:
         """Records a run, with the large arrays of its spec; a run that is there already is left as it is.
@@ -448,6 +449,18 @@ class Store:
         report = maintenance.gc(self._folder.writer(), self._folder.elsewhere(), owned)
         self._adopted.clear()
         return report
+
+    def compact(self) -> CompactReport:
+        """Takes the parts of this host's file that no process writes (`open_store(part=...)`) into it, deletes them,
+        and does what `gc` does.
+
+        Raises:
+            ConflictError: if two of them contradict each other; nothing is deleted then.
+        """
+        taken = take_in(self._folder, self.host, self._timeout)
+        self._adopted.clear()
+        self._foreign.clear()
+        return CompactReport(taken, self.gc())
 
     def merge(self, others: Iterable[str | os.PathLike[str]]) -> MergeReport:
         """Adds the runs, sessions and jobs of other stores, with all that belongs to them, to this host's file: all, or

@@ -1,0 +1,315 @@
+"""The figures of studies, measured: one command, one table.
+
+    python benchmarks/studies.py [NAME ...]
+
+Names: curve, cells, shards, kills, locked.  Without a name, all of them.  Each line says what was measured, what it
+must be, and whether it is; where a time is measured, the processor's own time stands beside it, since a machine that is
+shared shows the one and not the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import varq
+from varq.algorithms import VQE, Minimize
+from varq.optimizers import SPSA
+from varq.problems import Molecule, TransverseFieldIsing
+from varq.protocol import Stop
+from varq.store.store import open_store
+from varq.study.executors import Processes
+from varq.study.study import Study
+
+BONDS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.595, 1.65, 1.7, 1.75, 1.8, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0)
+EQUILIBRIUM = 1.595  # angstrom
+STARTS, WIDTH = 5, 0.05
+STEPS = 60  # of L-BFGS-B from each start
+MANY = 10**9
+TRIVIAL = 10_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measured figure, and the least and most that it may be."""
+
+    what: str
+    value: float
+    most: float
+    unit: str = ""
+    least: float = -np.inf
+    beside: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether it is within its bounds."""
+        return bool(self.least <= self.value <= self.most)
+
+    def __str__(self) -> str:
+        bound = f"<= {self.most:g}" if self.most < MANY else f">= {self.least:g}"
+        return f"{'ok    ' if self.met else 'MISSED'}  {self.what}: {self.value:.4g} {self.unit} ({bound}){self.beside}"
+
+
+def curve_study(store: str, batch: int = 50) -> Study:
+    """LiH at 20 bond lengths from 5 starts each."""
+    rng = np.random.default_rng(0)
+    task = VQE(problem=Molecule.load("LiH"), ansatz="kupccgsd", optimizer="L-BFGS-B", stop=Stop(steps=STEPS))
+    shape = task.ansatz.shape
+    starts = [rng.normal(0, WIDTH, shape) for _ in range(STARTS)]
+    over = {"problem.bond": BONDS, "initial": starts}
+    return varq.sweep(task, over, name="lih", store=store, progress=False, batch=batch)
+
+
+CURVE = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+import jax
+import studies
+from varq.node import together
+compiled = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda name, seconds, **more: compiled.append(seconds) if "backend_compile" in name else None)
+wall, used = time.perf_counter(), time.process_time()
+study = studies.curve_study("store")
+status = study.finish()
+wall, used = time.perf_counter() - wall, time.process_time() - used
+table = study.table()
+programs = [p for p in together._programs._values.values()]
+print(json.dumps({"wall": wall, "used": used, "done": status["done"], "runs": len(set(study.layout.ids)),
+    "programs": sum(p._slopes._cache_size() for p in programs), "compiles": sum(s > 1 for s in compiled),
+    "steps": int(table["steps"].sum())}))
+"""
+
+
+def curve() -> Iterator[Line]:
+    """100 cells in one process, nothing compiled before; and UCCSD at the same bond lengths."""
+    with tempfile.TemporaryDirectory() as folder:
+        clean = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+        done = subprocess.run(
+            [sys.executable, "-c", CURVE, str(Path(__file__).parent)],
+            cwd=folder,
+            env={**clean, "JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled"},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+    beside = f"; {found['used']:.3g} s of the processor, {found['steps']:,} steps"
+    yield Line("LiH, 100 cells, one process, after import", found["wall"], 20, "s", beside=beside)
+    yield Line("cells done", found["done"], MANY, least=100)
+    yield Line("distinct runs", found["runs"], MANY, least=100)
+    yield Line("programs compiled for all cells", found["programs"], 1)
+    with tempfile.TemporaryDirectory() as folder:
+        task = VQE(problem=Molecule.load("LiH"), ansatz="uccsd", optimizer="L-BFGS-B")
+        study = varq.sweep(task, {"problem.bond": BONDS}, name="uccsd", store=folder, progress=False)
+        study.finish()
+        table = study.table()
+        near = np.abs(table["problem.bond"] - EQUILIBRIUM) < 0.3
+        worst = 1000 * float(np.max(np.abs(table["deviation"][near])))
+    yield Line("UCCSD within 0.3 angstrom of equilibrium, worst deviation", worst, 1.6, "mHa")
+
+
+def bowl(x: Any) -> float:
+    """A cost that costs nothing."""
+    return float((x**2).sum())
+
+
+def trivial(store: str | None, cells: int) -> Study:
+    """Runs of one step each."""
+    method = SPSA(learning_rate=0.1, perturbation=0.1)
+    task = Minimize(bowl, np.zeros(2), optimizer=method, gradient="finite-diff", noisy=False, stop=Stop(steps=1))
+    return varq.sweep(task, {"seed": range(cells)}, name="trivial", store=store, progress=False)
+
+
+def resident() -> float:
+    """Memory of this process now, MB."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def cells(number: int = TRIVIAL) -> Iterator[Line]:
+    """Many trivial cells in this process."""
+    with tempfile.TemporaryDirectory() as folder, trivial(folder, number) as study:
+        half, seen = number // 2, []
+
+        def look() -> None:
+            while study.status()["done"] < half:
+                time.sleep(0.5)
+            seen.append(resident())
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        wall, used = time.perf_counter(), time.process_time()
+        study.finish()
+        wall, used = (time.perf_counter() - wall) / number, (time.process_time() - used) / number
+        watcher.join()
+        beside = f"; {1000 * used:.3g} ms of the processor"
+        yield Line(f"{number:,} cells of one step, each", 1000 * wall, 2, "ms", beside=beside)
+        yield Line("memory that the second half of them added", resident() - seen[0], 20, "MB")
+        began = time.perf_counter()
+        height = study.table().height
+        yield Line(f"table of {height:,} cells", time.perf_counter() - began, 2, "s")
+        began = time.perf_counter()
+        study.finish()
+        yield Line("finding that nothing is missing", time.perf_counter() - began, 10, "s")
+
+
+def ising(store: str, cells: int = 24, steps: int = 60) -> Study:
+    """Runs that take turns, on a device that compiles nothing."""
+    task = VQE(
+        problem=TransverseFieldIsing(2),
+        ansatz="hardware-efficient",
+        optimizer=SPSA(),
+        device="default.qubit",
+        stop=Stop(steps=steps),
+    )
+    return varq.sweep(task, {"seed": range(cells)}, name="ising", store=store, progress=False)
+
+
+def rows(store: str) -> dict[tuple[str, int, str], tuple[float, Any]]:
+    """All that is recorded, with the seconds that it took."""
+    with open_store(store, read_only=True) as opened:
+        found = [(record.id, row) for record in opened.list() for row in opened.rows(record.id)]
+    return {(run, row.step, row.role): (row.seconds, row.content) for run, row in found}
+
+
+SHARD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import studies
+with studies.ising(sys.argv[2]) as study:
+    study.finish(shard=(int(sys.argv[3]), 4))
+"""
+
+
+def shards() -> Iterator[Line]:
+    """Four shards in parallel, each with a store of its own, then merged."""
+    with tempfile.TemporaryDirectory() as folder:
+        here = str(Path(__file__).parent)
+        started = [
+            subprocess.Popen([sys.executable, "-c", SHARD, here, f"{folder}/{number}", str(number)])
+            for number in range(1, 5)
+        ]
+        failed = sum(shard.wait() != 0 for shard in started)
+        yield Line("shards that failed", failed, 0)
+        with ising(f"{folder}/merged") as merged, ising(f"{folder}/whole") as whole:
+            merged.store.merge([Path(folder) / str(number) for number in range(1, 5)])
+            whole.finish()
+            same = merged.table()["value"].tolist() == whole.table()["value"].tolist()
+            yield Line("cells of the merged study that are done", merged.status()["done"], MANY, least=24)
+        one, other = rows(f"{folder}/merged"), rows(f"{folder}/whole")
+        differing = len(one.keys() ^ other.keys()) + sum(one[p][1] != other[p][1] for p in one.keys() & other.keys())
+        yield Line("evaluations that differ from the study in one piece", differing + (not same), 0)
+
+
+CLIENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import studies
+with studies.ising(sys.argv[2]) as study:
+    study.finish(2)
+"""
+
+
+def kills() -> Iterator[Line]:
+    """SIGKILL of one of two workers, and of a client with its two workers."""
+    with tempfile.TemporaryDirectory() as folder:
+        straight = f"{folder}/straight"
+        with ising(straight) as study:
+            study.finish()
+        yield from _killed(f"{folder}/worker", straight, "worker", _worker_killed)
+        yield from _killed(f"{folder}/client", straight, "client", _client_killed)
+
+
+def _killed(store: str, straight: str, who: str, kill: Callable[[str], dict[Any, Any]]) -> Iterator[Line]:
+    before = kill(store)
+    with ising(store) as study:
+        yield Line(f"{who} killed, cells done", study.finish()["done"], MANY, least=24)
+    after, whole = rows(store), rows(straight)
+    again = sum(after.get(place, (None,))[0] != seconds for place, (seconds, _) in before.items())
+    told = f"; of {len(before):,} that were recorded at the kill"
+    yield Line(f"{who} killed, evaluations repeated that were recorded", again, 0, beside=told)
+    differing = sum(after.get(place, (None, None))[1] != content for place, (_, content) in whole.items())
+    yield Line(f"{who} killed, evaluations that differ from the study undisturbed", differing, 0)
+
+
+def _worker_killed(store: str) -> dict[Any, Any]:
+    before: dict[Any, Any] = {}
+    with Processes(2) as processes, ising(store) as study:
+
+        def kill() -> None:
+            while study.status()["done"] < 8:
+                time.sleep(0.05)
+            os.kill(processes.pids[0], signal.SIGKILL)
+            before.update(rows(store))
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        study.finish(processes)
+        killer.join()
+    return before
+
+
+def _client_killed(store: str) -> dict[Any, Any]:
+    client = subprocess.Popen([sys.executable, "-c", CLIENT, str(Path(__file__).parent), store])
+    with ising(store) as study:
+        while study.status()["done"] < 8:
+            time.sleep(0.05)
+    client.kill()
+    client.wait()
+    return rows(store)
+
+
+def locked(seconds: float = 5.0) -> Iterator[Line]:
+    """Another process holds the store's file for a while."""
+    with tempfile.TemporaryDirectory() as folder, trivial(folder, 50) as study:
+        (file,) = Path(folder).glob("*.sqlite")
+        lock = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        lock.execute("BEGIN IMMEDIATE")
+        threading.Timer(seconds, lambda: lock.execute("ROLLBACK")).start()
+        began = time.perf_counter()
+        yield Line(f"store locked for {seconds:g} s, cells done", study.finish()["done"], MANY, least=50)
+        yield Line("seconds that this took", time.perf_counter() - began, 60, "s", least=seconds)
+        lock.close()
+
+
+FIGURES: dict[str, Callable[[], Iterator[Line]]] = {
+    figure.__name__: figure for figure in (curve, cells, shards, kills, locked)
+}
+
+
+def main(names: list[str]) -> int:
+    """Print the figures asked for; 1 if one is missed."""
+    if unknown := [name for name in names if name not in FIGURES]:
+        raise SystemExit(f"Unknown figures {unknown}. Known: {list(FIGURES)}.")
+    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    load = os.getloadavg()[0]
+    print(f"{load:.1f} processes wanted the processor when this began")
+    missed = 0
+    for name in names or FIGURES:
+        for line in FIGURES[name]():
+            print(line, flush=True)
+            missed += not line.met
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

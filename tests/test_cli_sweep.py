@@ -1,0 +1,143 @@
+"""Studies from the command line: run, looked at, carried on, tried again, exported, in shards."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from varq.cli.app import app
+from varq.store.store import open_store
+
+STUDY = """
+algorithm = "vqe"
+ansatz = "hardware-efficient"
+[problem]
+kind = "transverse-field-ising"
+sites = 2
+[optimizer]
+kind = "spsa"
+[stop]
+steps = 2
+[session]
+device = "default.qubit"
+store = "here"
+[sweep]
+name = "ising"
+[sweep.over]
+problem.field = [0.5, 1.0]
+seed.range = 2
+"""
+
+
+def call(*words: Any) -> Any:
+    return CliRunner().invoke(app, ["sweep", *map(str, words)])
+
+
+def good(*words: Any) -> str:
+    shown = call(*words)
+    assert shown.exit_code == 0, shown.output
+    return shown.stdout
+
+
+@pytest.fixture
+def file() -> Path:
+    path = Path("study.toml")
+    path.write_text(STUDY, encoding="utf-8")
+    return path
+
+
+def test_a_study_is_run_looked_at_and_exported(file: Path) -> None:
+    ahead = good("run", file, "--dry-run")
+    assert "4 cells in 4 batches" in ahead
+    assert "states of at least" in ahead
+    first = good("run", file, "--shard", "1/2", "--quiet")
+    assert "ising: 2 of 4 cells done, 2 missing" in first
+    assert "2 missing, 2 done, of 4 cells" in good("status", "ising", "--store", "here")
+    assert "ising: 4 of 4 cells done" in good("resume", file, "--quiet")
+    assert "ising: 4 of 4 cells done" in good("run", file, "--quiet")
+    assert "4 done, of 4 cells" in good("status", file)
+    rows = list(csv.DictReader(io.StringIO(good("export", file))))
+    assert [(row["problem.field"], row["seed"]) for row in rows] == [
+        ("0.5", "0"),
+        ("0.5", "1"),
+        ("1.0", "0"),
+        ("1.0", "1"),
+    ]
+    with open_store("here", read_only=True) as store:
+        assert {row["run"]: float(row["value"]) for row in rows} == {r.id: r.value for r in store.list()}
+    assert good("export", file, "--out", "table.csv").strip() == "table.csv"
+    assert Path("table.csv").read_text(encoding="utf-8").splitlines()[1].startswith("0.5,0,")
+
+
+def test_failed_cells_are_told_and_tried_again(file: Path) -> None:
+    # default.mixed computes in double precision only, which is found out when its circuits are built.
+    file.write_text(
+        STUDY.replace("problem.field = [0.5, 1.0]", 'device = ["default.mixed", "lightning.qubit"]')
+        .replace('device = "default.qubit"\n', "")
+        .replace("[problem]", 'precision = "single"\n[problem]', 1),
+        encoding="utf-8",
+    )
+    shown = call("run", file, "--quiet")
+    assert shown.exit_code == 1
+    assert "2 of 4 cells done, 2 failed" in shown.output
+    assert "precision='single' is not offered by default.mixed" in shown.output
+    assert "varq sweep retry study.toml" in shown.output
+    assert call("status", file).exit_code == 1
+    assert call("retry", file, "--quiet").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[sweep.over]", "[sweep.ovr]", "there is no key 'ovr' here. Did you mean over"),
+        ("problem.field", "problem.feld", "has no field 'feld'"),
+        ("seed.range = 2", "seed = []", "must hold at least one value"),
+        ("seed.range = 2", "seed = 3", "must be a list of values"),
+        ('name = "ising"', 'name = "two words"', "2 to 58 letters"),
+        ('name = "ising"', 'warm_start = "repeat"', "must be one of the fields swept over"),
+        ("sites = 2", "sits = 2", "there is no key 'sits'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(file: Path, old: str, new: str, message: str) -> None:
+    file.write_text(STUDY.replace(old, new), encoding="utf-8")
+    shown = call("run", file, "--quiet")
+    assert shown.exit_code == 2, shown.output
+    assert message in " ".join(shown.output.split())
+
+
+def test_what_is_wrong_with_a_command_is_said(file: Path) -> None:
+    assert "--shard must be i/n" in call("run", file, "--shard", "2").output
+    assert "at most 2" in call("run", file, "--shard", "3/2", "--quiet").output
+    file.write_text(STUDY.split("[sweep]")[0], encoding="utf-8")
+    assert "a study needs a table [sweep]" in call("run", file).output
+    good_file = Path("other.toml")
+    good_file.write_text(STUDY, encoding="utf-8")
+    good("run", good_file, "--quiet")
+    assert "there is no study 'nothing' in the store" in call("status", "nothing", "--store", "here").output
+    assert "the suffix of path must be one of" in call("export", good_file, "--out", "table.xls").output
+    again = STUDY.replace("seed.range = 2", "seed.range = 3")
+    good_file.write_text(again, encoding="utf-8")
+    assert "'ising' has 4 cells in the store, and another list of 6 came" in call("run", good_file).output
+
+
+def test_fields_that_change_together_have_their_names_in_one(file: Path) -> None:
+    joined = '"problem.field, seed" = [[0.5, 1], [1.0, 2]]'
+    file.write_text(STUDY.replace("problem.field = [0.5, 1.0]\nseed.range = 2", joined), encoding="utf-8")
+    assert "2 of 2 cells done" in good("run", file, "--quiet")
+    lines = good("export", file).splitlines()
+    assert [line.split(",")[:2] for line in lines] == [["problem.field", "seed"], ["0.5", "1"], ["1.0", "2"]]
+
+
+def test_compact_unites_what_workers_left(file: Path) -> None:
+    good("run", file, "--quiet")
+    with open_store("here", part="part-3") as store:
+        assert store.list()
+    shown = CliRunner().invoke(app, ["compact", "--store", "here"])
+    assert shown.exit_code == 0, shown.output
+    assert "Took in 1 file of workers." in shown.output
+    assert "4 done" in good("status", file)

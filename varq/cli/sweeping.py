@@ -1,0 +1,138 @@
+"""`varq sweep run | status | resume | retry | export`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from varq.cli import sweepfile
+from varq.cli.console import note, say, table
+from varq.cli.mistakes import InputError, asked
+from varq.cli.running import INTERRUPTED
+from varq.cli.stores import reading
+from varq.session.opening import UNSET
+from varq.store.store import Store
+from varq.study.export import export
+from varq.study.record import StudyRecord, known
+from varq.study.study import Study, sweep, table_of
+from varq.study.table import Table
+from varq.study.work import State
+
+__all__ = ["export_study", "run_study", "study_status"]
+
+_DONE, _SOME_FAILED = 0, 1
+_SHOWN = 20  # failed cells that are listed
+
+
+def run_study(
+    file: Path,
+    store: Path | None,
+    workers: int | None,
+    shard: str | None,
+    failed: bool,
+    only_failed: bool,
+    dry_run: bool,
+    quiet: bool,
+) -> int:
+    """Run what is missing of the study that a file describes; returns the exit status.
+
+    Args:
+        file: a study's file.
+        store: folder of the store.
+        workers: worker processes; None for this process.
+        shard: "i/n" for one of n parts.
+        failed: whether to run failed cells, too.
+        only_failed: whether to run nothing else.
+        dry_run: whether only to say what there is to do.
+        quiet: whether to show no live table.
+
+    Raises:
+        InputError: if the file, an option or the store is wrong.
+        SystemExit: after SIGTERM, with the status on which a batch script requeues.
+    """
+    part = None if shard is None else _part(shard)
+    described = sweepfile.read(file)
+    folder = store or described.store
+    with asked(str(file)):
+        where = UNSET if folder is None else folder
+        study = sweep(described.task, described.over, store=where, progress=not quiet, **described.options)
+    with study:
+        if dry_run:
+            say(f"{study.name}: {study.forecast()}")
+            return _DONE
+        try:
+            status = study.finish(workers, failed=failed, only_failed=only_failed, shard=part)
+        except KeyboardInterrupt:
+            note(f"Stopped. Carry on with: varq sweep resume {file}")
+            return INTERRUPTED
+        return _said(study, status.complete, part is not None, file)
+
+
+def _said(study: Study, complete: bool, sharded: bool, file: Path) -> int:
+    status = study.status()
+    say(repr(status))
+    if status["failed"]:
+        _failures(study.table(), study.record)
+        note(f"`varq sweep retry {file}` runs them again.")
+    if not complete and not sharded:
+        note(f"Stopped. Carry on with: varq sweep resume {file}")
+        return INTERRUPTED
+    return _SOME_FAILED if status["failed"] else _DONE
+
+
+def _part(shard: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if found is None:
+        raise InputError(f"--shard must be i/n with i from 1 to n, such as 1/4. Got {shard!r}.")
+    return int(found[1]), int(found[2])
+
+
+def _failures(found: Table, study: StudyRecord) -> None:
+    rows = [row for row in found.rows if row["state"] == State.FAILED.value]
+    shown = [[*(str(row[name]) for name in study.names), row["run"][:8], row["note"]] for row in rows[:_SHOWN]]
+    table([*study.names, "run", "error"], shown, wide=(len(study.names) + 1,))
+    if len(rows) > _SHOWN:
+        note(f"and {len(rows) - _SHOWN} more")
+
+
+def _found(what: str, store: Path | None) -> tuple[Store, StudyRecord]:
+    """A study by its file or its name."""
+    name, folder = what, store
+    if what.endswith(".toml"):
+        described = sweepfile.read(Path(what))
+        folder = store or described.store
+        name = described.options.get("name", "")
+        if not name:
+            raise InputError(
+                f"{what}: the study has no name, [sweep] name = ...; `varq sweep run` tells the one it has."
+            )
+    opened = reading(folder)
+    study = known(opened, name)
+    if study is None:
+        opened.close()
+        raise InputError(f"there is no study {name!r} in the store. `varq sweep run FILE.toml` makes one.")
+    return opened, study
+
+
+def study_status(what: str, store: Path | None) -> int:
+    """Print how the cells of a study stand; 1 if some failed."""
+    opened, study = _found(what, store)
+    with opened:
+        found = table_of(opened, study)
+    counts = {state.value: list(found["state"]).count(state.value) for state in State}
+    said = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
+    say(f"{study.name}: {said}, of {len(study.runs)} cells")
+    if counts[State.FAILED.value]:
+        _failures(found, study)
+    return _SOME_FAILED if counts[State.FAILED.value] else _DONE
+
+
+def export_study(what: str, out: Path | None, store: Path | None) -> None:
+    """Write a study's table to a file, or as CSV to standard output."""
+    opened, study = _found(what, store)
+    with opened, asked():
+        found = table_of(opened, study)
+        if out is None:
+            print(found.csv(), end="")
+        else:
+            say(str(export(found, study, out)))

@@ -1,0 +1,203 @@
+"""Cells with their identities, and the batches in which they are run, both fixed by the study alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from varq import spec
+from varq.devices.catalog import DEFAULT
+from varq.protocol import FromRun
+from varq.study.grid import Grid
+
+__all__ = ["AMPLITUDES", "Batch", "Layout", "resolved", "shards"]
+
+AMPLITUDES = 1 << 21  # of the states of a batch together: beyond it, company saves no time and costs memory
+_TOGETHER = (
+    "optimizer:optax",
+    "optimizer:scipy",
+    "optimizer:spsa",
+    "optimizer:rotosolve",
+    "optimizer:excitation-solve",
+)
+_ALONE = {"problem": None, "initial": None, "seed": 0, "repeat": 0, "stop": None}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cells that are run together; the place of a cell is its seat.
+
+    Args:
+        cells: their numbers.
+        seats: with which the compiled function is made; 1 where the cell is run by itself.
+        needs: the numbers of batches that come before.
+    """
+
+    cells: tuple[int, ...]
+    seats: int = 1
+    needs: tuple[int, ...] = ()
+
+
+def resolved(task: Any) -> Any:
+    """A spec with every choice made, as a session without a device of its own makes them."""
+    return task.resolve(task.device, task.shots)
+
+
+class Layout:
+    """The cells of a study: their ids, and their batches.
+
+    Args:
+        grid: the cells' specs.
+        warm: the field along whose axis each cell starts where the one before it ended; None for no such axis.
+        batch: most cells that are run together.
+
+    Raises:
+        ValueError: for cells that cannot be found again, an unknown axis, or cells along it that differ in shape.
+    """
+
+    def __init__(self, grid: Grid, warm: str | None, batch: int) -> None:
+        self.grid = grid
+        self.warm = warm
+        self._axis = None if warm is None else _warm_axis(grid, warm)
+        self.ids: list[str] = []
+        self.before: list[int | None] = []
+        shapes: list[bytes | None] = []
+        widths: dict[bytes, int] = {}
+        parameters: list[Any] = []
+        for index in range(len(grid)):
+            before = self._before(index)
+            whole = resolved(self._warmed(index, before))
+            name, findable = spec.identity(whole)
+            if not findable:
+                raise ValueError(
+                    "A cell of a study must be data, so that it is found again. "
+                    f"Got {whole.title!r}, which holds an object of this process. Describe it by specs."
+                )
+            if before is not None:
+                _check_shape(parameters[before], _shape(whole), grid.values(index), str(warm))
+            self.ids.append(name[:16])
+            self.before.append(before)
+            parameters.append(_shape(whole) if self._axis is not None else None)
+            shape = _company(whole) if batch > 1 else None
+            if shape is not None:
+                widths[shape] = whole.problem.wires
+            shapes.append(shape)
+        self.batches = self._grouped(shapes, widths, batch)
+
+    def task(self, index: int) -> Any:
+        """A cell's spec, with the run that it starts from."""
+        return self._warmed(index, self.before[index])
+
+    def _warmed(self, index: int, before: int | None) -> Any:
+        task = self.grid.spec(index)
+        return task if before is None else dataclasses.replace(task, initial=FromRun(self.ids[before]))
+
+    def _before(self, index: int) -> int | None:
+        """The cell before one on the axis of the warm start."""
+        if self._axis is None:
+            return None
+        place = list(self.grid.place(index))
+        if place[self._axis] == 0:
+            return None
+        place[self._axis] -= 1
+        return self.grid.index(place)
+
+    def _grouped(self, shapes: Sequence[bytes | None], widths: dict[bytes, int], most: int) -> tuple[Batch, ...]:
+        groups: dict[Any, list[int]] = {}
+        seen: set[str] = set()
+        for index, shape in enumerate(shapes):
+            if self.ids[index] not in seen:  # of cells that are one run the first is enough
+                wave = 0 if self._axis is None else self.grid.place(index)[self._axis]
+                groups.setdefault((wave, ("alone", index) if shape is None else shape), []).append(index)
+            seen.add(self.ids[index])
+        made: list[tuple[tuple[int, ...], int]] = []
+        for (_, shape), members in sorted(groups.items(), key=lambda item: item[0][0]):
+            room = 1 if isinstance(shape, tuple) else max(1, min(most, AMPLITUDES >> widths[shape]))
+            count = -(-len(members) // room)
+            seats = -(-len(members) // count)  # batches of one size share one compiled function
+            made += [(tuple(members[k : k + seats]), seats) for k in range(0, len(members), seats)]
+        return self._linked(made)
+
+    def _linked(self, made: Sequence[tuple[tuple[int, ...], int]]) -> tuple[Batch, ...]:
+        home = {self.ids[cell]: number for number, (cells, _) in enumerate(made) for cell in cells}
+        found = []
+        for cells, seats in made:
+            before = {self.before[cell] for cell in cells}
+            found.append(Batch(cells, seats, tuple(sorted({home[self.ids[b]] for b in before if b is not None}))))
+        return tuple(found)
+
+    @property
+    def digest(self) -> str:
+        """Of the list of cells."""
+        return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
+
+
+def shards(batches: Sequence[Batch], count: int) -> list[list[int]]:
+    """The batches in so many parts of which none needs another, by turns.
+
+    Example:
+        >>> shards([Batch((0,)), Batch((1,)), Batch((2,), needs=(0,))], 2)
+        [[0, 2], [1]]
+    """
+    root = list(range(len(batches)))
+
+    def top(number: int) -> int:
+        while root[number] != number:
+            root[number] = number = root[root[number]]
+        return number
+
+    for number, batch in enumerate(batches):
+        for needed in batch.needs:
+            low, high = sorted((top(number), top(needed)))
+            root[high] = low
+    turns = {leader: k % count for k, leader in enumerate(sorted({top(number) for number in range(len(batches))}))}
+    out: list[list[int]] = [[] for _ in range(count)]
+    for number in range(len(batches)):
+        out[turns[top(number)]].append(number)
+    return out
+
+
+def _warm_axis(grid: Grid, warm: str) -> int:
+    if not grid.axes:
+        raise ValueError("warm_start names a field of `over`. Got a list of specs. Give one spec and over={...}.")
+    number = next((k for k, axis in enumerate(grid.axes) if warm in axis.names), None)
+    if number is None:
+        known = ", ".join(repr(name) for name in grid.names)
+        raise ValueError(f"warm_start must be one of the fields swept over: {known}. Got {warm!r}.")
+    task = grid.spec(0)
+    if "initial" not in spec.fields(task) or "initial" in grid.names:
+        raise ValueError(
+            f"warm_start needs a spec with the field `initial`, which nothing else sets. Got {type(task).__name__}. "
+            "Leave warm_start out."
+        )
+    return number
+
+
+def _shape(task: Any) -> Any:
+    ansatz = getattr(task, "ansatz", None)
+    return getattr(ansatz, "shape", None) if ansatz is not None else np.shape(getattr(task, "x0", ()))
+
+
+def _check_shape(before: Any, here: Any, values: dict[str, Any], warm: str) -> None:
+    if before != here:
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        raise ValueError(
+            f"Cells along warm_start={warm!r} must have parameters of one shape. Got {here} after {before} in the cell "
+            f"{shown}. Leave warm_start out, or sweep over something that keeps the shape."
+        )
+
+
+def _company(task: Any) -> bytes | None:
+    """What cells that may be evaluated together have in common; None for one that is run by itself."""
+    if task.kind != "algorithm:vqe" or task.device != DEFAULT or task.shots is not None or task.track:
+        return None
+    if getattr(task.optimizer, "kind", None) not in _TOGETHER or not hasattr(task.problem, "wires"):
+        return None
+    common = {name: value for name, value in spec.fields(task).items() if name not in _ALONE}
+    text = spec.dumps([task.kind, common, task.problem.wires])
+    return hashlib.sha256(text.encode()).digest()

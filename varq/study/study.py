@@ -1,0 +1,386 @@
+"""Studies: many runs under one name, of which only what is missing is run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from varq import checks, names, spec
+from varq.protocol import Reason, Result
+from varq.session.known import finished
+from varq.session.opening import UNSET, Unset, store_of
+from varq.session.planning import STARTED_FROM
+from varq.store.records import RunRecord
+from varq.store.store import Store
+from varq.study.cells import Layout, resolved, shards
+from varq.study.executors import executor_of
+from varq.study.export import export
+from varq.study.finishing import Finishing
+from varq.study.forecast import Forecast, forecast
+from varq.study.grid import Grid, axes_of
+from varq.study.record import StudyRecord, named, recorded, shown
+from varq.study.table import Table
+from varq.study.work import End, State
+
+__all__ = ["Status", "Study", "sweep"]
+
+_ENDED = (State.DONE, State.FAILED)
+
+
+class Status(Mapping[str, int]):
+    """How many cells are missing, unfinished, done and failed.
+
+    Args:
+        name: of the study.
+        counts: by the name of a state.
+
+    Example:
+        >>> print(Status("demo", {"done": 3, "failed": 1}))
+        demo: 3 of 4 cells done, 1 failed
+    """
+
+    def __init__(self, name: str, counts: Mapping[str, int]) -> None:
+        self.name = name
+        self._counts = {state.value: counts.get(state.value, 0) for state in State}
+
+    def __getitem__(self, state: str) -> int:
+        return self._counts[checks.choice("state", state, self._counts)]
+
+    def __iter__(self) -> Any:
+        return iter(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @property
+    def cells(self) -> int:
+        """All of them."""
+        return sum(self._counts.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell has ended, well or by an error."""
+        return self._counts["done"] + self._counts["failed"] == self.cells
+
+    def __repr__(self) -> str:
+        rest = [f"{number} {state}" for state, number in self._counts.items() if number and state != "done"]
+        return ", ".join([f"{self.name}: {self._counts['done']} of {checks.counted(self.cells, 'cell')} done", *rest])
+
+
+class Study:
+    """Many runs under one name; made by `varq.sweep`.
+
+    Args:
+        grid: the cells' specs.
+        warm: the field along whose axis cells start where the one before ended; None for none.
+        name: in the store; None for one that follows from the list of cells.
+        batch: most cells that are evaluated together.
+        store: folder of the store, or an open one; None keeps nothing.
+        progress: whether to show a live table.
+
+    Raises:
+        ValueError: if the store has another study of that name, or for cells that make no study.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        warm: str | None,
+        name: str | None,
+        batch: int,
+        store: str | os.PathLike[str] | Store | Unset | None = UNSET,
+        progress: bool = True,
+    ) -> None:
+        self._progress = checks.boolean("progress", progress)
+        self._layout = Layout(grid, warm, checks.integer("batch", batch, minimum=1))
+        self.name = named(name if name is not None else self._layout.digest[:12])
+        self._store, self._owns = store_of(store)
+        rows = tuple(shown(grid.values(index)) for index in range(len(grid)))
+        ids = tuple(self._layout.ids)
+        self.record = StudyRecord(self.name, self._layout.digest, grid.names, rows, ids, warm)
+        recorded(self._store, self.record)
+
+    def __enter__(self) -> Study:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store, if this study opened it."""
+        if self._owns:
+            self._store.close()
+
+    def __len__(self) -> int:
+        return len(self._layout.ids)
+
+    def __repr__(self) -> str:
+        return f"<varq study {self.status()}>"
+
+    @property
+    def store(self) -> Store:
+        """Where its runs are."""
+        return self._store
+
+    @property
+    def layout(self) -> Layout:
+        """Its cells and the batches in which they are run."""
+        return self._layout
+
+    # -- running --
+
+    def finish(
+        self,
+        executor: Any = None,
+        *,
+        failed: bool = False,
+        only_failed: bool = False,
+        shard: tuple[int, int] | None = None,
+    ) -> Status:
+        """Run what is missing; what is done is found, and an unfinished cell goes on where it stood.
+
+        An error of one cell is kept as its end and leaves the others alone.  Ctrl-C stops after what is in flight.
+
+        Args:
+            executor: where: None for this process, "processes" or a number of worker processes of this machine, or an
+                object with `submit` as of `concurrent.futures`.
+            failed: whether to run failed cells again, too.
+            only_failed: whether to run failed cells again, and nothing else.
+            shard: (i, n), i from 1 to n: only the i-th of n parts of which none needs another, for n processes or
+                machines.
+
+        Returns:
+            How the cells stand.
+
+        Raises:
+            ValueError: for workers with a store in memory, or a shard that there is not.
+            StoreError: if the store cannot do its part; what is recorded stays.
+        """
+        among = self._shard(shard)
+        chosen, own = executor_of(executor)
+        if self._store.path is None and executor is not None:
+            raise ValueError(
+                "Workers need a store on disk, where each writes a file of its own. This one is in memory. "
+                "Give sweep(..., store='folder')."
+            )
+        states = self._states(precise=True)
+        wanted = {State.FAILED} if only_failed else {State.MISSING, State.UNFINISHED}
+        if failed:
+            wanted.add(State.FAILED)
+        left = [index for index, state in enumerate(states) if state in wanted]
+        board = names.find("display", "study")(self.name, self.record.names, len(self)) if self._progress else None
+        try:
+            if left:
+                self._run(chosen, left, among, board, states)
+        finally:
+            if own:
+                chosen.shutdown(wait=True, cancel_futures=True)
+        return self.status()
+
+    def _run(
+        self, executor: Any, left: Sequence[int], among: Iterable[int], board: Any, states: Sequence[State]
+    ) -> None:
+        def tell(cells: Sequence[int], ends: Sequence[End] | None) -> None:
+            if board is not None:
+                board.tell([(k, self.record.rows[k]) for k in cells], ends)
+
+        finishing = Finishing(self._layout, self._store, executor, left, among, tell)
+        if board is None:
+            finishing.run()
+            return
+        with board:
+            board.begin(sum(state is State.DONE for state in states), sum(s is State.FAILED for s in states))
+            finishing.run()
+
+    def _shard(self, shard: tuple[int, int] | None) -> list[int]:
+        if shard is None:
+            return list(range(len(self._layout.batches)))
+        if not isinstance(shard, tuple) or len(shard) != 2:
+            raise ValueError(
+                f"shard must be a pair (i, n) with i from 1 to n. Got {shard!r}. Give (1, 4), for instance."
+            )
+        number = checks.integer("the number of shards", shard[1], minimum=1)
+        which = checks.integer("shard", shard[0], minimum=1, maximum=number, hint=f"There are {number} shards.")
+        return shards(self._layout.batches, number)[which - 1]
+
+    # -- what came of it --
+
+    def _states(self, precise: bool = False) -> list[State]:
+        """How each cell stands; with `precise`, under the stop rules that the specs have now."""
+        found: dict[str, State] = {}
+        ruled: dict[str, RunRecord] = {}
+        for record in self._store.several(list(dict.fromkeys(self._layout.ids))):
+            found[record.id] = state_of(record)
+            if precise and found[record.id] is State.DONE and _rule(record) is not None:
+                ruled[record.id] = record
+        if ruled:
+            for index, name in enumerate(self._layout.ids):
+                if name in ruled and not self._stands(index, ruled.pop(name)):
+                    found[name] = State.UNFINISHED
+        return [found.get(name, State.MISSING) for name in self._layout.ids]
+
+    def _stands(self, index: int, record: RunRecord) -> bool:
+        """Whether a recorded result stands under the stop rule that the cell's spec has now."""
+        task = self._layout.task(index)
+        rule = _stop(task)
+        if rule is not None and spec.encode(rule) == _rule(record):
+            return True
+        rule = _stop(resolved(task)) if rule is None else rule
+        result: Result = spec.loads(record.result or "", self._store.array)
+        return rule is None or finished(result, lambda: rule)
+
+    def status(self) -> Status:
+        """How many cells are missing, unfinished, done and failed."""
+        return Status(self.name, Counter(state.value for state in self._states()))
+
+    def table(self) -> Table:
+        """All cells, one row each, made from the store alone: their values, results and what went wrong."""
+        return table_of(self._store, self.record)
+
+    def best(self, by: str = "value") -> Result:
+        """The result of the cell with the least value.
+
+        Args:
+            by: the column that is to be least.
+
+        Raises:
+            LookupError: if no cell has one.
+        """
+        table = self.table()
+        checks.choice("by", by, list(table))
+        rows = [row for row in table.rows if isinstance(row[by], (int, float)) and row["state"] == State.DONE.value]
+        if not rows:
+            raise LookupError(f"The best cell is one that is done. None of {self.name!r} is. Run study.finish() first.")
+        record = self._store.find(min(rows, key=lambda row: row[by])["run"])
+        assert record.result is not None
+        result: Result = spec.loads(record.result, self._store.array)
+        return result
+
+    def plot(self, x: str, y: str = "value", **options: Any) -> Any:
+        """A curve of a column over a swept field, one line for each value of the others; or a heat map over two fields.
+
+        Args:
+            x: a field that is swept over.
+            y: a column of the table for a curve; another swept field for a heat map.
+            options: of `varq.plots.study`: `color`, the column that a heat map shows; `ax`.
+
+        Returns:
+            The matplotlib Axes.
+
+        Raises:
+            ValueError: for an unknown column.
+        """
+        return names.find("plot", "study")(self.table(), x, y, fields=self.record.names, **options)
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write the table to a file: .csv; with the extra `export` also .parquet, and .nc (xarray, over the axes).
+
+        Raises:
+            ValueError: for another suffix.
+            ModuleNotFoundError: if the extra is not installed; says how to install it.
+        """
+        return export(self.table(), self.record, Path(path))
+
+    def forecast(self) -> Forecast:
+        """What is left to do: cells, seconds, memory.  It times one evaluation of each shape, and records nothing."""
+        states = self._states(precise=True)
+        left = [index for index, state in enumerate(states) if state not in _ENDED]
+        known = [record for record in self._store.several(self._layout.ids) if record.reason is not None]
+        return forecast(self._layout, left, known)
+
+
+def state_of(record: RunRecord) -> State:
+    """How a run stands."""
+    if record.reason in (Reason.FAILED.value, Reason.NONFINITE.value):
+        return State.FAILED
+    return State.DONE if record.reason is not None and Reason(record.reason).final else State.UNFINISHED
+
+
+def _rule(record: RunRecord) -> Any:
+    """The stop rule that ended a run, as JSON data; None if none did."""
+    return None if record.result is None else json.loads(record.result).get("rule")
+
+
+def _stop(task: Any) -> Any:
+    return task.stop if task.stop is not None else getattr(getattr(task, "optimizer", None), "stop", None)
+
+
+def table_of(store: Store, study: StudyRecord) -> Table:
+    """The table of a study, from what a store has of it."""
+    found: dict[str, dict[str, Any]] = {}
+    unit = ""
+    for record in store.several(list(dict.fromkeys(study.runs))):
+        data = {} if record.result is None else json.loads(record.result)
+        unit = data.get("unit") or unit
+        state = state_of(record)
+        started = data.get("details", {}).get(STARTED_FROM)
+        note = data.get("message", "") if state is State.FAILED else ""
+        away = None if None in (record.value, record.reference) else record.value - record.reference  # type: ignore[operator]
+        found[record.id] = {
+            "value": record.value,
+            "stderr": record.stderr,
+            "reference": record.reference,
+            "deviation": away,
+            "state": state.value,
+            "steps": record.steps,
+            "seconds": record.seconds,
+            "note": note or (f"started from {started}" if started and started.startswith("its default") else ""),
+        }
+    empty = {"state": State.MISSING.value, "steps": 0, "seconds": 0.0, "note": ""}
+    columns: dict[str, list[Any]] = {name: [row[k] for row in study.rows] for k, name in enumerate(study.names)}
+    for name in ("value", "stderr", "reference", "deviation", "state", "steps", "seconds"):
+        columns[name] = [found.get(run, empty).get(name) for run in study.runs]
+    columns["run"] = list(study.runs)
+    columns["note"] = [found.get(run, empty)["note"] for run in study.runs]
+    return Table(columns, unit, study.name)
+
+
+def sweep(
+    base: Any,
+    over: Mapping[Any, Iterable[Any]] | None = None,
+    *,
+    warm_start: str | None = None,
+    name: str | None = None,
+    batch: int = 25,
+    store: str | os.PathLike[str] | Store | Unset | None = UNSET,
+    progress: bool = True,
+) -> Study:
+    """Many runs under one name: a spec over the values of its fields, or a list of specs.
+
+    The same call again is the same study: `finish` runs only what is missing.  Cells of one shape on `varq.qubit` are
+    evaluated together by one compiled function; which, is fixed by the study, so that where it runs changes nothing.
+
+    Args:
+        base: a spec such as `VQE(...)`, or a list of specs.
+        over: values by the name of a field, such as {"problem.bond": [1.4, 1.6], "seed": range(5)}; every combination
+            is a cell.  Fields that change together stand in a tuple, with rows of values:
+            {("problem.bond", "seed"): [(1.4, 0), (1.6, 1)]}.
+        warm_start: one of these fields: along its values each cell starts at the parameters that the one before it
+            found (at the default, and saying so, where that one failed).
+        name: in the store; None for one that follows from the cells.
+        batch: most cells that are evaluated together.
+        store: folder of the store, or an open one; None keeps nothing.
+        progress: whether to show a live table.
+
+    Raises:
+        ValueError: for a field that there is not, an axis without values, cells that do not fit together, or a name
+            that the store has for another study.
+        TypeError: for something that is no spec.
+
+    Example:
+        >>> from varq.problems import Molecule
+        >>> from varq.algorithms import VQE
+        >>> task = VQE(problem=Molecule.load("H2"), optimizer="L-BFGS-B")
+        >>> bonds = {"problem.bond": [0.7, 0.735, 0.8]}
+        >>> study = sweep(task, bonds, name="hydrogen", store=None, progress=False)
+        >>> print(study.finish())
+        hydrogen: 3 of 3 cells done
+        >>> bool(max(abs(study.table()["deviation"])) < 1e-6)
+        True
+    """
+    grid = Grid(base, axes_of({} if over is None else over))
+    return Study(grid, warm_start, name, batch, store, progress)
