@@ -44,7 +44,14 @@ FLAGLESS = re.compile(
 Every other test runs a second time with JAX's x64 flag on, unless its file or itself is marked `flagless`."""
 
 
-EXTRAS = {"chem": "pyscf", "export": "xarray", "ibm": "qiskit_ibm_runtime", "braket": "braket"}
+EXTRAS = {
+    "chem": "pyscf",
+    "export": "xarray",
+    "ibm": "qiskit_ibm_runtime",
+    "braket": "braket",
+    "qec": "pymatching",
+    "ldpc": "ldpc",
+}
 """Extras by the mark of the tests that need them, with a package that tells whether each is here."""
 
 collect_ignore = [] if importlib.util.find_spec("qiskit_ibm_runtime") else ["tests/ibm_stub.py"]

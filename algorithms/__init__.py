@@ -7,15 +7,29 @@ if TYPE_CHECKING:
     from varq.algorithms.amplitude import AmplitudeEstimation
     from varq.algorithms.approximate import QAOA
     from varq.algorithms.batch_phase import QPE
+    from varq.algorithms.correction.memory import Memory
+    from varq.algorithms.correction.teleportation import LogicalTeleportation
     from varq.algorithms.factoring import Shor
     from varq.algorithms.minimization import Minimize
     from varq.algorithms.phase import PhaseEstimation
     from varq.algorithms.phase_runs import phase_study
-    from varq.algorithms.short import amplitude_estimation, minimize, phase_estimation, qaoa, qpe, shor, vqe
+    from varq.algorithms.short import (
+        amplitude_estimation,
+        logical_teleportation,
+        memory,
+        minimize,
+        phase_estimation,
+        qaoa,
+        qpe,
+        shor,
+        vqe,
+    )
     from varq.algorithms.variational import VQE
 
 _HOME = {
     "AmplitudeEstimation": "varq.algorithms.amplitude",
+    "LogicalTeleportation": "varq.algorithms.correction.teleportation",
+    "Memory": "varq.algorithms.correction.memory",
     "Minimize": "varq.algorithms.minimization",
     "PhaseEstimation": "varq.algorithms.phase",
     "QAOA": "varq.algorithms.approximate",
@@ -23,6 +37,8 @@ _HOME = {
     "Shor": "varq.algorithms.factoring",
     "VQE": "varq.algorithms.variational",
     "amplitude_estimation": "varq.algorithms.short",
+    "logical_teleportation": "varq.algorithms.short",
+    "memory": "varq.algorithms.short",
     "minimize": "varq.algorithms.short",
     "phase_estimation": "varq.algorithms.short",
     "phase_study": "varq.algorithms.phase_runs",
@@ -34,6 +50,8 @@ _HOME = {
 
 __all__ = [
     "AmplitudeEstimation",
+    "LogicalTeleportation",
+    "Memory",
     "Minimize",
     "PhaseEstimation",
     "QAOA",
@@ -41,6 +59,8 @@ __all__ = [
     "Shor",
     "VQE",
     "amplitude_estimation",
+    "logical_teleportation",
+    "memory",
     "minimize",
     "phase_estimation",
     "phase_study",

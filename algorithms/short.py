@@ -10,6 +10,8 @@ from varq import checks
 from varq.algorithms.amplitude import AmplitudeEstimation
 from varq.algorithms.approximate import QAOA
 from varq.algorithms.batch_phase import QPE
+from varq.algorithms.correction.memory import Memory
+from varq.algorithms.correction.teleportation import LogicalTeleportation
 from varq.algorithms.factoring import Shor
 from varq.algorithms.minimization import Minimize
 from varq.algorithms.phase import PhaseEstimation
@@ -17,7 +19,17 @@ from varq.algorithms.variational import VQE
 from varq.protocol import Result
 from varq.session.api import run
 
-__all__ = ["amplitude_estimation", "minimize", "phase_estimation", "qaoa", "qpe", "shor", "vqe"]
+__all__ = [
+    "amplitude_estimation",
+    "logical_teleportation",
+    "memory",
+    "minimize",
+    "phase_estimation",
+    "qaoa",
+    "qpe",
+    "shor",
+    "vqe",
+]
 
 _RUNNING = set(inspect.signature(run).parameters) - {"task", "stop"}
 
@@ -146,6 +158,43 @@ def amplitude_estimation(prepare: Any, good: str, **options: Any) -> Result:
         True
     """
     return _run("amplitude_estimation", AmplitudeEstimation, {"prepare": prepare, "good": good, **options})
+
+
+def memory(code: Any, p: float, **options: Any) -> Result:
+    """How often a code loses the logical state that it keeps: `varq.run(Memory(code, p, ...))`.
+
+    Args:
+        code: such as `RotatedSurface(3)`.
+        p: probability that the noise takes multiples of.
+        **options: fields of `Memory` (`noise`, `rounds`, `decoder`, `shots` ...) and arguments of `varq.run`.
+
+    Raises:
+        TypeError: for an option that neither has; lists the close ones.
+
+    Example:
+        >>> from varq.algorithms.correction import Repetition
+        >>> memory(Repetition(3), 0.01, shots=1000, store=None, progress=False).details["shots"]  # doctest: +SKIP
+        1000
+    """
+    return _run("memory", Memory, {"code": code, "p": p, **options})
+
+
+def logical_teleportation(**options: Any) -> Result:
+    """How often a logical state that moves arrives wrong: `varq.run(LogicalTeleportation(...))`.
+
+    Args:
+        **options: fields of `LogicalTeleportation` (`code`, `p`, `noise`, `decoder`, `listened` ...) and arguments of
+            `varq.run`.
+
+    Raises:
+        TypeError: for an option that neither has; lists the close ones.
+
+    Example:
+        >>> options = {"rounds": 1, "noise": "code-capacity", "shots": 100, "store": None, "progress": False}
+        >>> logical_teleportation(p=0.0, **options).value
+        0.0
+    """
+    return _run("logical_teleportation", LogicalTeleportation, options)
 
 
 def minimize(cost: Any, x0: Any, **options: Any) -> Result:

@@ -252,7 +252,7 @@ ISING = 'problem = { kind = "transverse-field-ising", sites = 2 }\n'
 
 WRONG = [
     ("algorithm = ", r"file\.toml: this is not TOML: Invalid value \(at "),
-    ("", r"file\.toml: algorithm is missing; it is one of phase-estimation, qaoa, qpe, shor, vqe\."),
+    ("", r"file\.toml: algorithm is missing; it is one of logical-teleportation, memory, .*, qpe, shor, vqe\."),
     ('algorithm = "vqf"', r"file\.toml: algorithm must be one of .* Got 'vqf'\. Did you mean 'vqe'"),
     ('algorithm = "amplitude-estimation"', r"cannot stand in a file: its circuit is a Python function"),
     ('algorithm = "minimize"', r"algorithm = 'minimize' cannot stand in a file: its cost is a Python function"),

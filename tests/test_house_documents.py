@@ -42,6 +42,14 @@ def test_the_session_of_the_readme_runs_on_a_snapshot_of_a_machine() -> None:
     assert {line.state.value for line in ledger} == {"done"}
 
 
+@pytest.mark.qec
+def test_the_examples_of_error_correction_run() -> None:
+    (example,) = blocks(house.ROOT / "README.md", "python qec")
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(example, "README.md", "exec"), space)
+    assert space["kept"].details["failures"] > 0
+
+
 def test_the_readme_shows_whole_spec_files() -> None:
     files = blocks(house.ROOT / "README.md", "toml")
     assert files

@@ -67,6 +67,9 @@ INSIDE_FUNCTIONS = {
     ("*", "qiskit_ibm_runtime"): "the `ibm` extra",
     ("*", "pyarrow"): "the `export` extra",
     ("*", "xarray"): "the `export` extra",
+    ("*", "stim"): "the `qec` extra",
+    ("*", "pymatching"): "the `qec` extra",
+    ("*", "ldpc"): "the `ldpc` extra",
     ("*", "ipywidgets"): "the `notebook` extra",
     ("*", "IPython"): "the `notebook` extra",
 }

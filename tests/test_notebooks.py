@@ -11,14 +11,17 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((house.ROOT / "notebooks").glob("*.ipynb"))
 QUICK = ("01", "02", "03", "05")  # run at every change; the others in .ci/full
+EXTRAS = {"07": "qec"}  # what a notebook needs beyond the package
 SECONDS = 300  # for one cell
 
 
 def _parameters() -> list[object]:
-    return [
-        pytest.param(path, id=path.stem, marks=() if path.name.startswith(QUICK) else pytest.mark.full)
-        for path in NOTEBOOKS
-    ]
+    return [pytest.param(path, id=path.stem, marks=_marks(path.name[:2])) for path in NOTEBOOKS]
+
+
+def _marks(number: str) -> list[pytest.MarkDecorator]:
+    marks = [] if number in QUICK else [pytest.mark.full]
+    return [*marks, getattr(pytest.mark, EXTRAS[number])] if number in EXTRAS else marks
 
 
 def test_there_are_notebooks() -> None:

@@ -42,12 +42,26 @@ TABLE = MappingProxyType(
         "policy:robust": "varq.algorithms.phases.robust:Robust",
         "policy:random-walk": "varq.algorithms.phases.walk:RandomWalk",
         "policy:spectrum": "varq.algorithms.phases.spectrum:Spectrum",
+        "code:five-qubit": "varq.algorithms.correction.codes:FiveQubit",
+        "code:repetition": "varq.algorithms.correction.codes:Repetition",
+        "code:rotated-surface": "varq.algorithms.correction.codes:RotatedSurface",
+        "code:stabilizer": "varq.algorithms.correction.codes:StabilizerCode",
+        "code:steane": "varq.algorithms.correction.codes:Steane",
+        "decoder:bposd": "varq.algorithms.correction.belief:BPOSD",
+        "decoder:exact": "varq.algorithms.correction.decoders:Exact",
+        "decoder:lookup": "varq.algorithms.correction.lookup:Lookup",
+        "decoder:fewest-faults": "varq.algorithms.correction.fewest:FewestFaults",
+        "decoder:matching": "varq.algorithms.correction.decoders:Matching",
+        "decoder:window": "varq.algorithms.correction.window:Window",
+        "noise:model": "varq.algorithms.correction.noise:Noise",
+        "algorithm:memory": "varq.algorithms.correction.memory:Memory",
         "algorithm:vqe": "varq.algorithms.variational:VQE",
         "algorithm:qaoa": "varq.algorithms.approximate:QAOA",
         "algorithm:phase-estimation": "varq.algorithms.phase:PhaseEstimation",
         "algorithm:qpe": "varq.algorithms.batch_phase:QPE",
         "algorithm:shor": "varq.algorithms.factoring:Shor",
         "algorithm:amplitude-estimation": "varq.algorithms.amplitude:AmplitudeEstimation",
+        "algorithm:logical-teleportation": "varq.algorithms.correction.teleportation:LogicalTeleportation",
         "algorithm:minimize": "varq.algorithms.minimization:Minimize",
         "request:value": "varq.protocol:Value",
         "request:value-and-grad": "varq.protocol:ValueAndGrad",
@@ -75,6 +89,7 @@ TABLE = MappingProxyType(
         "plot:problem": "varq.plots.drawings:problem",
         "plot:circuit": "varq.plots.circuits:circuit",
         "plot:study": "varq.plots.studies:study",
+        "plot:threshold": "varq.plots.thresholds:threshold",
         "plot:timeline": "varq.plots.spans:timeline",
         "display:ledger": "varq.display.ledgers:ledger_table",
         "display:ledger-html": "varq.display.ledgers:ledger_html",
@@ -131,7 +146,7 @@ def versions() -> dict[str, str]:
 @cache  # what is imported stays as it is; to read it anew takes several milliseconds
 def _versions() -> tuple[tuple[str, str], ...]:
     found = [("python", ".".join(map(str, sys.version_info[:3])))]
-    for package in ("varq", "pennylane", "jax", "numpy", "scipy", "optax"):
+    for package in ("varq", "pennylane", "jax", "numpy", "scipy", "optax", "stim", "pymatching"):
         try:
             found.append((package, version(package)))
         except PackageNotFoundError:

@@ -16,7 +16,16 @@ from varq.protocol import Stop
 
 __all__ = ["Described", "described", "parsed", "read"]
 
-_PARTS = MappingProxyType({"problem": "problem", "ansatz": "ansatz", "optimizer": "optimizer", "track": "problem"})
+_PARTS = MappingProxyType(
+    {
+        "problem": "problem",
+        "ansatz": "ansatz",
+        "optimizer": "optimizer",
+        "track": "problem",
+        "code": "code",
+        "decoder": "decoder",
+    }
+)
 """Fields of algorithms whose tables are specs, and of which kind; `track` is a table of such tables."""
 
 _WAYS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(

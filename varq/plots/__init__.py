@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from varq.plots.probabilities import distribution, posterior
     from varq.plots.spans import timeline
     from varq.plots.studies import study
+    from varq.plots.thresholds import threshold
     from varq.plots.traces import parameters
 
 _HOME = {
@@ -25,6 +26,7 @@ _HOME = {
     "problem": "varq.plots.drawings",
     "save": "varq.plots.canvas",
     "study": "varq.plots.studies",
+    "threshold": "varq.plots.thresholds",
     "timeline": "varq.plots.spans",
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "problem",
     "save",
     "study",
+    "threshold",
     "timeline",
 ]
 

@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     from varq.simulator.device import VarqQubit
     from varq.simulator.explaining import explain
     from varq.simulator.likelihood import log_likelihood
-    from varq.simulator.outcomes import outcome
+    from varq.simulator.outcomes import from_host, outcome
     from varq.simulator.reuse.transform import reuse_qubits
 
 _HOME = {
     "VarqQubit": "varq.simulator.device",
     "explain": "varq.simulator.explaining",
     "log_likelihood": "varq.simulator.likelihood",
+    "from_host": "varq.simulator.outcomes",
     "outcome": "varq.simulator.outcomes",
     "reuse_qubits": "varq.simulator.reuse.transform",
 }
 
-__all__ = ["VarqQubit", "explain", "log_likelihood", "outcome", "reuse_qubits"]
+__all__ = ["VarqQubit", "explain", "from_host", "log_likelihood", "outcome", "reuse_qubits"]
 
 if not TYPE_CHECKING:
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import autoray  # type: ignore[import-untyped]
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from pennylane.ops import MeasurementValue
 
-__all__ = ["Outcome", "nodes", "outcome", "value_at"]
+__all__ = ["Outcome", "from_host", "nodes", "outcome", "value_at"]
 
 _WAY_OUT = (
     "A value computed from measured outcomes is known only while the circuit runs. Run the circuit on the device "
@@ -25,6 +26,8 @@ class Outcome(MeasurementValue):  # type: ignore[misc]  # PennyLane is untyped
 
     ndim = 0
     shape: tuple[int, ...] = ()
+    live = False
+    """Whether the function has to be called while the circuit runs, and not beforehand for a table of its values."""
 
     def __init__(self, fn: Callable[..., Any], args: Sequence[Any]) -> None:
         self.fn = fn
@@ -63,6 +66,7 @@ class Outcome(MeasurementValue):  # type: ignore[misc]  # PennyLane is untyped
                     for a in node.args
                 )
                 node._mapped[key] = Outcome(node.fn, tuple(args))
+                node._mapped[key].live = node.live
         return self._mapped[key]
 
     def _apply(self, fn: Callable[[Any], Any]) -> Outcome:
@@ -155,6 +159,67 @@ def outcome(fn: Callable[..., Any], *args: Any) -> Outcome:
             "Pass what qml.measure returned."
         )
     return Outcome(fn, args)
+
+
+def from_host(fn: Callable[[Any], Any], *bits: MeasurementValue, answers: int = 1) -> list[Outcome]:
+    """What a Python function says of measured outcomes while the circuit runs, such as a decoder of errors.
+
+    The function is called once for each chunk of shots, in the process that runs the circuit.  It must not call JAX,
+    and must answer equal outcomes equally: how often and when it is called is not promised.
+
+    Args:
+        fn: gets outcomes 0 or 1, int8, shape (shots, bits), and gives integers of shape (shots, answers).  Pass the
+            same function in each call of a circuit: another one is compiled anew.
+        bits: measured values.
+        answers: how many.
+
+    Returns:
+        The answers, each a value for gates, conditions and statistics.  Derivatives do not go through them.
+
+    Raises:
+        TypeError: if fn cannot be called.
+        ValueError: for no measured value, or fewer than one answer.
+
+    Example:
+        >>> import numpy as np
+        >>> import pennylane as qml
+        >>> @qml.qnode(qml.device("varq.qubit", wires=4))
+        ... def circuit():
+        ...     qml.X(1)
+        ...     bits = [qml.measure(w) for w in range(3)]
+        ...     (most,) = from_host(lambda found: (found.sum(axis=1, keepdims=True) >= 2), *bits)
+        ...     qml.cond(most == 0, qml.X)(3)
+        ...     return qml.expval(qml.Z(3))
+        >>> print(circuit())
+        -1.0
+    """
+    if answers < 1:
+        raise ValueError(f"`from_host` gives at least one answer. Got answers={answers}.")
+    if not callable(fn):
+        raise TypeError(f"`fn` must be a function of outcomes. Got {fn!r}. Write from_host(fn, m0, m1, ...).")
+    told = _host(fn, answers)
+    make: Any = jax.ShapeDtypeStruct  # untyped in JAX
+    shape = make((answers,), np.int32)
+
+    def together(*values: Any) -> Any:
+        stacked = jnp.stack([jnp.asarray(v, np.int8) for v in values])
+        return jax.pure_callback(told, shape, stacked, vmap_method="expand_dims")
+
+    whole = outcome(together, *bits)
+    whole.live = True
+    return [outcome(lambda found, k=k: found[k], whole) for k in range(answers)]
+
+
+@lru_cache(maxsize=64)
+def _host(fn: Callable[[Any], Any], answers: int) -> Callable[[Any], Any]:
+    """A plain function that calls `fn`: programs are told apart by what it prints as, which is its address."""
+
+    def call(found: Any) -> Any:
+        given = np.asarray(found)
+        rows = np.asarray(fn(given.reshape(-1, given.shape[-1])), dtype=np.int32)
+        return rows.reshape(*given.shape[:-1], answers)
+
+    return call
 
 
 def _measured(value: Any) -> bool:

@@ -74,7 +74,8 @@ class Values:
     def _find(self, value: MeasurementValue) -> tuple[list[Step], Ref]:
         slots = self._slots_of(value)
         chain = list(nodes(value)) if isinstance(value, Outcome) else []
-        if len(slots) <= LONGEST_TABLE and len(chain) <= _FEW_NODES:
+        live = any(n.live for n in chain)
+        if len(slots) <= LONGEST_TABLE and len(chain) <= _FEW_NODES and not live:
             return [], Table(tuple(s.index for s in slots), self._table(value))
         if len(chain) > 1:
             return self._chain(chain)
