@@ -24,7 +24,7 @@ from varq.protocol import Array
 from varq.simulator.kept import Kept
 from varq.simulator.observables import WordSum, word_sum
 
-__all__ = ["CompiledCost"]
+__all__ = ["CompiledCost", "measured"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,27 @@ def _parts(observable: Any) -> tuple[Callable[[Any], Any], NDArray[np.float64]]:
     if found is None:
         return lambda _: observable, np.zeros(0)
     return _Sum(found.words, found.wires), np.asarray(found.data[0], np.float64)
+
+
+def measured(circuit: Callable[[Any], Any], device: Any, measurement: Any, x: Any) -> Any:
+    """One measurement's result at the end of a circuit, by the stages of a PennyLane device that JAX traces.
+
+    Args:
+        circuit: queues operations for parameters.
+        device: a PennyLane device.
+        measurement: a PennyLane measurement; its observable may be a `WordSum`.
+        x: the parameters, traced.
+
+    Raises:
+        ValueError: for unknown wires, arrays in place of numbers, or measurements in the middle.
+    """
+    script = checked(qml.tape.make_qscript(circuit)(x), device.wires)
+    full = QuantumScript(script.operations, [measurement])
+    full.trainable_params = []  # JAX differentiates through all of it
+    wanted = ExecutionConfig(gradient_method="best", interface="jax-jit")
+    config = device.setup_execution_config(wanted, full)
+    tapes, join = device.preprocess_transforms(config)([full])
+    return unwrapped(join(device.execute(tuple(tapes), config)))
 
 
 class CompiledCost:
@@ -160,14 +181,7 @@ class _Functions:
             jax.eval_shape(self.value, np.zeros(shape), np.zeros(size))
 
     def _measured(self, measurement: Any, x: Any) -> Any:
-        """One measurement's result, by the device's own stages."""
-        script = checked(qml.tape.make_qscript(self._circuit)(x), self._device.wires)
-        full = QuantumScript(script.operations, [measurement])
-        full.trainable_params = []  # JAX differentiates through all of it
-        wanted = ExecutionConfig(gradient_method="best", interface="jax-jit")
-        config = self._device.setup_execution_config(wanted, full)
-        tapes, join = self._device.preprocess_transforms(config)([full])
-        return unwrapped(join(self._device.execute(tuple(tapes), config)))
+        return measured(self._circuit, self._device, measurement, x)
 
     def _fubini_study(self, x: Any) -> Any:
         """Re(<d psi|d psi> - <d psi|psi><psi|d psi>), https://arxiv.org/abs/1909.02108, equation 3."""

@@ -14,13 +14,12 @@ import jax
 import numpy as np
 import pennylane as qml
 from numpy.typing import NDArray
-from pennylane.devices import ExecutionConfig
-from pennylane.tape import QuantumScript
 
 from varq import checks, spec
 from varq.devices.catalog import DEFAULT, open_device
+from varq.node.compiled import measured
 from varq.node.nodes import Cost, Nodes
-from varq.node.traced import checked, traceable, unwrapped
+from varq.node.traced import traceable
 from varq.precision import double
 from varq.problems.pauli import PauliSum
 from varq.protocol import Array, Many, Reply, Request, Value, ValueAndGrad
@@ -137,7 +136,6 @@ class _Program:
     ) -> None:
         masks = np.array(list(words), np.uint64).reshape(-1, 2)
         whole = PauliSum(wires, masks[:, 0], masks[:, 1], np.ones(len(masks)))
-        self._plain = whole.operator()
         self._words = tuple(whole.sentence())
         self._order = _order(self._words, masks)
         self._circuit, self._wires = circuit, wires
@@ -148,18 +146,9 @@ class _Program:
 
     def _cost(self, coefficients: Any, x: Any) -> Any:
         """One cost, by the device's own stages; its coefficients are numbers of the compiled function."""
-        script = checked(qml.tape.make_qscript(self._circuit)(x), self._device.wires)
-        full = QuantumScript(script.operations, [qml.expval(self._plain)])
-        full.trainable_params = []  # JAX differentiates through all of it
-        wanted = ExecutionConfig(gradient_method="best", interface="jax-jit")
-        config = self._device.setup_execution_config(wanted, full)
-        tapes, join = self._device.preprocess_transforms(config)([full])
         with qml.QueuingManager.stop_recording():
             observable = WordSum(coefficients, self._words, range(self._wires))
-            filled = [QuantumScript(tape.operations, [qml.expval(observable)]) for tape in tapes]
-        for tape in filled:
-            tape.trainable_params = []
-        return unwrapped(join(self._device.execute(tuple(filled), config)))
+        return measured(self._circuit, self._device, qml.expval(observable), x)
 
     def run(self, numbers: NDArray[np.float64], points: Array, slopes: bool) -> tuple[Any, Any]:
         """Values, shape (seats,), and gradients, shape (seats, *parameters), or None."""
