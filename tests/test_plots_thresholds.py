@@ -33,6 +33,13 @@ def test_the_crossing_is_a_line_with_a_band() -> None:
     assert band.get_width() == pytest.approx(0.001)
 
 
+def test_strengths_are_labeled_where_they_have_room() -> None:
+    ps = (0.001, 0.0011, 0.01)
+    ax = threshold(ThresholdStudy((3, 3, 3), ps, (0.1, 0.1, 0.2), (0.01, 0.01, 0.01), (1, 1, 1)))
+    ax.figure.canvas.draw()
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.1", "1"]
+
+
 def test_other_things_are_refused() -> None:
     with pytest.raises(TypeError, match=r"study must be a ThresholdStudy. Got 3. Use threshold_study"):
         threshold(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -234,5 +235,10 @@ def threshold_study(
         raise ValueError(f"codes and ps must not be empty. Got {len(codes)} codes and {len(ps)} strengths. Give some.")
     tasks = [Memory(code, p=p, **options) for code in codes for p in ps]
     runs = [(task, run(task, store=store, progress=progress, existing=existing)) for task in tasks]
-    kinds = ", ".join(dict.fromkeys(type(code).__name__ for code in codes))
+    kinds = ", ".join(dict.fromkeys(_words(type(code).__name__) for code in codes)).capitalize()
     return ThresholdStudy.of(runs, title=f"{kinds}, {tasks[0].noise.name} noise")
+
+
+def _words(name: str) -> str:
+    """The words of a class's name: "rotated surface" of RotatedSurface."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()

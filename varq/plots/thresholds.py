@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from varq import checks
 from varq.plots.canvas import COLORS, MARKERS, TEXT, Look, ink, key, panels, title
 
 __all__ = ["threshold"]
+
+_CLOSEST = 0.11  # of the axis: labels nearer to one another than this would touch
 
 
 def threshold(study: Any, *, crossing: Any = None, ax: Any = None) -> Axes:
@@ -51,8 +54,21 @@ def threshold(study: Any, *, crossing: Any = None, ax: Any = None) -> Axes:
         where, spread = checks.real("crossing.p", crossing.p, above=0), checks.real("crossing.stderr", crossing.stderr)
         drawn.axvline(where, color=ink(), linestyle=(0, (5, 2)), linewidth=1.1, zorder=1, label="threshold")
         drawn.axvspan(max(where - spread, where / 2), where + spread, color=ink(), alpha=0.12, linewidth=0, zorder=0)
-    drawn.set_xlabel("Physical error p", fontsize=TEXT)
+    _strengths(drawn, sorted({p for p in study.ps if p > 0}) or [1.0])
+    drawn.set_xlabel("Physical error p (%)", fontsize=TEXT)
     drawn.set_ylabel("Logical errors per shot", fontsize=TEXT)
     title(drawn, study.title)
     key(drawn)
     return drawn
+
+
+def _strengths(drawn: Axes, ps: list[float]) -> None:
+    """Label the noise strengths that were run, in per cent, as many as have room."""
+    least = _CLOSEST * np.log(ps[-1] / ps[0])
+    shown = [ps[0]]
+    for p in ps[1:]:
+        if np.log(p / shown[-1]) > least:
+            shown.append(p)
+    drawn.xaxis.set_major_locator(FixedLocator(shown))
+    drawn.xaxis.set_major_formatter(FuncFormatter(lambda p, _: f"{100 * p:.3g}"))
+    drawn.xaxis.set_minor_locator(NullLocator())
