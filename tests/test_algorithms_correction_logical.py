@@ -406,6 +406,15 @@ def test_matching_serves_in_the_loop() -> None:
     assert result.value < lookup + SIGMAS * np.sqrt(2 * lookup / 500)
 
 
+@pytest.mark.qec
+@pytest.mark.flagless
+def test_a_decoder_that_does_not_fit_is_refused() -> None:
+    """A flip of one qubit of a Steane code can be seen by three stabilizers."""
+    task = LogicalTeleportation(code=Steane(), rounds=1, noise="phenomenological", decoder="matching")
+    with pytest.raises(ValueError, match="Matching needs faults of at most two detectors"):
+        varq.run(task, **QUIET)
+
+
 @pytest.mark.flagless
 def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
     task = LogicalTeleportation(code=BARE, p=0.2, rounds=1, noise="code-capacity", shots=90, batch=30)
