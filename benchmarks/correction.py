@@ -211,10 +211,12 @@ def stream() -> Iterator[Line]:
         what = f"d = 5 stream, {name}: 99 % of windows within"
         yield Line(what, f"{slow:.0f} us ({slow_alone:.0f})", "<= 1000 us (best single pass)", slow <= 1000, GOOGLE)
         late = lag(least, gap)
-        shown = f"{1e6 * late.max():.0f} us, {1e6 * late[-1000:].max():.0f} us"
-        # A decoder that keeps up is never further behind at the end than it was at some time before.
-        kept_up = late[-1000:].max() <= late[:-1000].max() < 50 * gap
-        yield Line("the same, 20 us a round: lag at most, of the last 1000", shown, "under 50 rounds", kept_up, GOAL)
+        usual, last = (float(np.median(part)) for part in (late[:-1000], late[-1000:]))
+        shown = f"{1e6 * late.max():.0f} us; {1e6 * usual:.1f}, {1e6 * last:.1f} us"
+        # A decoder that keeps up is no further behind at the end than it was before.
+        kept_up = late.max() < 50 * gap and last <= 1.5 * usual
+        what = "the same, 20 us a round: lag at most; medians before, in the last 1000"
+        yield Line(what, shown, "under 50 rounds, no growth", kept_up, GOAL)
         rate, rate_alone = (rounds / float(each.sum()) / 1e3 for each in (least, alone))
         what = "the same: highest sustained rate"
         yield Line(what, f"{rate:.0f} k/s ({rate_alone:.0f})", ">= 50 k rounds/s (best pass)", rate >= 50, GOAL)

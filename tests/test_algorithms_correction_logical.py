@@ -409,10 +409,13 @@ def test_matching_serves_in_the_loop() -> None:
 @pytest.mark.qec
 @pytest.mark.flagless
 def test_a_decoder_that_does_not_fit_is_refused() -> None:
-    """A flip of one qubit of a Steane code can be seen by three stabilizers."""
-    task = LogicalTeleportation(code=Steane(), rounds=1, noise="phenomenological", decoder="matching")
+    """A fault of three detectors, of which no other faults are parts."""
+    from varq.algorithms.correction import Matching
+    from varq.algorithms.correction.faults import stim_model
+
+    model = ErrorModel(np.array([0.1]), np.ones((1, 3)), np.ones((1, 1)), (3,))
     with pytest.raises(ValueError, match="Matching needs faults of at most two detectors"):
-        varq.run(task, **QUIET)
+        Matching().from_dem(stim_model(model))
 
 
 @pytest.mark.flagless
