@@ -248,13 +248,16 @@ class Telling:
 def test_what_a_device_does_now_is_told_where_it_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machines, "lacking", lambda extra: [])
     monkeypatch.setattr(machines, "open_service", lambda name: Telling())
-    (tmp_path / "prices.toml").write_text('["ibm.own"]\nper_shot = 0.5\ndated = "2026"\nsource = "us"\n')
-    words = ["devices", "ibm.own", "ibm.fake_torino", "varq.qubit", "ibm", "--status", "--prices", "prices.toml"]
-    own, fake, here, family = json.loads(good(*words, "--json"))
+    rows = ('["ibm.own"]\nper_shot = 0.5\n', '["default.qubit"]\nper_second = 0.1\n')
+    (tmp_path / "prices.toml").write_text("".join(f'{row}dated = "2026"\nsource = "us"\n' for row in rows))
+    named = ["ibm.own", "ibm.fake_torino", "varq.qubit", "ibm", "default.qubit"]
+    words = ["devices", *named, "--status", "--prices", "prices.toml"]
+    own, fake, here, family, rented = json.loads(good(*words, "--json"))
     assert (own["queue"], own["calibrated"], own["price"]) == (12, "not told", "0.5 a shot USD (2026)")
     assert (fake["queue"], fake["price"]) == (12, "free")
     assert (here["queue"], here["calibrated"], here["price"]) == ("none", "exact", "free")
     assert family["queue"] == "not told"
+    assert rented["price"] == "0.1 a second USD (2026)"
 
     def refuse(name: str) -> Any:
         raise PermanentError("no account is saved.")

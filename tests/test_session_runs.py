@@ -398,6 +398,13 @@ def test_a_session_and_a_spec_must_agree(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"shots of the spec must be None or the session's\. Got 7"):
             session.start(VQE(problem=ising, shots=7))
         assert session.start(VQE(problem=ising, device="default.qubit", shots=100)).steps == 0
+    # A spec that names the machine alone leaves the way there to the session; one that names another way does not.
+    there = varq.device("default.qubit", mode="batch")
+    with Session(there, shots=100, store=None, progress=False) as session:
+        named = session.start(VQE(problem=ising, device="default.qubit"))
+        assert spec.unwrap(named.spec.device) is there
+        with pytest.raises(ValueError, match=r"device of the spec must be None or the session's\. Got Device"):
+            session.start(VQE(problem=ising, device=varq.device("default.qubit", account="other")))
 
 
 def test_only_specs_run(session: Session) -> None:

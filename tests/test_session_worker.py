@@ -14,15 +14,16 @@ import pytest
 from session_samples import DEVICE, PATIENCE, SHOTS, end_workers, steps_of, task, until
 
 import varq
-from varq.algorithms import Minimize
-from varq.protocol import Event
+from varq.algorithms import VQE, Minimize
+from varq.problems import TransverseFieldIsing
+from varq.protocol import Event, Reason
 from varq.session import handing
 from varq.session.attached import attach
 from varq.session.budget import Budget
 from varq.session.orders import order
 from varq.session.session import Session
 from varq.session.terms import read_terms, written_terms
-from varq.session.worker import enlisted
+from varq.session.worker import enlisted, reopen
 from varq.spec import canonical
 from varq.store.job_records import SessionRecord
 from varq.store.store import open_store
@@ -78,6 +79,27 @@ def test_a_detached_session_does_what_one_here_does(tmp_path: Path) -> None:
     log = handing.log_path(store, name)
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     assert "has ended" in log.read_text()
+
+
+def test_a_budget_of_circuits_without_jobs_holds_when_another_process_goes_on(tmp_path: Path) -> None:
+    """What exact runs used is in their journals alone, where what they did before they came to the session is, too."""
+    exact = VQE(problem=TransverseFieldIsing(2), optimizer="adam", stop=varq.Stop(steps=30))
+    before, first, limit = 2, 3, 7
+    with Session(DEVICE, store=tmp_path, progress=False) as session:
+        session.start(exact).step(before)
+    with open_store(tmp_path) as store:
+        opened = Session(DEVICE, store=store, progress=False, budget=Budget(circuits=limit, reserve=0.0))
+        run = opened.start(exact)
+        opened.desk.known = True
+        opened.desk.begin([opened.adopt(run)])
+        run.step(first + before)  # those of before are replayed
+        opened.desk.leave()
+        again = reopen(opened.id, store, progress=False)
+        assert again.desk.account.spent.circuits == first
+        (result,) = again.drain()
+        assert again.desk.account.spent.circuits == limit
+        again.close()
+    assert (result.reason, result.steps) == (Reason.BUDGET, before + limit)
 
 
 def test_a_worker_is_held_back_killed_and_carried_on(tmp_path: Path) -> None:

@@ -83,10 +83,10 @@ def _now(row: Mapping[str, Any], prices: Any) -> dict[str, Any]:
 
 
 def _price(found: Any, paid: bool) -> str:
-    if not paid or (found is not None and found.free):
-        return "free"
     if found is None:
-        return UNTOLD
+        return UNTOLD if paid else "free"
+    if found.free:
+        return "free"
     parts = {"job": found.per_job, "circuit": found.per_circuit, "shot": found.per_shot, "second": found.per_second}
     said = " + ".join(f"{value:g} a {what}" for what, value in parts.items() if value)
     return f"{said} {found.currency} ({found.dated})"

@@ -43,6 +43,7 @@ class _Row:
     value: float | None = None
     stderr: float | None = None
     best: float = math.inf
+    best_stderr: float | None = None
     state: str = "starting"
     over: bool = False
 
@@ -55,7 +56,8 @@ class _Row:
         self.step = event.step
         if event.value is not None:
             self.value, self.stderr = event.value, event.stderr
-            self.best = min(self.best, event.value)
+            if event.value <= self.best:
+                self.best, self.best_stderr = event.value, event.stderr
         words = {"start": "starting", "pause": "paused", "step": "replaying" if event.replayed else "running"}
         self.state = words.get(event.kind, self.state)
         self.over = event.kind == "end"
@@ -66,7 +68,7 @@ class _Row:
         """The columns."""
         shown = value_text(self.value, self.stderr, self.unit) if self.value is not None else ""
         away = deviation(self.value, self.reference, self.unit)
-        best = value_text(self.best, None, self.unit) if math.isfinite(self.best) else ""
+        best = value_text(self.best, self.best_stderr, self.unit) if math.isfinite(self.best) else ""
         state = "paused" if paused and not self.over else self.state
         return [self.title, f"{self.step}", shown, away, best, f"{waiting}" if waiting and not self.over else "", state]
 

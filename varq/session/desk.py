@@ -31,6 +31,7 @@ from varq.session.orders import hold, obey
 from varq.session.reporting import ORDERED, PULSE, RUN, Reporter
 from varq.session.retry import Retry
 from varq.session.run import Run
+from varq.session.spending import evaluated, spent_before
 from varq.session.terms import written_terms
 from varq.store.faults import OwnedError, StoreError
 from varq.store.job_records import JobState, SessionRecord, SessionState, new_session_id
@@ -79,7 +80,7 @@ class Desk:
         self.written = session is not None
         self.owned = self.left = self.closed = False
         self._dispatchers: dict[Any, Dispatcher] = {}
-        self.account = Account(budget, self._spent() if self.written else NOTHING)
+        self.account = Account(budget, spent_before(store, self.id) if self.written else NOTHING)
         self.terms = written_terms(device, budget, on_error, retry, prices)
         self.alone = False  # whether nobody closes it, so that each call of a run lets go of what it had
         self.known = False  # whether others may look for it, so that it is written down before it needs a job
@@ -89,10 +90,6 @@ class Desk:
         self._unnoted: list[dict[str, Any]] = []
         self._lease = ExitStack()
         self._attended = 0.0
-
-    def _spent(self) -> Use:
-        spent = self.store.jobs.spent(self.id)
-        return Use(spent.circuits, spent.shots, spent.seconds, spent.cost)
 
     def check_open(self) -> None:
         """RuntimeError if this object lets nothing run any more."""
@@ -118,7 +115,7 @@ class Desk:
         lane = Lane(run, self.dispatcher_of, self.account, priority, deadline)
         if not run.settled and run.id not in self._enlisted:
             self._enlisted.add(run.id)
-            self._unnoted.append(_noted(lane))
+            self._unnoted.append(_noted(lane, evaluated(self.store, run.id) if self.budget.limited else NOTHING))
         return lane
 
     def step(self, run: Run, most: int | None) -> Any:
@@ -351,8 +348,8 @@ class Desk:
         self._lease.close()
 
 
-def _noted(lane: Lane) -> dict[str, Any]:
-    """A run of a session as JSON data, from which another process can go on with it."""
+def _noted(lane: Lane, before: Use) -> dict[str, Any]:
+    """A run of a session as JSON data, from which another process can go on with it, and what it had used before."""
     rule = lane.run.rule
     return {
         "run": lane.run.id,
@@ -360,6 +357,8 @@ def _noted(lane: Lane) -> dict[str, Any]:
         "priority": lane.priority,
         "deadline": lane.deadline,
         "stop": None if rule is None else spec.encode(rule),
+        "circuits": before.circuits,
+        "seconds": before.seconds,
     }
 
 
