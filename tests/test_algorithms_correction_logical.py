@@ -217,15 +217,14 @@ def test_every_error_of_one_qubit_is_corrected(code: Code) -> None:
 @pytest.mark.qec
 @pytest.mark.flagless
 def test_stim_reads_what_the_model_writes() -> None:
-    from varq.algorithms.correction import Exact
     from varq.algorithms.correction.faults import stim_model
 
     model = code_model(Steane(), rounds=1, data=0.02, measurement=0.01, basis="Z")
     dem = stim_model(model)
-    mine, theirs, again = Lookup().from_dem(model), Exact().from_dem(dem), Lookup().from_dem(dem)
+    mine, theirs, text = (Lookup().from_dem(m) for m in (model, dem, str(dem)))
     every = np.array(list(product([False, True], repeat=6)))
     np.testing.assert_array_equal(mine.decode_batch(every), theirs.decode_batch(every))
-    np.testing.assert_array_equal(mine.decode_batch(every), again.decode_batch(every))
+    np.testing.assert_array_equal(mine.decode_batch(every), text.decode_batch(every))
 
 
 # -- in the circuit ---------------------------------------------------------------------------------------------------
@@ -477,7 +476,7 @@ TABLE = Lookup().from_dem(code_model(Repetition(3), basis="Z"))
         (lambda: Lookup().from_dem(3), "dem must be an ErrorModel"),
         (lambda: Lookup().from_dem("repeat 3 {"), "flattened detector error model"),
         (lambda: Lookup().from_dem("error(0.1) D0"), "needs an observable"),
-        (lambda: TABLE.decode_batch(np.zeros((2, 3))), r"detectors must have shape \(shots, 2\)"),
+        (lambda: TABLE.decode_batch(np.zeros((2, 3))), r"detectors must have shape \(any, 2\)"),
         (lambda: (TABLE.reset(), TABLE.push([0, 0, 1])), "has 2 detectors. Got 3"),
         (lambda: code_model(Repetition(3), basis="X"), "has no stabilizer of X alone"),
         (lambda: code_model(Repetition(3), rounds=-1), "rounds must be at least 0"),

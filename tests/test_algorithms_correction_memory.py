@@ -14,8 +14,9 @@ from varq import spec
 from varq.algorithms.correction import packages
 from varq.algorithms.correction.belief import BPOSD
 from varq.algorithms.correction.codes import FiveQubit, Repetition, RotatedSurface, Steane
-from varq.algorithms.correction.decoders import Exact, Matching
+from varq.algorithms.correction.decoders import Matching
 from varq.algorithms.correction.fewest import FewestFaults
+from varq.algorithms.correction.lookup import Lookup
 from varq.algorithms.correction.memory import Memory, per_round
 from varq.algorithms.correction.noise import Noise
 from varq.algorithms.correction.threshold import ThresholdStudy, threshold_study
@@ -38,7 +39,7 @@ def binomial_tail(n: int, p: float) -> float:
 
 @needs_stim
 @pytest.mark.parametrize("distance", [3, 5])
-@pytest.mark.parametrize("decoder", [None, Exact()], ids=["matching", "exact"])
+@pytest.mark.parametrize("decoder", [None, Lookup()], ids=["matching", "lookup"])
 def test_data_errors_alone_are_lost_by_majority(distance: int, decoder: Any) -> None:
     """Depolarizing noise flips a bit with 2 p / 3, and a majority of flips is what a code cannot know."""
     p = 0.15
@@ -63,7 +64,7 @@ def test_one_perfect_round_of_a_surface_code_is_lost_as_often_as_counting_says()
         place = sum(int(bits[f].sum() % 2) << k for k, f in enumerate(flips))
         lost[int(bits[:3].sum() % 2), place] += (2 * p / 3) ** weight * (1 - 2 * p / 3) ** (code.wires - weight)
     wanted = 1 - lost.max(axis=0).sum()
-    result = varq.run(Memory(code, p, "code-capacity", rounds=1, decoder=Exact(), shots=1_000), **QUIET)
+    result = varq.run(Memory(code, p, "code-capacity", rounds=1, decoder=Lookup(), shots=1_000), **QUIET)
     assert result.reference == pytest.approx(wanted, abs=1e-10)
 
 
@@ -131,7 +132,7 @@ def test_choices_that_nobody_made() -> None:
         resolved = Memory(code, 0.001).resolve("varq.qubit", None)
         assert (resolved.decoder, resolved.rounds, resolved.shots) == (decoder, code.distance, 100_000)
         assert resolved.device is None
-    assert Memory(Steane(), 0.001, "phenomenological").resolve(None, 10).decoder == Exact()
+    assert Memory(Steane(), 0.001, "phenomenological").resolve(None, 10).decoder == Lookup()
     assert isinstance(Memory(Steane(), 0.001, rounds=9).resolve(None, None).decoder, BPOSD)
     window = Memory(RotatedSurface(5), 0.001, decoder=Window("matching", 10, 5), rounds=20).resolve(None, None)
     assert window.decoder == Window(Matching(correlated=True), 10, 5)
@@ -139,10 +140,10 @@ def test_choices_that_nobody_made() -> None:
 
 @needs_stim
 def test_the_short_form_and_a_file_say_the_same(tmp_path: Any) -> None:
-    short = memory(RotatedSurface(3), 0.01, noise="si1000", shots=2_000, decoder="exact", rounds=1, **QUIET)
+    short = memory(RotatedSurface(3), 0.01, noise="si1000", shots=2_000, decoder="lookup", rounds=1, **QUIET)
     path = tmp_path / "memory.toml"
     path.write_text(
-        'algorithm = "memory"\np = 0.01\nnoise = "si1000"\nshots = 2000\nrounds = 1\ndecoder = "exact"\n'
+        'algorithm = "memory"\np = 0.01\nnoise = "si1000"\nshots = 2000\nrounds = 1\ndecoder = "lookup"\n'
         '[code]\nkind = "rotated-surface"\ndistance = 3\n'
     )
     assert varq.run(read(path).task, **QUIET).run_id == short.run_id
@@ -150,7 +151,7 @@ def test_the_short_form_and_a_file_say_the_same(tmp_path: Any) -> None:
 
 
 def test_memories_are_specs() -> None:
-    task = Memory(RotatedSurface(3), 0.01, Noise(two=1, measure=2), decoder=Window(Exact(), 4, 2), basis="X")
+    task = Memory(RotatedSurface(3), 0.01, Noise(two=1, measure=2), decoder=Window(Lookup(), 4, 2), basis="X")
     assert spec.loads(spec.dumps(task)) == task
     assert Memory(Repetition(3), 0.01) == Memory(Repetition(3), 0.01, "uniform")
     assert Memory(Repetition(3), 0.01) != Memory(Repetition(3), 0.02)

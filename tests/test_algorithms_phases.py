@@ -203,6 +203,14 @@ def test_two_eigenphases_are_told_apart() -> None:
         varq_plot(result)
 
 
+def test_a_limit_of_shots_shortens_the_signal_of_several_phases() -> None:
+    result = phase_estimation(TWO, policy="spectrum", shots=1_000, seed=3, **QUIET)
+    found = result.details
+    assert found["longest"] == 1_000 // 64, "two settings of 32 repeats each at every power"
+    assert found["experiments"] == 64 * found["longest"]
+    assert np.all(np.abs(found["phases"] - [1.0, 1.3]) < 5 * found["phases_stderr"])
+
+
 def varq_plot(result: Any) -> None:
     low, high = result.details["interval"]
     assert low < result.value < high
@@ -358,6 +366,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda: estimation(Higgins(), 5), "applications must be at least 6 for this policy"),
     (lambda: estimation("robust", 1), "applications must be at least 2 for this policy"),
     (lambda: estimation("spectrum", 100), "applications must be at least 640 to tell 2 phases apart"),
+    (lambda: estimation("spectrum", 10**4, shots=200), "shots must be at least 256 to tell 2 phases apart"),
     (lambda: estimation("spectrum", 10**4, noise="estimated"), "needs a noise that is known"),
     (lambda: estimation("greedy", 16, noise="guessed"), "noise must be one of 'estimated', 'known'"),
     (lambda: estimation("greedy", 16, together=0), "together must be at least 1"),

@@ -22,11 +22,14 @@ import plot_samples as samples
 import pytest
 
 from varq import names, spec
+from varq.algorithms import PhaseEstimation
 from varq.display import Board, Progress, deviation_text, ledger_html, ledger_text, result_html, result_text, run_html
 from varq.display import board as board_module
 from varq.display import progress as display
 from varq.display.buttons import buttons
+from varq.problems import EigenPhase
 from varq.protocol import Event, Reason, Result
+from varq.session.session import Session
 
 EXACT = samples.EXACT
 INFO = {"title": "LiH 1.6 Å, UCCSD", "unit": "Ha", "reference": EXACT}
@@ -523,3 +526,57 @@ def test_ledgers_as_text_and_html() -> None:
     assert ledger.table().row_count == 2
     assert str(ledger) == text
     assert ledger._repr_html_() == ledger_html(ledger)
+
+
+# -- figures of runs that go on ----------------------------------------------------------------------------------------
+
+
+def phase_run(session: Session) -> Any:
+    return session.start(PhaseEstimation(problem=EigenPhase(np.diag([1, np.exp(2.0j)]), state=1), applications=64))
+
+
+def test_a_notebook_sees_the_posterior_of_a_run_that_goes_on(publisher: Publisher) -> None:
+    with Session(store=None, progress=False) as session:
+        run = phase_run(session)
+        with pytest.raises(ValueError, match=r"posterior needs a run with a result. Got .*, which goes on"):
+            run.plot("posterior")
+        run.step(3)
+        early = run.plot("posterior")
+        (estimate,) = (line for line in early.get_lines() if line.get_label() == "estimate")
+        assert estimate.get_xdata()[0] == pytest.approx(run.history.value[-1] % (2 * math.pi)), "of the whole circle"
+        assert run.watch("posterior", seconds=0) is run
+        run.finish()
+    drawn = [call for call in publisher.calls if "image/png" in call["data"]]
+    assert [call["update"] for call in drawn] == [False] + [True] * (len(drawn) - 1)
+    assert len({call["transient"]["display_id"] for call in drawn}) == 1
+    assert len(drawn) == 1 + run.steps - 3 + 1, "at once, after each step, and at the end"
+    assert len({bytes(call["data"]["image/png"]) for call in drawn}) > len(drawn) // 2
+
+
+def test_a_file_follows_a_run(tmp_path: Path) -> None:
+    there = tmp_path / "run.png"
+    seen: list[bytes] = []
+    with Session(store=None, progress=False) as session:
+        run = phase_run(session)
+        run.watch("posterior", path=there, seconds=0)
+        assert not there.exists(), "there is nothing to see before the first step"
+        run.observe(lambda event: seen.append(there.read_bytes()) if event.kind != "start" else None)
+        run.finish()
+        assert run.watch(path=there) is run, "a finished run is drawn as well"
+    assert all(picture.startswith(b"\x89PNG") and picture.rstrip().endswith(b"IEND\xaeB`\x82") for picture in seen)
+    assert len(set(seen)) > 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, RuntimeError, r"in a Jupyter notebook, or in a file. No notebook is here. Give path='run.png'"),
+        ({"path": "run.pdf"}, ValueError, r"path must end in .png. Got 'run.pdf'"),
+        ({"path": "run.png", "seconds": -1}, ValueError, "seconds must be at least 0"),
+        ({"path": "run.png", "kind": "posteriors"}, ValueError, "Did you mean 'posterior'"),
+    ],
+)
+def test_how_a_run_cannot_be_watched(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with Session(store=None, progress=False) as session, pytest.raises(error, match=message):
+        phase_run(session).watch(**options)

@@ -481,6 +481,7 @@ class Record:
         points: the parameters of each step, flattened, shape (steps, parameters); NaN where a step had none.
         result: the result; None while the run goes on.
         problem: what is being solved; None if it cannot be rebuilt here.
+        outcome: what the algorithm would answer now, while the run goes on; None once there is a result.
     """
 
     id: str
@@ -492,3 +493,4 @@ class Record:
     points: Array
     result: Result | None = None
     problem: Any = None
+    outcome: Outcome | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from varq.algorithms.correction.belief import BPOSD
     from varq.algorithms.correction.codes import Code, FiveQubit, Repetition, RotatedSurface, StabilizerCode, Steane
-    from varq.algorithms.correction.decoders import Exact, Matching
+    from varq.algorithms.correction.decoders import Matching
     from varq.algorithms.correction.faults import ErrorModel, FaultTracker
     from varq.algorithms.correction.feedback import Asked, Stopwatch, decoded
     from varq.algorithms.correction.fewest import FewestFaults
@@ -25,7 +25,6 @@ _HOME = {
     "BPOSD": "varq.algorithms.correction.belief",
     "Code": "varq.algorithms.correction.codes",
     "ErrorModel": "varq.algorithms.correction.faults",
-    "Exact": "varq.algorithms.correction.decoders",
     "FaultTracker": "varq.algorithms.correction.faults",
     "FewestFaults": "varq.algorithms.correction.fewest",
     "FiveQubit": "varq.algorithms.correction.codes",
@@ -57,7 +56,6 @@ __all__ = [
     "BPOSD",
     "Code",
     "ErrorModel",
-    "Exact",
     "FaultTracker",
     "FewestFaults",
     "FiveQubit",

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from varq import checks, names
-from varq.algorithms.correction.error_models import Bits, checked, faults, logarithm, merged, rounds_of
+from varq.algorithms.correction.error_models import Bits, checked, faults, rounds_of
 from varq.algorithms.correction.packages import pymatching
 
-__all__ = ["Decoder", "Decoding", "Exact", "Matching", "Whole", "as_decoder", "error_model", "fired", "law_of"]
+__all__ = ["Decoder", "Decoding", "Matching", "Whole", "as_decoder", "error_model", "fired"]
 
 CORRELATED = 5  # distance from which matching takes correlations into account by default
-LARGEST = 22  # detectors and observables together of an exact table
 
 
 class Decoding(Protocol):
@@ -66,8 +64,8 @@ def as_decoder(given: Any) -> Any:
         ValueError: for an unknown name; lists the close ones.
 
     Example:
-        >>> as_decoder("exact")
-        Exact(most=22)
+        >>> as_decoder("lookup")
+        Lookup(most=22)
     """
     if isinstance(given, str):
         return names.find("decoder", given)()
@@ -92,7 +90,7 @@ def error_model(circuit: Any, decoder: Any) -> Any:
             raise
         raise ValueError(
             f"{decoder!r} does not fit this circuit: each fault must come apart into faults of at most two detectors. "
-            "Got a code whose stabilizers overlap more. Use Exact(), FewestFaults(), BPOSD(), or a Window around one."
+            "Got a code whose stabilizers overlap more. Use Lookup(), FewestFaults(), BPOSD(), or a Window around one."
         ) from error
 
 
@@ -201,88 +199,5 @@ def _check_graphlike(dem: Any) -> None:
             if len(part.detectors) > 2:
                 raise ValueError(
                     f"Matching needs faults of at most two detectors. Got one of {list(part.detectors)}. Take "
-                    "the model with decompose_errors=True; where that fails, use Exact(), FewestFaults() or BPOSD()."
+                    "the model with decompose_errors=True; where that fails, use Lookup(), FewestFaults() or BPOSD()."
                 )
-
-
-@dataclass(frozen=True)
-class Exact:
-    """The most probable observables for each possible set of detectors, in a table: no decoder errs less often.
-
-    The law of detectors and observables, of which there are n together, is a product of laws of independent faults in
-    its Walsh-Hadamard transform; n 2^n operations give the whole table.
-
-    Args:
-        most: the largest n, at most 26.
-
-    Example:
-        >>> Exact(most=16)
-        Exact(most=16)
-    """
-
-    most: int = LARGEST
-
-    kind: ClassVar[str] = "decoder:exact"
-    version: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "most", checks.integer("most", self.most, minimum=1, maximum=26))
-
-    def from_dem(self, dem: Any) -> Whole:
-        """The decoder for a `stim.DetectorErrorModel`.
-
-        Raises:
-            ValueError: if it has too many detectors.
-        """
-        detectors, observables = checked(dem).num_detectors, dem.num_observables
-        if detectors + observables > self.most:
-            raise ValueError(
-                f"An exact table has at most {self.most} detectors and observables. Got {detectors} and {observables}. "
-                "Take fewer rounds, Window(Exact(), width=2, commit=1), or another decoder."
-            )
-        law = law_of(dem)
-        best = law.argmax(axis=0)
-        places, bits = 1 << np.arange(detectors), np.arange(observables)
-
-        def decode(fired: Bits) -> Bits:
-            return np.asarray((best[fired @ places][:, None] >> bits & 1).astype(np.bool_))
-
-        return Whole(decode, dem)
-
-
-def law_of(dem: Any) -> NDArray[np.float64]:
-    """The probability of each set of observables and detectors that a detector error model gives.
-
-    Args:
-        dem: a `stim.DetectorErrorModel`.
-
-    Returns:
-        Probabilities, shape (2^observables, 2^detectors); bit k of an index is observable or detector k.
-    """
-    detectors = dem.num_detectors
-    size = 1 << (detectors + dem.num_observables)
-    weights, negative = np.zeros(size), np.zeros(size)
-    for (fired, flipped), probability in merged(dem).items():
-        place = sum(1 << d for d in fired) + sum(1 << (detectors + o) for o in flipped)
-        weights[place] += logarithm(probability)
-        negative[place] += probability > 0.5
-    for values in (weights, negative):
-        total = values.sum()
-        _transform(values)
-        np.subtract(total, values, out=values)
-        values *= 0.5
-    np.exp(weights, out=weights)
-    weights *= 1 - 2 * (np.rint(negative) % 2)
-    _transform(weights)
-    return np.asarray(weights.reshape(-1, 1 << detectors) / size)
-
-
-def _transform(values: NDArray[np.float64]) -> None:
-    """The Walsh-Hadamard transform, in place."""
-    step = 1
-    while step < len(values):
-        pairs = values.reshape(-1, 2, step)
-        first = pairs[:, 0].copy()
-        pairs[:, 0] += pairs[:, 1]
-        np.subtract(first, pairs[:, 1], out=pairs[:, 1])
-        step *= 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -122,8 +121,3 @@ def rounds_of(dem: Any) -> list[NDArray[np.int64]]:
         return [np.arange(dem.num_detectors)]
     times = np.array([places[d][-1] for d in range(dem.num_detectors)])
     return [np.flatnonzero(times == when) for when in np.unique(times)] or [np.arange(0)]
-
-
-def logarithm(probability: float) -> float:
-    """log |1 - 2 p|, finite for p = 1/2 too."""
-    return math.log(max(abs(1 - 2 * probability), 1e-300))

@@ -25,7 +25,7 @@ class FewestFaults:
     """The most probable observables among all sets of at most `faults` faults that fire the detectors seen.
 
     A pattern of detectors that takes more is looked up after taking one fault away, or two; one that takes more still
-    is answered with no flip.  Where an `Exact` table is too large, this comes next for small codes: belief propagation
+    is answered with no flip.  Where a `Lookup` table is too large, this comes next for small codes: belief propagation
     is misled by their short cycles.
 
     Args:

@@ -103,12 +103,12 @@ class Course:
         count = len(flips)
         wrong = np.zeros(law.shape, dtype=np.int64)
         for place, (asked, listened) in enumerate(zip(self.questions, corrected, strict=True)):
-            bit = np.arange(1 << count) >> (count - 1 - place) & 1
+            bit = np.arange(1 << count) >> place & 1
             wrong ^= bit
             if listened:
-                known = law.reshape(1 << len(asked.detectors), -1, 1 << count)
-                answers = known[..., bit == 1].sum(axis=(1, 2)) > known[..., bit == 0].sum(axis=(1, 2))
-                wrong ^= np.repeat(answers, len(law) >> len(asked.detectors))[:, None]
+                known = law.reshape(-1, 1 << len(asked.detectors), 1 << count).sum(axis=0)
+                answers = known[:, bit == 1].sum(axis=1) > known[:, bit == 0].sum(axis=1)
+                wrong ^= np.tile(answers, len(law) >> len(asked.detectors))[:, None]
         return float(law[wrong == 1].sum())
 
     def _run(self, decide: Decide, questions: list[Question]) -> tuple[Script, list[MeasurementValue]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +13,9 @@ from numpy.typing import NDArray
 
 from varq import checks
 from varq.algorithms.correction.codes import Code, anticommute
+from varq.algorithms.correction.decoders import fired
+from varq.algorithms.correction.error_models import faults as faults_of
+from varq.algorithms.correction.error_models import rounds_of
 from varq.algorithms.correction.faults import ErrorModel
 
 __all__ = ["MOST_BITS", "Lookup", "Table", "code_model", "fault_law", "read_model"]
@@ -58,9 +63,10 @@ class Lookup:
         if detectors + observables > self.most:
             raise ValueError(
                 f"A look-up table takes at most {self.most} detectors and observables. Got {detectors} and "
-                f"{observables}. Take fewer rounds or a smaller code, one basis, or a matching decoder."
+                f"{observables}. Take fewer rounds or a smaller code, Window(Lookup(), width=2, commit=1), or another "
+                "decoder."
             )
-        return Table(model)
+        return Table(model, np.concatenate(rounds_of(dem)) if hasattr(dem, "flattened") else np.arange(detectors))
 
 
 class Table:
@@ -68,12 +74,17 @@ class Table:
 
     It holds the probability of every syndrome together with every flip of the observables: the law of a sum of
     independent faults, made by going through the faults once.  No decoder errs less often.
+
+    Args:
+        model: the faults.
+        order: the detectors in the order in which rounds bring them.
     """
 
-    def __init__(self, model: ErrorModel) -> None:
+    def __init__(self, model: ErrorModel, order: NDArray[np.int64]) -> None:
         self.model = model
+        self._order = order
         self._detectors, self._observables = model.detectors.shape[1], model.observables.shape[1]
-        self.law = fault_law(model)
+        self.law = fault_law(dataclasses.replace(model, detectors=model.detectors[:, order]))
         self._tables: dict[int, NDArray[np.int64]] = {}
         self.reset()
 
@@ -88,13 +99,9 @@ class Table:
         Raises:
             ValueError: for another number of detectors.
         """
-        seen = np.asarray(detectors, dtype=np.bool_)
-        if seen.ndim != 2 or seen.shape[1] != self._detectors:
-            raise ValueError(
-                f"detectors must have shape (shots, {self._detectors}). Got {seen.shape}. "
-                "Make the decoder of the circuit whose syndromes it is to decode."
-            )
-        index = seen @ (1 << np.arange(self._detectors - 1, -1, -1, dtype=np.int64))
+        hint = "Make the decoder of the circuit whose syndromes it is to decode."
+        seen = fired("detectors", detectors, (None, self._detectors), hint)
+        index = seen[:, self._order] @ (1 << np.arange(self._detectors, dtype=np.int64))
         return self._bits(self._table(self._detectors)[index])
 
     def reset(self) -> None:
@@ -108,7 +115,7 @@ class Table:
             ValueError: for more detectors than there are.
         """
         for bit in np.asarray(round, dtype=np.bool_).ravel().tolist():
-            self._index = 2 * self._index + bit
+            self._index |= bit << self._seen
             self._seen += 1
         if self._seen > self._detectors:
             raise ValueError(
@@ -117,31 +124,38 @@ class Table:
             )
 
     def corrections(self) -> Bools:
-        """The observables that are flipped, shape (observables,), given what was pushed so far."""
+        """The observables that are flipped, shape (observables,): the likeliest, given what was pushed so far."""
         return self._bits(self._table(self._seen)[self._index])
 
     def _table(self, seen: int) -> NDArray[np.int64]:
         """The likeliest flips for each syndrome of the first `seen` detectors, whatever the others are."""
         if seen not in self._tables:
-            law = self.law.reshape(1 << seen, -1, self.law.shape[1]).sum(axis=1)
+            law = self.law.reshape(-1, 1 << seen, self.law.shape[1]).sum(axis=0)
             self._tables[seen] = np.argmax(law, axis=1)  # the first of equals: rather no flip
         return self._tables[seen]
 
     def _bits(self, flips: Any) -> Bools:
-        places = np.arange(self._observables - 1, -1, -1)
-        return (np.asarray(flips)[..., None] >> places & 1).astype(np.bool_)
+        return (np.asarray(flips)[..., None] >> np.arange(self._observables) & 1).astype(np.bool_)
 
 
 def fault_law(model: ErrorModel) -> NDArray[np.float64]:
-    """The probability of each set of flips, shape (2^detectors, 2^observables), the first bit the most significant."""
-    flips = np.concatenate([model.detectors, model.observables], axis=1)
-    bits = flips.shape[1]
-    masks = flips @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int64))
-    law, every = np.zeros(1 << bits), np.arange(1 << bits)
-    law[0] = 1.0
-    for mask, chance in zip(masks, model.probabilities, strict=True):
-        law = (1 - chance) * law + chance * law[every ^ mask]
-    return law.reshape(1 << model.detectors.shape[1], -1)
+    """The probability of each set of flips, shape (2^detectors, 2^observables); bit k of an index is flip k.
+
+    Sums of positive numbers alone, so that rare sets have their full relative precision.  Faults come in the order of
+    their last detector: the table grows to its full size only for those of the last round.
+    """
+    flips = np.concatenate([model.observables, model.detectors], axis=1)
+    masks = flips @ (1 << np.arange(flips.shape[1], dtype=np.int64))
+    law = np.ones(1)
+    for mask, chance in sorted(zip(masks.tolist(), model.probabilities.tolist(), strict=True)):
+        law = _widened(law, mask.bit_length())
+        law = (1 - chance) * law + chance * law[np.arange(len(law)) ^ mask]
+    return _widened(law, flips.shape[1]).reshape(1 << model.detectors.shape[1], -1)
+
+
+def _widened(law: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
+    """A law over so many bits, of which those that are new are never set."""
+    return np.concatenate([law, np.zeros((1 << bits) - len(law))]) if len(law) < 1 << bits else law
 
 
 def code_model(
@@ -220,14 +234,16 @@ def read_model(dem: Any) -> ErrorModel:
     if isinstance(dem, ErrorModel):
         return dem
     if hasattr(dem, "flattened"):
-        dem = dem.flattened()
-    elif not isinstance(dem, str):
+        found = list(faults_of(dem))
+        reach = [(fault.detectors, fault.observables) for fault in found]
+        return _model([fault.probability for fault in found], reach, (dem.num_detectors, dem.num_observables))
+    if not isinstance(dem, str):
         raise TypeError(
             f"dem must be an ErrorModel, a stim.DetectorErrorModel or its text. Got {type(dem).__name__}. "
             "Take circuit.detector_error_model()."
         )
     chances: list[float] = []
-    faults: list[dict[str, set[int]]] = []
+    faults: list[tuple[set[int], set[int]]] = []
     sizes = {"D": 0, "L": 0}
     for line in str(dem).splitlines():
         word = re.match(r"\s*(?:(error)(?:\[[^]]*\])?\(([^)]+)\)|detector|logical_observable|#|$)", line)
@@ -241,6 +257,16 @@ def read_model(dem: Any) -> ErrorModel:
             for kind, number in targets:
                 fault[kind] ^= {number}
             chances.append(float(word.group(2)))
-            faults.append(fault)
-    masks = {k: [sum(1 << f for f, x in enumerate(faults) if n in x[k]) for n in range(sizes[k])] for k in "DL"}
-    return ErrorModel.from_masks(chances, masks["D"], masks["L"], [sizes["D"]])
+            faults.append((fault["D"], fault["L"]))
+    return _model(chances, faults, (sizes["D"], sizes["L"]))
+
+
+def _model(
+    chances: Sequence[float], reach: Sequence[tuple[Collection[int], Collection[int]]], sizes: tuple[int, int]
+) -> ErrorModel:
+    """A model of faults by the numbers of detectors and of observables that each flips."""
+    detectors, observables = (
+        [sum(1 << f for f, flips in enumerate(reach) if n in flips[kind]) for n in range(sizes[kind])]
+        for kind in (0, 1)
+    )
+    return ErrorModel.from_masks(chances, detectors, observables, [sizes[0]])

@@ -13,8 +13,9 @@ from scipy.special import betaincinv
 
 from varq import checks
 from varq.algorithms.correction.belief import BPOSD
-from varq.algorithms.correction.decoders import Exact, Matching, as_decoder, error_model, law_of
+from varq.algorithms.correction.decoders import Matching, as_decoder, error_model
 from varq.algorithms.correction.fewest import FewestFaults
+from varq.algorithms.correction.lookup import Lookup, fault_law, read_model
 from varq.algorithms.correction.memory_circuits import check_basis, memory_circuit
 from varq.algorithms.correction.noise import as_noise
 from varq.algorithms.task import Task, put, settled
@@ -26,7 +27,6 @@ __all__ = ["SHOTS", "Memory", "per_round"]
 
 SHOTS = 100_000
 BATCH = 10_000
-_ROUNDING = 1e-15  # of a probability from the transform
 _TABLE = 16  # most detectors whose sets can all be decoded, which gives the exact rate
 
 
@@ -66,7 +66,7 @@ class Memory(Task):
         noise: "code-capacity", "phenomenological", "uniform" or "si1000", or a `Noise` of one's own.
         rounds: of syndrome measurements, at least 1; None for the code's distance.
         basis: "Z" keeps an eigenstate of logical Z, "X" one of logical X.
-        decoder: "matching", "exact", "fewest-faults", "bposd", or a decoder such as `Matching(correlated=False)` or
+        decoder: "matching", "lookup", "fewest-faults", "bposd", or a decoder such as `Matching(correlated=False)` or
             `Window("matching", width=10, commit=5)`; None for matching (with correlations from distance 5 on) where it
             fits, else for an exact table where it is small enough, else for the fewest faults, else for BP+OSD.
         failures: logical errors after which the run ends; None for no such rule.
@@ -138,7 +138,7 @@ class Memory(Task):
         if getattr(decoder, "graphlike", False) and not self.code.matchable:
             raise ValueError(
                 f"{decoder!r} does not fit the {self.code.title}: it pairs flipped stabilizers up, and an error of one "
-                "qubit flips more than two of them. Use Exact(), FewestFaults(), BPOSD(), or a Window around one."
+                "qubit flips more than two of them. Use Lookup(), FewestFaults(), BPOSD(), or a Window around one."
             )
         put(resolved, decoder=decoder.settled(self.code.distance) if hasattr(decoder, "settled") else decoder)
         return resolved
@@ -167,8 +167,8 @@ class Memory(Task):
         if self.code.matchable:
             return Matching()
         circuit = self.circuit()
-        if circuit.num_detectors + circuit.num_observables <= Exact().most:
-            return Exact()
+        if circuit.num_detectors + circuit.num_observables <= Lookup().most:
+            return Lookup()
         return FewestFaults() if FewestFaults.fits(circuit.num_detectors, circuit.num_observables) else BPOSD()
 
     def _concluded(self, progress: Progress, sampler: _Sampler) -> Outcome:
@@ -278,9 +278,9 @@ class _Sampler:
         """The exact rate, from the law of all sets of detectors, where these are few."""
         if self.detectors > _TABLE or self._circuit.num_observables != 1:
             return None
-        law = law_of(self._model)
+        law = fault_law(read_model(self._model))
         # Sets that no faults give need no answer: a graph without boundary has none for an odd number.
-        sets = np.flatnonzero(law.sum(axis=0) > _ROUNDING)
+        sets = np.flatnonzero(law.sum(axis=1) > 0)
         fired = (sets[:, None] >> np.arange(self.detectors) & 1).astype(np.bool_)
         found = self._decoding.decode_batch(fired)[:, 0].astype(np.int64)
-        return float(law[1 - found, sets].sum())
+        return float(law[sets, 1 - found].sum())

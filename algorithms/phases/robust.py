@@ -20,8 +20,8 @@ class Robust:
     """Measure the cosine and the sine at powers 1, 2, 4, ..., 2^K; each level picks the nearest branch of the next.
 
     Kimmel, Low and Yoder, Phys. Rev. A 92, 062315 (2015).  Nothing is adapted and no model of noise is needed: it
-    stays right while errors of the probabilities are below about 0.35.  V N^2 is 190 to 260; `stderr` is that of the
-    last level, which assumes that all branches were picked rightly.
+    stays right while errors of the probabilities are below about 0.35.  V N^2 is 190 to 260.  The value is that of the
+    branches; `stderr` and the interval are those of the posterior density, which is kept beside it.
 
     Args:
         slope: each of the two settings is repeated ceil(slope (K - k) + offset) times at the power 2^k.
@@ -92,7 +92,6 @@ class RobustPolicy(Believing):
         self.powers = np.repeat([1 << k for k in range(highest + 1)], [2 * m for m in counts])
         self._sines = np.concatenate([np.arange(2 * m) >= m for m in counts])
         self._last = np.concatenate([np.arange(2 * m) == 2 * m - 1 for m in counts])
-        self.final = counts[-1]
         self.rounds = self._count = len(self.powers)
         self.longest = 1 << highest
 

@@ -77,24 +77,27 @@ class SpectrumMethod:
         together: most experiments in one request; None for all.
 
     Raises:
-        ValueError: if the budget does not reach a power of twice the number of phases.
+        ValueError: if applications or shots do not reach a power of twice the number of phases.
     """
 
     def __init__(self, spec: Spectrum, setting: Setting, together: int | None) -> None:
         self._spec, self._law = spec, _known(setting.law)
-        longest = (math.isqrt(1 + 4 * (setting.applications // spec.repeats)) - 1) // 2
-        if longest < 2 * spec.count:
-            need = spec.repeats * 2 * spec.count * (2 * spec.count + 1)
-            raise ValueError(
-                f"applications must be at least {need:,} to tell {checks.counted(spec.count, 'phase')} apart with "
-                f"repeats={spec.repeats}. Got {setting.applications:,}. Give more, or fewer repeats."
-            )
-        self.longest = longest
+        longest, least = (math.isqrt(1 + 4 * (setting.applications // spec.repeats)) - 1) // 2, 2 * spec.count
+        shots = math.inf if setting.experiments is None else setting.experiments
+        for name, given, enough, need in (
+            ("applications", setting.applications, longest >= least, spec.repeats * least * (least + 1)),
+            ("shots", shots, shots >= 2 * spec.repeats * least, 2 * spec.repeats * least),
+        ):
+            if not enough:
+                raise ValueError(
+                    f"{name} must be at least {need:,} to tell {checks.counted(spec.count, 'phase')} apart with "
+                    f"repeats={spec.repeats}. Got {given:,}. Give more, or fewer repeats."
+                )
+        self.longest = longest = int(min(longest, shots // (2 * spec.repeats)))
         self._powers = np.repeat(np.arange(1, longest + 1), 2 * spec.repeats)
         self._sines = np.tile(np.repeat([0, 1], spec.repeats), longest)
-        count = len(self._powers)
-        self._count = count if setting.experiments is None else min(count, setting.experiments)
-        self._together = count if together is None else together
+        self._count = len(self._powers)
+        self._together = self._count if together is None else together
 
     def init(self, start: Array, key: Key) -> _Counted:
         """Nothing counted."""

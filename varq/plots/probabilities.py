@@ -27,22 +27,23 @@ EXHAUSTIVE = 18  # most vertices of a graph whose cuts are all counted for the c
 
 
 def details_of(record: Any, what: str, needs: tuple[str, ...], made_by: str) -> tuple[Record, Mapping[str, Any]]:
-    """The record and the details of its result; an error where they are not what the figure needs."""
+    """The record, and the details of its result, or of its answer so far; an error where the figure needs others."""
     records = records_of(record)
     if len(records) > 1:
         raise ValueError(f"{what} draws one record. Got {len(records)}. Draw each on an Axes of its own: ax=...")
     run = records[0]
-    if run.result is None:
+    answer = run.result if run.result is not None else run.outcome
+    absent = list(needs) if answer is None else [name for name in needs if name not in answer.details]
+    if answer is None or (absent and run.result is None):
         raise ValueError(
             f"{what} needs a run with a result. Got {run.title} ({run.id}), which goes on. Finish it first."
         )
-    absent = [name for name in needs if name not in run.result.details]
     if absent:
         raise ValueError(
             f"{what} needs the result's details {', '.join(map(repr, needs))}, as {made_by} gives them. "
             f"Got {run.title} ({run.algorithm}) without {', '.join(map(repr, absent))}."
         )
-    return run, run.result.details
+    return run, answer.details
 
 
 # -- bit strings ---------------------------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ def posterior(record: Any, *, ax: Any = None) -> Axes:
     the credible interval and the exact phase.  The strip above it shows the whole circle.
 
     Args:
-        record: the `Record` (or `Run`) of a finished phase estimation.
+        record: the `Record` (or `Run`) of a phase estimation, which may go on.
         ax: an Axes for the main panel alone, or two (main panel, strip); None makes a new figure.
 
     Returns:
@@ -174,13 +175,14 @@ def posterior(record: Any, *, ax: Any = None) -> Axes:
 
     Raises:
         TypeError: if `record` is no record, or `ax` no Axes.
-        ValueError: if the record has no result, or not one of phase estimation.
+        ValueError: if the record is of no step yet, or not of phase estimation.
     """
     run, details = details_of(record, "posterior", ("grid", "density", "interval"), "PhaseEstimation")
     grid = checks.array("grid", details["grid"], (None,))
     density = checks.array("density", details["density"], grid.shape)
-    assert run.result is not None
-    value, stderr = run.result.value, run.result.stderr
+    answer = run.result if run.result is not None else run.outcome
+    assert answer is not None
+    value, stderr = answer.value, answer.stderr
     middle = float(grid[int(np.argmax(density))]) if value is None else value
     low, high = (middle + difference(float(end), middle, "rad") for end in details["interval"])
     half = 2.2 * max(middle - low, high - middle, 1e-12)

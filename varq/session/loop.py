@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from varq import names, spec
 from varq.keys import Key
-from varq.protocol import Event, Finished, Observer, Plan, Progress, Reason, Reply, Request, Result, Stop
+from varq.protocol import Event, Finished, Observer, Outcome, Plan, Progress, Reason, Reply, Request, Result, Stop
 from varq.session.journal import FINAL, STEP, Answer, Journal
 from varq.session.trace import Trace, is_finite
 from varq.store.records import RunRecord
@@ -303,6 +303,12 @@ class Loop:
         if self.result is not None:
             return self.result.value
         return self.trace.best_value if self.trace.best_x is not None else None
+
+    def so_far(self) -> Outcome | None:
+        """What the algorithm would answer now; None before the first step, and once there is a result."""
+        if self.result is not None or not self.steps:
+            return None
+        return self.plan.conclude(self.trace.progress(self._state))
 
     def recall(self) -> None:
         """Make a result of what is recorded so far, executing nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -140,6 +141,7 @@ class Run:
             points=self.loop.trace.parameters(),
             result=self.loop.result,
             problem=getattr(self.spec, "problem", None),
+            outcome=self.loop.so_far(),
         )
 
     def plot(self, kind: str = "convergence", **options: Any) -> Any:
@@ -153,6 +155,31 @@ class Run:
             ValueError: for an unknown kind.
         """
         return names.find("plot", kind)(self.record(), **options)
+
+    def watch(
+        self,
+        kind: str = "convergence",
+        path: str | os.PathLike[str] | None = None,
+        seconds: float = 1.0,
+        **options: Any,
+    ) -> Run:
+        """Draw the run while it goes on, in this notebook cell or in a file.
+
+        Args:
+            kind: of the figure, as `plot` takes them; "posterior" shows what is known of a phase by now.
+            path: of a PNG file that is replaced with each figure; None for the notebook.
+            seconds: at least between two figures.
+            options: of the figure.
+
+        Returns:
+            This run: `run.watch("posterior").finish()`.
+
+        Raises:
+            RuntimeError: without a path where no notebook is.
+            ValueError: for an unknown kind, a path that does not end in .png, or a negative time.
+        """
+        self.observe(names.find("display", "figure")(self.record, kind, path, seconds, options))
+        return self
 
     @property
     def plan(self) -> Plan:
