@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from varq import checks
+from varq import checks, spec
 from varq.algorithms.requirements import TOLERANCES, check_differences, check_frequencies
 from varq.algorithms.task import Task, as_initial, minimization, put, settled, starting_point, usual_device
+from varq.algorithms.tracking import tracked_problems
 from varq.ansatze.alternating import Alternating
 from varq.keys import Key
 from varq.node.nodes import Cost, Nodes
@@ -37,6 +38,7 @@ class QAOA(Task):
         optimizer: an optimizer or its name; None for L-BFGS-B, or SPSA when there are shots.
         initial: starting angles (radians), shape (2, depth): gammas, betas; or the id of a run, whose angles
             are taken; None for a linear ramp.
+        track: further observables to follow at each step, by name.  They are no part of the run's identity.
 
     Raises:
         TypeError: if `problem` is no `MaxCut`.
@@ -52,6 +54,7 @@ class QAOA(Task):
     depth: int = 1
     optimizer: Any = None
     initial: Any = None
+    track: Mapping[str, Any] = field(default_factory=dict, metadata=spec.UNHASHED)
 
     kind: ClassVar[str] = "algorithm:qaoa"
 
@@ -62,6 +65,7 @@ class QAOA(Task):
                 f"problem must be a MaxCut. Got {self.problem!r}. Use MaxCut(graph), or VQE for an operator."
             )
         put(self, depth=checks.integer("depth", self.depth, minimum=1))
+        put(self, track=tracked_problems(self.track, self.problem.wires))
         if self.optimizer is not None:
             put(self, optimizer=as_optimizer(self.optimizer))
         if self.initial is not None:
@@ -87,7 +91,8 @@ class QAOA(Task):
         """This spec, resolved, made runnable on a device."""
         problem = self.problem
         ansatz = Alternating.for_problem(problem, depth=self.depth)
-        cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape)
+        tracked = {name: entry.hamiltonian for name, entry in self.track.items()}
+        cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked)
 
         def details(x: Array, final: Reply | None) -> Mapping[str, Any]:
             strings, weights = _distribution(cost, x, final)

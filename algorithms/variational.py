@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from varq import checks, spec
 from varq.algorithms.requirements import TOLERANCES, called, check_differences, check_frequencies
 from varq.algorithms.task import Task, as_initial, minimization, put, settled, starting_point, usual_device
+from varq.algorithms.tracking import tracked_problems
 from varq.ansatze.choose import as_ansatz
 from varq.devices.catalog import DEFAULT, abilities
 from varq.estimation.groups import GROUPINGS
@@ -20,9 +21,7 @@ from varq.keys import Key
 from varq.node.nodes import Nodes
 from varq.node.verification import Report, verify
 from varq.optimizers.resolution import as_optimizer
-from varq.problems.operator import Operator
 from varq.protocol import Array, Evaluating, Plan, Reply
-from varq.session.trace import COLUMNS
 
 __all__ = ["VQE"]
 
@@ -33,7 +32,7 @@ class VQE(Task):
 
     Args:
         problem: what has the energy: a `Molecule`, a lattice, an `Operator`; anything with `hamiltonian` and `wires`.
-        ansatz: an ansatz or its name; None for the problem's usual one (UCCSD where there are electrons,
+        ansatz: an ansatz or its name; None for the problem's usual one (UCCSD for molecules, in the Jordan-Wigner map,
             Hamiltonian-variational for lattices, else hardware-efficient).
         optimizer: an optimizer or its name; None for L-BFGS-B, or SPSA when there are shots.
         initial: starting parameters of the ansatz' shape (radians); or the id of a run, whose parameters are
@@ -177,16 +176,3 @@ def usual_ansatz(problem: Any) -> str:
     if hasattr(problem, "parts"):
         return "hamiltonian-variational"
     return "uccsd" if hasattr(problem, "orbitals") else "hardware-efficient"
-
-
-def tracked_problems(track: Mapping[str, Any], wires: int) -> dict[str, Any]:
-    """Observables to follow, as problems that a spec can keep."""
-    checks.instance("track", track, Mapping, hint="Give a mapping of names to observables.")
-    found = {name: entry if hasattr(entry, "hamiltonian") else Operator(entry) for name, entry in track.items()}
-    for name, entry in found.items():
-        if checks.text("track name", name) in COLUMNS:
-            raise ValueError(f"track must not use the names of a history's own columns, {COLUMNS}. Got {name!r}.")
-        acting = entry.wires
-        if acting is None or acting > wires:
-            raise ValueError(f"track[{name!r}] must act on the problem's {wires} wires. Got one on {acting}.")
-    return found

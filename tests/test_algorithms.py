@@ -120,6 +120,17 @@ def test_quantities_are_tracked() -> None:
     assert spec.identity(task)[0] == spec.identity(VQE(problem=lih))[0]
 
 
+@pytest.mark.parametrize("shots", [None, 4000])
+def test_qaoa_tracks_quantities(shots: int | None) -> None:
+    cut = sum(0.5 * (qml.I(a) - qml.Z(a) @ qml.Z(b)) for a, b in RING.edges)
+    task = QAOA(problem=RING, shots=shots, optimizer="adam", track={"size": cut}, stop=Stop(steps=3), seed=2)
+    run = varq.start(task, **QUIET)
+    result = run.finish()
+    noise = 0.0 if shots is None else 5 * np.sqrt(len(RING.edges)) / np.sqrt(shots)
+    assert run.history["size"] == pytest.approx(-run.history["value"], abs=EXACT + noise)
+    assert result.details["expected_cut"] == pytest.approx(-result.value, abs=EXACT + noise)
+
+
 def test_a_quantity_asked_for_too_late_is_said() -> None:
     with varq.Session(store=None, progress=False) as session:
         session.run(VQE(problem=Molecule.load("H2")))
