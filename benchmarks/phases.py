@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,10 +53,14 @@ class Line:
     high: float = math.inf
     note: str = ""
 
+    @property
+    def held(self) -> bool:
+        """Whether the value lies between its bounds, within two standard errors."""
+        return self.value - 2 * self.stderr <= self.high and self.value + 2 * self.stderr >= self.low
+
     def __str__(self) -> str:
-        held = self.value - 2 * self.stderr <= self.high and self.value + 2 * self.stderr >= self.low
         bounds = [f">= {self.low:g}"] * (self.low > -math.inf) + [f"<= {self.high:g}"] * (self.high < math.inf)
-        verdict = ("ok" if held else "MISSED") if bounds else ""
+        verdict = ("ok" if self.held else "MISSED") if bounds else ""
         spread = f"+- {self.stderr:.2g}" if self.stderr else ""
         return f"{self.what:58} {self.value:10.5g} {spread:10} {' '.join(bounds):16} {verdict:7}{self.note}"
 
@@ -76,20 +81,20 @@ def _scaled(study: Study, unit: float) -> tuple[float, float, str]:
 
 
 def textbook(share: float) -> Iterator[Line]:
-    """The exact variance of 2^t - 1 applications."""
+    """The exact variance of 2^t - 1 applications: the Fejer kernel of N + 1 points has the sharpness N / (N + 1)."""
     for bits in range(3, 11):
         n = 2**bits - 1
         study = _study(share, Semiclassical(), n)
         want = (1 + 1 / n) ** 2 - 1
         yield Line(f"textbook, t = {bits}: |V - ((1 + 1/N)^2 - 1)|", abs(study.averaged[0] - want), high=1e-10)
-        value, spread = study.sampled
-        yield Line(
-            f"textbook, t = {bits}: standard errors of the sampled V from it", abs(value - want) / spread, high=4
-        )
+        # Few errors are large, and those make the variance: its standard error comes from the law, not from the sample.
+        spread = 2 * ((n + 1) / n) ** 3 * math.sqrt(n) / (n + 1) / math.sqrt(len(study.phases))
+        gap = abs(study.sampled[0] - want) / spread
+        yield Line(f"textbook, t = {bits}: standard errors of the sampled V from it", gap, high=4)
 
 
 def default(share: float) -> Iterator[Line]:
-    """The default policy without noise."""
+    """The default policy without noise; the floor is 9.87 (Berry and Wiseman, Phys. Rev. Lett. 85, 5098 (2000))."""
     for exponent in range(6, 13):
         n = 2**exponent
         value, spread, note = _scaled(_study(share, Greedy(), n), n**2)
@@ -97,7 +102,7 @@ def default(share: float) -> Iterator[Line]:
 
 
 def policies(share: float) -> Iterator[Line]:
-    """The others, for comparison."""
+    """The others, beside 22-26 adaptive, 40 not (Higgins et al. 2007, 2009), 190-260 robust (Kimmel et al. 2015)."""
     for policy in (Higgins(), Higgins(adaptive=False), Robust(), RandomWalk()):
         for n in (256, 1024):
             study = _study(share, policy, n)
@@ -107,7 +112,7 @@ def policies(share: float) -> Iterator[Line]:
 
 
 def coherence(share: float) -> Iterator[Line]:
-    """Decoherence alone."""
+    """Decoherence alone; the Ramsey bound 2 e / (N T) is the Fisher information of the best fixed power, T / 2."""
     for factor, bound in ((8, 2.0), (32, 1.35)):
         n = 128 * factor
         study = _study(share, Greedy(), n, coherence=128.0)
@@ -142,7 +147,7 @@ def wrong(share: float) -> Iterator[Line]:
         ("5 % believed 2.5 %", {"contrast": 0.9}, {"contrast": 0.95}),
     ):
         floors = []
-        for n in (256, 1024):
+        for n in (256, 1024, 4096):
             matched = _study(share, Greedy(), n, runs, **true).sampled
             task = _task(Greedy(), n, **believed)
             study = phase_study(task, max(100, int(runs * share)), seed=SEED, **true)
@@ -150,8 +155,12 @@ def wrong(share: float) -> Iterator[Line]:
             ratio = value / matched[0]
             relative = math.hypot(spread / value, matched[1] / matched[0])
             yield Line(f"{name}, N = {n}: V over the matched one", ratio, ratio * relative, high=3)
-            floors.append(value)
-        yield Line(f"{name}: V falls from N = 256 to 1024 by a factor of", floors[0] / floors[1], low=2)
+            floors.append((value, spread))
+        for k, n in enumerate((256, 1024)):
+            (first, width), (last, narrow) = floors[k : k + 2]
+            fall = first / last
+            error = fall * math.hypot(width / first, narrow / last)
+            yield Line(f"{name}: V falls from N = {n} to {4 * n} by a factor of", fall, error, low=2)
 
 
 def cover(share: float) -> Iterator[Line]:
@@ -177,36 +186,37 @@ def two(share: float) -> Iterator[Line]:
 
 
 def circuits(share: float) -> Iterator[Line]:
-    """The same variance whether outcomes are drawn or measured."""
+    """The same variances whether outcomes are drawn or measured, for the same eight phases."""
     runs = max(200, int(4000 * share))
-    for policy, n in (("semiclassical", 15), ("higgins", 42), ("greedy", 32)):
-        drawn = phase_study(_task(policy, n), runs, seed=SEED)
+    phases = np.resize(np.random.default_rng(SEED).uniform(0, 2 * math.pi, 8), runs)
+    policies = (Semiclassical(), Higgins(), Higgins(adaptive=False), Greedy(), Robust(), RandomWalk())
+    for policy, n in zip(policies, (15, 42, 42, 32, 42, 24), strict=True):
+        drawn = phase_study(_task(policy, n), runs, phases=phases, seed=SEED)
         for way in ("loop", "circuit"):
-            study = phase_study(_task(policy, n), runs, seed=SEED + 1, through=way)
-            gap = abs(study.sampled[0] - drawn.sampled[0]) / math.hypot(study.sampled[1], drawn.sampled[1])
-            yield Line(f"{policy}, N = {n}, {way} against law: standard errors apart", gap, high=4)
+            study = phase_study(_task(policy, n), runs, phases=phases, seed=SEED + 1, through=way)
+            for what in ("sampled", "averaged"):
+                (value, spread), (other, width) = getattr(study, what), getattr(drawn, what)
+                gap = 0.0 if value == other else abs(value - other) / math.hypot(spread, width)
+                yield Line(f"{policy!r:.30}, {way} against law, {what}: s.e. apart", gap, high=4)
 
 
 def energy(share: float) -> Iterator[Line]:
-    """H2 from a variational run stopped at 10 mHa, with a flat prior."""
+    """H2 from a variational run that is stopped when it is 10 mHa above, with a flat prior."""
     h2 = Molecule.load("H2")
-    task = VQE(problem=h2)
-    low, high = 0.0, 1.0
-    best = varq.run(task, **QUIET).parameters
-    for _ in range(40):  # the point on the way from Hartree-Fock to the optimum that is 10 mHa too high
-        middle = (low + high) / 2
-        state = task.state(middle * best)
-        above = (state.conj() @ (h2.pauli.sparse() @ state)).real - h2.reference()
-        low, high = (middle, high) if above > 0.01 else (low, middle)
-    problem = EigenPhase.from_hamiltonian(h2, state=state)
-    applications = 8192
-    task = PhaseEstimation(problem=problem, applications=applications)
-    hits = []
+    run = varq.start(VQE(problem=h2, optimizer=varq.Optax("adam", learning_rate=0.001)), **QUIET)
+    while (above := run.step(1).value - h2.reference()) > 0.01:
+        pass
+    problem = EigenPhase.from_hamiltonian(h2, state=run.spec.state(run.parameters))
+    hits, spent, began = [], [], time.perf_counter()
     for seed in range(max(20, int(200 * share))):
-        result = phase_estimation(problem, applications=applications, seed=seed, **QUIET)
+        result = phase_estimation(problem, applications=8192, seed=seed, **QUIET)
         hits.append(abs(result.details["energy"] - h2.reference()) < 1e-3)
-    note = f" {applications} applications of exp(-i H {problem.time:.3f}), {1e3 * above:.1f} mHa above"
-    yield Line("H2 from a state 10 mHa too high: share within 1 mHa", float(np.mean(hits)), low=0.95, note=note)
+        spent.append(result.details["applications"])
+    each = (time.perf_counter() - began) / len(hits)
+    note = f" {1e3 * above:.1f} mHa above after {run.steps} steps; {each:.2g} s a run"
+    yield Line("H2 from a VQE stopped early: share within 1 mHa", float(np.mean(hits)), low=0.95, note=note)
+    note = f" of exp(-i H {problem.time:.3f}): an evolution of {np.mean(spent) * problem.time:.0f} / hartree in all"
+    yield Line("H2 from a VQE stopped early: applications a run", float(np.mean(spent)), note=note)
 
 
 def speed(share: float) -> Iterator[Line]:
@@ -229,16 +239,20 @@ TABLES: dict[str, Callable[[float], Iterator[Line]]] = {
 }
 
 
-def main() -> None:
-    """Print the lines asked for as they are measured."""
+def main() -> int:
+    """Print the lines asked for as they are measured; 1 if one is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[*TABLES, []])
     parser.add_argument("--runs", type=float, default=1.0, metavar="SHARE", help="share of the runs")
     given = parser.parse_args()
+    missed = 0
     for name in given.names or TABLES:
+        print(f"# {name}: {TABLES[name].__doc__}", flush=True)
         for line in TABLES[name](given.runs):
             print(line, flush=True)
+            missed += not line.held
+    return int(missed > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
