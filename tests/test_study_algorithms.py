@@ -1,0 +1,64 @@
+"""Sweeps over algorithms that are no VQE: each cell is the run of its own spec."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varq
+from varq.algorithms import QAOA, QPE, Memory, PhaseEstimation, Shor
+from varq.algorithms.correction import Repetition
+from varq.problems import EigenPhase, MaxCut
+from varq.study.table import Table
+
+QUIET: dict[str, Any] = {"store": None, "progress": False}
+GATE = EigenPhase(np.diag([1, np.exp(2.0j)]), state=1)
+EXACT = 1e-12
+
+
+def swept(task: Any, over: dict[str, Any]) -> Table:
+    study = varq.sweep(task, over, **QUIET)
+    study.finish()
+    return study.table()
+
+
+def test_phases_over_applications_and_seeds() -> None:
+    table = swept(PhaseEstimation(problem=GATE), {"applications": [64, 1024], "seed": range(4)})
+    assert set(table["state"]) == {"done"}
+    alone = varq.run(PhaseEstimation(problem=GATE, applications=1024, seed=3), **QUIET)
+    assert table["value"][-1] == alone.value
+    few, many = (np.asarray(table["stderr"])[np.asarray(table["applications"]) == n] for n in (64, 1024))
+    assert max(many) < min(few)
+    assert np.all(np.abs(table["deviation"]) < 6 * np.asarray(table["stderr"]))
+
+
+def test_policies_are_values() -> None:
+    table = swept(PhaseEstimation(problem=GATE, applications=256), {"policy": ["greedy", "semiclassical", "higgins"]})
+    assert np.all(np.abs(table["deviation"]) < 0.5)
+    assert len(set(table["value"])) == 3
+
+
+@pytest.mark.full
+def test_batch_classics() -> None:
+    assert np.all(np.asarray(swept(Shor(15), {"seed": range(3)})["value"]) % 2 == 1), "3 or 5"
+    read = swept(QPE(problem=GATE, shots=100), {"bits": [3, 5, 7]})
+    assert np.all(np.abs(read["deviation"]) <= np.pi / 2.0 ** np.array([3, 5, 7]) + EXACT)
+
+
+@pytest.mark.full
+def test_depths_of_qaoa_never_get_worse() -> None:
+    table = swept(QAOA(problem=MaxCut([(0, 1), (1, 2), (2, 3), (3, 0), (0, 2)])), {"depth": [1, 2, 3]})
+    assert table["value"][0] >= table["value"][1] >= table["value"][2] > table["reference"][0]
+
+
+@pytest.mark.qec
+def test_memories_over_strength_and_distance() -> None:
+    task = Memory(Repetition(3), 0.02, "code-capacity", rounds=1, shots=20_000)
+    table = swept(task, {"p": [0.05, 0.2], "code.distance": [3, 5]})
+    p, d, rate = (np.asarray(table[name]) for name in ("p", "code.distance", "value"))
+    for n, exact in ((3, lambda q: 3 * q**2 - 2 * q**3), (5, lambda q: 10 * q**3 - 15 * q**4 + 6 * q**5)):
+        at = d == n
+        wanted = exact(2 * p[at] / 3)  # X and Y flip what a repetition code keeps
+        assert np.all(np.abs(rate[at] - wanted) < 5 * np.asarray(table["stderr"])[at])
