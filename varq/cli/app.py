@@ -151,10 +151,21 @@ def run_file(
     ] = None,
     budget_circuits: Annotated[int | None, typer.Option(metavar="N", min=0, help="The same for circuits.")] = None,
     budget_seconds: Annotated[
-        float | None, typer.Option(metavar="S", min=0, help="The same for seconds of the device.")
+        float | None,
+        typer.Option(
+            metavar="S",
+            min=0,
+            help="The same for seconds of the device, as far as earlier jobs tell them: where none does, one circuit "
+            "goes first, alone.",
+        ),
     ] = None,
     budget_cost: Annotated[
-        float | None, typer.Option(metavar="C", min=0, help="The same for money, in the currency of the price.")
+        float | None,
+        typer.Option(
+            metavar="C",
+            min=0,
+            help="The same for money, in the currency of the price; if it is charged by the second, as for seconds.",
+        ),
     ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Go on in a process of its own; prints the session's id.")

@@ -33,6 +33,7 @@ from varq.session.retry import Retry
 from varq.session.run import Run
 from varq.session.spending import evaluated, spent_before
 from varq.session.terms import written_terms
+from varq.session.trial import needed
 from varq.store.faults import OwnedError, StoreError
 from varq.store.job_records import JobState, SessionRecord, SessionState, new_session_id
 from varq.store.store import Store
@@ -280,8 +281,10 @@ class Desk:
         except (DeviceError, ModuleNotFoundError) as error:  # no account, no network, no extra
             self._say(f"{name} is not open: {error} Its limits are not known: each request is taken to be one job.")
             known = price(name, self._prices)
-            return forecast(plan, name, key, steps, *unreached(known), known, precision)
-        return forecast(plan, name, key, steps, dispatcher.estimate, dispatcher.jobs, dispatcher.price, precision)
+            alone = needed(self.budget, known)
+            return forecast(plan, name, key, steps, *unreached(known), known, precision, alone)
+        ways, known = (dispatcher.estimate, dispatcher.jobs), dispatcher.price
+        return forecast(plan, name, key, steps, *ways, known, precision, needed(self.budget, known))
 
     def ledger(self) -> Ledger:
         """The session's jobs so far, and where the time went."""

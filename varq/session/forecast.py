@@ -86,6 +86,7 @@ def forecast(
     jobs_of: Callable[[int], int],
     price: Price | None = None,
     precision_of: Callable[[Use], float] = lambda use: 1.0,
+    alone: bool = False,
 ) -> Forecast:
     """What a plan will use up.
 
@@ -100,6 +101,7 @@ def forecast(
         jobs_of: how many jobs so many circuits need.
         price: of the device; None where it is not known.
         precision_of: by how much a budget's reserve multiplies the shots of a last estimate that would use so much.
+        alone: whether the first circuit is a job of its own, to find out how long the device takes.
     """
     wanted = _UNLIMITED if steps is None else steps
     first = _requests(plan, key, min(wanted, _LOOKED_AT))
@@ -107,6 +109,8 @@ def forecast(
     for step in range(min(wanted, len(first)) if len(first) < _LOOKED_AT else wanted):
         circuits = first[min(step, len(first) - 1)]
         total, jobs = total + use_of(circuits), jobs + jobs_of(len(circuits))
+    if alone and first and len(first[0]) > 1:
+        jobs += 1 + jobs_of(len(first[0]) - 1) - jobs_of(len(first[0]))
     final = plan.final(Progress(best_x=plan.start, best_value=0.0))
     if plan.prepare is not None and final is not None:
         last = plan.prepare(final, key.fold("forecast"), 1.0).circuits
