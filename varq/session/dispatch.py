@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from threading import RLock
@@ -17,11 +17,11 @@ from varq.session.budget import NOTHING, Account, BudgetError, Use
 from varq.session.job import Job
 from varq.session.meter import Meter
 from varq.session.pace import Pace
-from varq.session.queue import Queue, Slot, Work
+from varq.session.queue import Queue, Slot, Work, packed
 from varq.session.recovery import Recovery
 from varq.session.retry import Retry
 from varq.session.sending import Sender
-from varq.session.tickets import Item, Place, Ticket
+from varq.session.tickets import Item, Place, Ticket, distinct
 from varq.session.trial import Trial
 from varq.store.circuit_records import CircuitRow
 from varq.store.circuit_records import Use as Served
@@ -71,6 +71,7 @@ class Dispatcher:
         say: is told what a person should know.
         clock: seconds since 1970.
         sleep: waits so many seconds.
+        limits: of a job, where they are to be lower than the device's.
     """
 
     def __init__(
@@ -84,9 +85,11 @@ class Dispatcher:
         say: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         self._lock = RLock()
         self.service = service
+        self.limits = service.limits.within(limits or {})
         self.queue: Queue[Item] = Queue()
         self._meter = Meter(service, price)
         self._sender = Sender(service, log, self._meter, retry, say, sleep)
@@ -108,12 +111,11 @@ class Dispatcher:
     @_alone
     def estimate(self, circuits: Sequence[Circuit]) -> Use:
         """What circuits will use up, as far as it is known, in jobs of their own; equal ones are sent once."""
-        return self._use([item.circuit for item in Ticket(("", 0, ""), tuple(circuits), self.service.limits).missing()])
+        return self._use(distinct(circuits, self.limits))
 
-    def jobs(self, circuits: int) -> int:
-        """How many jobs so many circuits need, by their number alone."""
-        most = self.service.limits.circuits
-        return -(-circuits // most) if most else min(1, circuits)
+    def jobs(self, circuits: Sequence[Circuit]) -> int:
+        """How many jobs circuits need alone; equal ones are sent once."""
+        return len(self._jobs_of(distinct(circuits, self.limits)))
 
     @_alone
     def precision(self, place: Place) -> float | None:
@@ -149,7 +151,7 @@ class Dispatcher:
             UncertainError: if it is not known whether an earlier process sent them.
             DeviceError: if they cannot be translated, or a result that was sent for is gone.
         """
-        ticket = Ticket(place, tuple(circuits), self.service.limits, precision, priority, deadline, last)
+        ticket = Ticket(place, tuple(circuits), self.limits, precision, priority, deadline, last)
         self._check(ticket.circuits)
         if self.service.paid:
             self._recovery.take(ticket)
@@ -246,7 +248,7 @@ class Dispatcher:
     # -- inside --
 
     def _check(self, circuits: Sequence[Circuit]) -> None:
-        most, deepest = self.service.limits.wires, self.service.limits.depth
+        most, deepest = self.limits.wires, self.limits.depth
         for circuit in circuits:
             if deepest is not None and (depth := circuit.tape.graph.get_depth()) > deepest:
                 raise ValueError(
@@ -266,7 +268,7 @@ class Dispatcher:
 
     def _next(self) -> list[list[Slot[Item]]]:
         """The next submission: all that goes together, or as little as finds out how long the device takes."""
-        limits, most = self.service.limits, None
+        limits, most = self.limits, None
         if self._trial.on and len(self.queue):
             works = self.queue.waiting()
             if (why := self._trial.stuck()) is not None:
@@ -315,9 +317,7 @@ class Dispatcher:
         return Use(len(circuits), shots, seconds, self.price.cost(tasks, len(circuits), shots, seconds))
 
     def _jobs_of(self, circuits: Sequence[Circuit]) -> list[list[Circuit]]:
-        alone: Queue[Circuit] = Queue()
-        alone.add(Work("", circuits, [c.shots for c in circuits]))
-        return [[slot.item for slot in slots] for slots in alone.jobs(self.service.limits)]
+        return packed(circuits, [c.shots for c in circuits], self.limits)
 
     def _enqueue(self, ticket: Ticket) -> str | None:
         """Put what a ticket lacks in the queue; or why the budget does not allow it."""

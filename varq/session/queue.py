@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from varq import checks
 from varq.devices.service import Limits
 
-__all__ = ["Queue", "Slot", "Work"]
+__all__ = ["Queue", "Slot", "Work", "packed"]
 
 T = TypeVar("T")
 
@@ -259,6 +259,19 @@ class Queue(Generic[T]):
             priority, deadline, arrival = line.heap[0][0]
             key = (priority, deadline, self._served[line.owner], arrival)
             heapq.heappush(self._heads, (key, line.owner, line.version))
+
+
+def packed(items: Sequence[T], shots: Sequence[int], limits: Limits) -> list[list[T]]:
+    """Items of one owner in the jobs that they need alone.
+
+    Args:
+        items: in order.
+        shots: of each.
+        limits: of a job.
+    """
+    alone: Queue[T] = Queue()
+    alone.add(Work("", items, shots))
+    return [[slot.item for slot in slots] for slots in alone.jobs(limits)]
 
 
 def _room(limits: Limits, circuits: int, shots: int, more: int) -> bool:
