@@ -40,8 +40,9 @@ class VQE(Task):
         grouping: with shots, which Pauli words one circuit measures: those that agree wire by wire ("qubit-wise"), or
             all that commute ("commuting": fewer circuits, with two-qubit gates before the measurement).
         allocation: with shots, how they are shared out over the groups: by their "variance" in the maximally mixed
-            state, or "equal"; None for "variance" where groups agree wire by wire, and "equal" where they commute (of
-            these there are few, and near a basis state those of Z spread far less than in the mixed state).
+            state (nothing is measured for that), or "equal"; None for "variance" where groups agree wire by wire, and
+            "equal" where they commute: near a basis state the large group of Z spreads far less than in the mixed
+            state, so that "variance" loses there for small molecules.  `varq.estimation.shared` has figures.
         track: further observables to follow at each step, by name.  They are no part of the run's identity.
 
     Raises:

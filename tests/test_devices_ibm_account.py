@@ -9,7 +9,9 @@ import numpy as np
 import pennylane as qml
 import pytest
 from qiskit_samples import circuit
+from session_service import dispatcher, store_of
 
+from varq.devices import ibm_sites
 from varq.devices.faults import (
     DeviceError,
     ExpiredError,
@@ -19,7 +21,8 @@ from varq.devices.faults import (
     UncertainError,
 )
 from varq.devices.ibm import open_ibm
-from varq.devices.service import JobStatus, Mode
+from varq.devices.service import JobResult, JobStatus, Mode
+from varq.session.queue import packed
 
 pytestmark = [pytest.mark.ibm, pytest.mark.flagless]
 
@@ -50,6 +53,12 @@ WANT = [[0, 0, 1], [0, 1, 0], [1, 1, 0], [1, 1, 1]]
 def check_bits(found):
     for bits, ones, shots in zip(found.bits, WANT, [50, 50, 50, 9], strict=True):
         np.testing.assert_array_equal(bits, np.tile(ones, (shots, 1)))
+
+
+def shots_of(pub):
+    """Of a PUB as it travels: circuit, parameter sets of which each is a circuit of its own, shots."""
+    _, values, shots = pub
+    return shots * int(np.prod(np.shape(values)[:-1]))
 
 
 def posts(server, path="/jobs"):
@@ -87,6 +96,26 @@ def test_a_job_from_here_to_there_and_back(server):
     assert len(server.jobs[job]["params"]["pubs"]) == 3
     assert service.find("tag") == job
     assert service.find("other") is None
+
+
+def test_a_job_holds_as_many_shots_as_ibm_documents(server):
+    limits = opened(server).limits
+    assert limits.job_shots == 10_000_000
+    assert [len(job) for job in packed(range(25), [10**6] * 25, limits)] == [10, 10, 5]
+    assert open_ibm("ibm.fake_manila").limits.job_shots == limits.job_shots, "what is tried there travels alike"
+
+
+def test_circuits_beyond_that_travel_in_further_jobs(server, monkeypatch):
+    monkeypatch.setattr(ibm_sites, "EXECUTIONS", 120)
+    service = opened(server)
+    sender = dispatcher(service, store_of())
+    ticket = sender.add(("run", 0, "step"), batch())
+    while sender.turn():
+        pass
+    check_bits(JobResult(tuple(ticket.outcome())))
+    totals = [sum(shots_of(pub) for pub in job["params"]["pubs"]) for job in server.jobs.values()]
+    assert totals == [100, 59]
+    assert len(posts(server)) == 2
 
 
 @pytest.mark.parametrize("keeps", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from session_samples import Metered, task
 from varq import names
 from varq.algorithms import VQE, Minimize
 from varq.ansatze import HardwareEfficient
+from varq.devices.catalog import device
 from varq.devices.faults import PermanentError
 from varq.devices.prices import Price, price
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Event, Stop
 from varq.session import desk
 from varq.session.budget import Budget
+from varq.session.dispatch import Dispatcher
 from varq.session.forecast import Forecast
 from varq.session.session import Session
 
@@ -36,11 +39,11 @@ def lack(device: Any, precision: str) -> Any:
     raise ModuleNotFoundError("pip install 'varq[ibm]'")
 
 
-def told(device: str, **options: Any) -> tuple[Forecast, list[Event]]:
+def told(device: Any, spec: Any = TASK, **options: Any) -> tuple[Forecast, list[Event]]:
     """The forecast, and what was said beside it."""
     events: list[Event] = []
     with Session(device, shots=100, store=None, progress=False, observers=[events.append], **options) as session:
-        found = session.forecast(TASK)
+        found = session.forecast(spec)
         assert session.store.jobs.sessions() == [], "a forecast alone leaves nothing behind"
     return found, events
 
@@ -53,7 +56,7 @@ def test_no_account_is_needed(fails: Callable[..., Any], why: str, monkeypatch: 
     there, said = told("ibm.torino")
     assert (there.circuits, there.shots, there.jobs, there.steps) == (here.circuits, here.shots, here.jobs, here.steps)
     assert why in said[0].info["message"]
-    assert "each request is taken to be one job" in said[0].info["message"]
+    assert "reckoned with at most 10,000,000 shots in a job" in said[0].info["message"]
 
 
 def test_money_for_seconds_that_nobody_knows_is_not_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,13 +76,60 @@ def test_seconds_and_their_money_are_expected_before_the_first_job(monkeypatch: 
     assert found.cost == pytest.approx(found.seconds * listed.per_second)
 
 
-def test_money_for_jobs_and_shots_is_known_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+def requests(session: Session, spec: Any) -> list[list[int]]:
+    """The shots of each circuit of each request of a run, as the session prepares them."""
+    seen: list[list[int]] = []
+    add = Dispatcher.add
+
+    def noting(self: Dispatcher, place: Any, circuits: Any, **options: Any) -> Any:
+        seen.append([circuit.shots for circuit in circuits])
+        return add(self, place, circuits, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dispatcher, "add", noting)
+        session.run(spec)
+    return seen
+
+
+WIDE = replace(TASK, ansatz=HardwareEfficient(wires=2, depth=10))  # a gradient of more than a hundred circuits
+
+
+@pytest.mark.parametrize("spec", [TASK, WIDE], ids=["few circuits", "more than a program set holds"])
+@pytest.mark.parametrize("name", ["braket.eu-north-1/Garnet", "braket.us-east-1/sv1"])
+def test_tasks_on_aws_are_counted_without_an_account(spec: VQE, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: a program set takes a hundred circuits of the same shots; each circuit is a task of a simulator."""
+    spec = replace(spec, stop=Stop(steps=1))
+    with Session("default.qubit", shots=100, store=None, progress=False) as session:
+        sent = requests(session, spec)
+    assert (max(len(shots) for shots in sent) > 100) is (spec.ansatz.depth == 10)
     monkeypatch.setattr(desk, "open_service", refuse)
-    name = "braket.eu-north-1/Garnet"
-    found, _ = told(name)
+    found, said = told(name, spec=spec)
     listed = price(name)
     assert listed is not None
-    assert found.cost == pytest.approx(found.jobs * listed.per_job + found.shots * listed.per_shot)
+    total = sum(sum(shots) for shots in sent)
+    assert (found.circuits, found.shots) == (sum(len(shots) for shots in sent), total)
+    if name.endswith("sv1"):
+        assert found.jobs == len(sent)
+        assert found.cost is None, "money for seconds of which nothing is known"
+        assert "each circuit is a quantum task" in said[0].info["message"]
+        return
+    jobs = [shots[k : k + 100] for shots in sent for k in range(0, len(shots), 100)]
+    assert found.jobs == len(jobs)
+    tasks = sum(len(set(shots)) for shots in jobs)
+    assert found.cost == pytest.approx(tasks * listed.per_job + total * listed.per_shot)
+    assert "at most 100 circuits in a quantum task" in said[0].info["message"]
+
+
+def test_limits_of_one_s_own_count_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "open_service", refuse)
+    found, _ = told(device("ibm.torino", limits={"circuits": 1}))
+    assert found.jobs == found.circuits
+
+
+def test_nothing_is_known_of_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "open_service", refuse)
+    _, said = told("qiskit-aer")
+    assert "Each request is taken to be one job" in said[0].info["message"]
 
 
 def test_a_run_that_sends_nothing_is_said_to_be_computed_here() -> None:
@@ -108,7 +158,11 @@ def test_a_vendor_s_machine_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert opened == ["ibm.torino"]
 
 
-@pytest.mark.parametrize("budget", [None, Budget(shots=50_000, reserve=0.2)], ids=["none", "with a reserve"])
+@pytest.mark.parametrize(
+    "budget",
+    [None, Budget(shots=50_000, reserve=0.2), Budget(seconds=1e6, reserve=0)],
+    ids=["none", "with a reserve", "of seconds"],
+)
 def test_a_forecast_is_what_the_run_uses(budget: Budget | None) -> None:
     """The last estimate takes the reserve of a budget, and the forecast says so."""
     with Session("default.qubit", shots=100, budget=budget, store=None, progress=False) as session:
@@ -118,4 +172,4 @@ def test_a_forecast_is_what_the_run_uses(budget: Budget | None) -> None:
     assert found.circuits == sum(line.circuits for line in used)
     assert found.jobs == len(used)
     assert found.shots == pytest.approx(sum(line.shots for line in used), rel=0.01)
-    assert budget is None or found.shots > 10_000
+    assert budget is None or budget.shots is None or found.shots > 10_000

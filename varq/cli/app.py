@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from varq import cli
+from varq.cli.limits import Circuits, Cost, Seconds, Shots
 from varq.cli.mistakes import InputError
 from varq.cli.waiting import waiting
 from varq.store.faults import StoreError
@@ -146,16 +147,10 @@ def run_file(
             metavar="continue|return|error|repeat", help="What to do with a run of the same file that the store has."
         ),
     ] = "continue",
-    budget_shots: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Stop before the job that would cross N shots in all.")
-    ] = None,
-    budget_circuits: Annotated[int | None, typer.Option(metavar="N", min=0, help="The same for circuits.")] = None,
-    budget_seconds: Annotated[
-        float | None, typer.Option(metavar="S", min=0, help="The same for seconds of the device.")
-    ] = None,
-    budget_cost: Annotated[
-        float | None, typer.Option(metavar="C", min=0, help="The same for money, in the currency of the price.")
-    ] = None,
+    budget_shots: Shots = None,
+    budget_circuits: Circuits = None,
+    budget_seconds: Seconds = None,
+    budget_cost: Cost = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Go on in a process of its own; prints the session's id.")
     ] = False,

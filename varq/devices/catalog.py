@@ -124,6 +124,7 @@ def device(
     layout: tuple[int, ...] | None = None,
     account: str | None = None,
     instance: str | None = None,
+    limits: Mapping[str, int] | None = None,
     **options: Any,
 ) -> Device:
     """A device with options, for a session or a spec.
@@ -134,16 +135,20 @@ def device(
         layout: the machine's qubits for wires 0, 1, ...
         account: the name of an account that was saved with the vendor's own tool.
         instance: the vendor's instance that pays.
+        limits: of a job, where they are to be lower than the device's own, by the names of
+            `varq.devices.service.Limits`: {"circuits": 50} sends more jobs, {"depth": 200} refuses deeper circuits.
         options: what else the device takes.
 
     Raises:
-        ValueError: for an unknown name or mode, or an option that looks like a credential.
+        TypeError: for a limit that is no integer.
+        ValueError: for an unknown name, mode or limit, or an option that looks like a credential.
 
     Example:
         >>> device("ibm.torino", mode="session", layout=(3, 4)).arguments
         {'layout': (3, 4), 'mode': 'session'}
     """
-    return Device(known(checks.text("name", name)), layout, MappingProxyType(dict(options)), mode, account, instance)
+    given = MappingProxyType(dict(options))
+    return Device(known(checks.text("name", name)), layout, given, mode, account, instance, limits or {})
 
 
 def usable(device: Any) -> Any:

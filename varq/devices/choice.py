@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from varq import checks, spec
-from varq.devices.service import Mode
+from varq.devices.service import Limits, Mode
 
 __all__ = ["Device"]
 
@@ -26,10 +26,11 @@ class Device:
         mode: how jobs travel.  It is no part of a run's identity, and neither is what follows.
         account: the name of a saved account.
         instance: the instance that pays.
+        limits: of a job, by the names of `varq.devices.service.Limits`, where they are to be lower than the device's.
 
     Raises:
-        TypeError: for options that are no JSON data.
-        ValueError: for an unknown mode, or an option that looks like a credential.
+        TypeError: for options that are no JSON data, or a limit that is no integer.
+        ValueError: for an unknown mode or limit, or an option that looks like a credential.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Device:
     mode: str = field(default="job", metadata=spec.UNHASHED)
     account: str | None = field(default=None, metadata=spec.UNHASHED)
     instance: str | None = field(default=None, metadata=spec.UNHASHED)
+    limits: Mapping[str, int] = field(default_factory=dict, metadata=spec.UNHASHED)
 
     kind: ClassVar[str] = "data:device"
     version: ClassVar[int] = 1
@@ -55,6 +57,11 @@ class Device:
         for name in ("account", "instance"):
             if getattr(self, name) is not None:
                 checks.text(name, getattr(self, name), "Give its name, as the vendor's own tool saved it.")
+        own = checks.instance("limits", self.limits, Mapping, 'Give them by name: limits={"circuits": 50}.')
+        for name, most in own.items():
+            checks.choice("a limit of a job", name, [f.name for f in fields(Limits)])
+            checks.integer(f"limits[{name!r}]", most, minimum=1, hint="Leave it out for no limit of your own.")
+        object.__setattr__(self, "limits", dict(own))
         for name in self.options:
             if _SECRET.search(name):
                 raise ValueError(

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from varq.devices import ibm_faults, qiskit_noise, qiskit_packages
 from varq.devices.faults import ExpiredError, GoneError, PermanentError
 from varq.devices.service import Limits, Mode
+from varq.devices.usual import EXECUTIONS
 
 __all__ = ["Account", "Local", "Site", "sampler_options"]
 
@@ -116,7 +117,7 @@ class Local:
     def __init__(self, machine: Any, mode: Mode, options: Mapping[str, Any]) -> None:
         self.backend = machine
         self.mode = mode
-        self.limits = Limits(shots=_most_shots(machine), wires=machine.num_qubits)
+        self.limits = _limits(machine)
         self._noise = qiskit_noise.Noise(machine)
         self._ignored = sorted(options)
         self._jobs: OrderedDict[str, tuple[Any, Any]] = OrderedDict()
@@ -227,7 +228,7 @@ class Account:
         self._began = clock()
         self._lost: dict[str, float] = {}
         self.backend = self.call(lambda: client.backend(name, instance=instance, use_fractional_gates=False))
-        self.limits = self.call(lambda: Limits(shots=_most_shots(self.backend), wires=self.backend.num_qubits))
+        self.limits = self.call(lambda: _limits(self.backend))
 
     def call(self, ask: Callable[[], T]) -> T:
         """A question to IBM."""
@@ -347,6 +348,8 @@ class Account:
             self.call(session.close)
 
 
-def _most_shots(backend: Any) -> int | None:
-    found = getattr(backend.configuration(), "max_shots", None)
-    return None if found is None else int(found)
+def _limits(backend: Any) -> Limits:
+    """Of a job; a snapshot's are those of the machine, so that what is tried there travels as it will."""
+    # IBM announces that `max_shots` goes; until then a circuit of more shots is sent in parts.
+    shots = getattr(backend.configuration(), "max_shots", None)
+    return Limits(shots=None if shots is None else int(shots), job_shots=EXECUTIONS, wires=backend.num_qubits)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Protocol, TypeAlias
@@ -76,12 +76,18 @@ class Circuit:
 class Limits:
     """What one job may hold; None for no limit.
 
+    No vendor here names a depth, so that it is for a person to set: `varq.device(name, limits={"depth": 100})`.
+
     Args:
         circuits: most circuits in a job.
         shots: most shots of one circuit.
         job_shots: most shots of all circuits of a job together.
         depth: most layers of gates in a circuit, as it is given to the device.
         wires: most wires.
+
+    Example:
+        >>> Limits(circuits=100, wires=5).within({"circuits": 20, "depth": 60})
+        Limits(circuits=20, shots=None, job_shots=None, depth=60, wires=5)
     """
 
     circuits: int | None = None
@@ -89,6 +95,11 @@ class Limits:
     job_shots: int | None = None
     depth: int | None = None
     wires: int | None = None
+
+    def within(self, own: Mapping[str, int]) -> Limits:
+        """These limits, and those of one's own by name: the lower one of each holds."""
+        lower = {name: most if (had := getattr(self, name)) is None else min(had, most) for name, most in own.items()}
+        return replace(self, **lower)
 
 
 @dataclass(frozen=True, eq=False)

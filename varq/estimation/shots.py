@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,31 +18,30 @@ MOST_SHOTS = 1 << 50  # beyond, shares are no longer whole numbers in float64
 RULES = ("variance", "equal")
 
 
-def shared(
-    total: int, groups: Sequence[Group], rule: str = "variance", deviations: Any = None, least: int = LEAST_SHOTS
-) -> tuple[int, ...]:
+def shared(total: int, groups: Sequence[Group], rule: str = "variance", least: int = LEAST_SHOTS) -> tuple[int, ...]:
     """Shots for each group of an observable, `total` together.
 
     The variance of the estimate is the sum over groups of s^2 / n, with s the standard deviation of one shot and n the
-    shots of a group. For a given total its minimum has s^2 / n^2 the same for all groups (the Lagrange multiplier), so
-    n proportional to s, and is (sum of s)^2 / total: Neyman's allocation to strata. Before measuring, s is
-    taken from the maximally mixed state: sqrt(sum of c^2) over the group's coefficients c. Shares below `least` are
-    raised to it and the rest is shared again; fractions are rounded by largest remainders.
+    shots of a group.  For a given total its minimum has s^2 / n^2 the same for all groups (the Lagrange multiplier), so
+    n proportional to s, and is (sum of s)^2 / total: Neyman's allocation to strata.  The s of the state at hand are not
+    known, and nothing is measured for them: the rule "variance" takes those of the maximally mixed state, sqrt(sum of
+    c^2) over the group's coefficients c.  So what it minimizes is the variance in that state, not in yours.  Shares
+    below `least` are raised to it and the rest is shared again; fractions are rounded by largest remainders.
 
-    Near a basis state, such as Hartree-Fock, words of Z spread far less than in the mixed state. Qubit-wise groups of
-    molecules gain all the same, as most of them are small. Of commuting groups there are few: there "equal" can be the
-    better guess, and `deviations` from an earlier estimate, sqrt(variance * shots) of each group, are better than both.
+    Near a basis state, such as Hartree-Fock, words of Z spread far less than in the mixed state.  Qubit-wise groups of
+    molecules gain all the same, as most of them are small: in their ground states the variance is 0.86 (H2), 0.61 (H3+)
+    and 0.42 (LiH) of that with "equal".  Of commuting groups there are few, and the largest one is that of Z: there
+    "variance" has 2.05, 1.21 and 0.88 of the variance of "equal".
 
     Args:
         total: shots of one evaluation.
         groups: of the observable.
-        rule: "variance": in proportion to the standard deviations; "equal": the same for each, up to one.
-        deviations: standard deviations of one shot of each group, where known better, shape (groups,).
+        rule: "variance": in proportion to the standard deviations in the maximally mixed state; "equal": the same for
+            each, up to one.
         least: of each group.
 
     Raises:
-        ValueError: if `total` is less than `least` for each group, for another rule, deviations that are negative or
-            not one for each group, or deviations that the rule "equal" would not use.
+        ValueError: if `total` is less than `least` for each group, or for another rule.
 
     References:
         J. Neyman, J. R. Stat. Soc. 97, 558 (1934); A. Arrasmith et al., arXiv:2004.06252.
@@ -59,21 +57,11 @@ def shared(
     least = checks.integer("least", least, 1)
     hint = f"{count} groups need {least} shots each."
     total = checks.integer("total", total, least * count, MOST_SHOTS, hint if count else "")
-    if checks.choice("rule", rule, RULES) == "equal" and deviations is not None:
-        raise ValueError("deviations have no use with rule='equal'. Use rule='variance'.")
+    checks.choice("rule", rule, RULES)
     if not count:
         return ()
-    spread = _spread(groups, deviations) if rule == "variance" else np.ones(count)
+    spread = np.array([group.deviation for group in groups]) if rule == "variance" else np.ones(count)
     return tuple(_rounded(_quotas(total, spread, least), total).tolist())
-
-
-def _spread(groups: Sequence[Group], deviations: Any) -> NDArray[np.float64]:
-    if deviations is None:
-        return np.array([group.deviation for group in groups])
-    given = checks.array("deviations", deviations, (len(groups),))
-    if (given < 0).any():
-        raise ValueError(f"deviations must not be negative. Got {float(given.min()):.3g}.")
-    return given
 
 
 def _quotas(total: int, spread: NDArray[np.float64], least: int) -> NDArray[np.float64]:

@@ -75,7 +75,8 @@ class Nodes:
             shape: of the parameters.
             tracked: further observables, evaluated at each point asked for, by name.
             grouping: with shots, which Pauli words are measured together: "qubit-wise" or "commuting".
-            allocation: how shots are shared out over groups: by "variance" or "equal".
+            allocation: how shots are shared out over groups: "equal", or by "variance" (that of the maximally mixed
+                state).
         """
         device = DEFAULT if self.device is None else self.device
         opened = open_device(device, wires, self.precision)

@@ -65,7 +65,8 @@ class SampledCost:
         tracked: further Pauli sums by name.
         precision: "double" or "single".
         grouping: which words are measured together: "qubit-wise" or "commuting".
-        allocation: how shots are shared out over groups: by "variance" or "equal".
+        allocation: how shots are shared out over groups: "equal", or by "variance" (that of the maximally mixed
+            state).
 
     Raises:
         ValueError: for an unknown grouping or allocation.

@@ -31,6 +31,13 @@ class Budget:
         reserve: the part of each limit, in [0, 1), that is kept for a last and more precise estimate of each run's
             best point.
 
+    Shots and circuits, and money that hangs on them alone, are known before a job is sent: no job crosses those limits.
+    How long a job keeps a device busy is known afterwards.  It is reckoned as the price table expects it, and from then
+    on by what the last job took; what a job takes longer than that goes beyond a limit on seconds, or on money charged
+    by the second, and the next job is not sent.  Where the price table expects nothing, one circuit goes first, alone,
+    to find out: it is the one job of which nothing is known.  A device that does not tell how long it was busy runs
+    that job and no other.
+
     Raises:
         ValueError: for a number out of range.
 
@@ -150,6 +157,12 @@ class Account:
                 f"{wanted:g} wanted"
             )
         return None
+
+    def part(self, use: Use) -> float:
+        """How often something fits into what is left beside the reserve; infinite where nothing limits it."""
+        left = self.budget.limit - self.budget.reserved - self.spent
+        pairs = [(getattr(left, name), getattr(use, name)) for name in _NAMES]
+        return min((max(0.0, most) / wanted for most, wanted in pairs if wanted > 0), default=math.inf)
 
     def hold(self, use: Use) -> None:
         """Set aside what a job is going to use."""

@@ -19,6 +19,7 @@ from varq.devices.catalog import DEFAULT, called, open_service
 from varq.devices.choice import Device
 from varq.devices.faults import DeviceError
 from varq.devices.prices import Price, price
+from varq.devices.usual import usual
 from varq.keys import Key
 from varq.protocol import Plan, Reply, Request
 from varq.session.batch import Batch, circuits_of
@@ -33,6 +34,7 @@ from varq.session.retry import Retry
 from varq.session.run import Run
 from varq.session.spending import evaluated, spent_before
 from varq.session.terms import written_terms
+from varq.session.trial import needed
 from varq.store.faults import OwnedError, StoreError
 from varq.store.job_records import JobState, SessionRecord, SessionState, new_session_id
 from varq.store.store import Store
@@ -198,6 +200,7 @@ class Desk:
                 self._retry,
                 self._say,
                 sleep=self.wait,
+                limits=_own_limits(device),
             )
         return self._dispatchers[key]
 
@@ -268,7 +271,7 @@ class Desk:
         return self.dispatcher(device).settle(job, provider_id, lost)
 
     def forecast(self, resolved: Any, plan: Plan, steps: int | None) -> Forecast:
-        """What a plan would use up; on a device that cannot be opened here, as if its jobs had no limits."""
+        """What a plan would use up; on a device that cannot be opened here, by what its vendor's documents say."""
         device = spec.unwrap(resolved.device)
         name = called(device)
         key = Key.from_seed(resolved.seed)
@@ -278,10 +281,14 @@ class Desk:
         try:
             dispatcher = self._opened(device, resolved.precision)
         except (DeviceError, ModuleNotFoundError) as error:  # no account, no network, no extra
-            self._say(f"{name} is not open: {error} Its limits are not known: each request is taken to be one job.")
+            jobs = usual(name)
+            said = f"It is reckoned with {jobs.said}." if jobs.said else "Each request is taken to be one job."
+            self._say(f"{name} is not open, so that its limits are not known: {error} {said}")
             known = price(name, self._prices)
-            return forecast(plan, name, key, steps, *unreached(known), known, precision)
-        return forecast(plan, name, key, steps, dispatcher.estimate, dispatcher.jobs, dispatcher.price, precision)
+            closed = unreached(known, jobs, _own_limits(device))
+            return forecast(plan, name, key, steps, *closed, known, precision, needed(self.budget, known))
+        ways, known = (dispatcher.estimate, dispatcher.jobs), dispatcher.price
+        return forecast(plan, name, key, steps, *ways, known, precision, needed(self.budget, known))
 
     def ledger(self) -> Ledger:
         """The session's jobs so far, and where the time went."""
@@ -346,6 +353,10 @@ class Desk:
             self.store.jobs.set_state(self.id, state)
             self.owned = False
         self._lease.close()
+
+
+def _own_limits(device: Any) -> Mapping[str, int]:
+    return device.limits if isinstance(device, Device) else {}
 
 
 def _noted(lane: Lane, before: Use) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from threading import RLock
 from typing import Concatenate, ParamSpec, TypeVar
@@ -16,11 +17,12 @@ from varq.session.budget import NOTHING, Account, BudgetError, Use
 from varq.session.job import Job
 from varq.session.meter import Meter
 from varq.session.pace import Pace
-from varq.session.queue import Queue, Slot, Work
+from varq.session.queue import Queue, Slot, Work, packed
 from varq.session.recovery import Recovery
 from varq.session.retry import Retry
 from varq.session.sending import Sender
-from varq.session.tickets import Item, Place, Ticket
+from varq.session.tickets import Item, Place, Ticket, distinct
+from varq.session.trial import Trial
 from varq.store.circuit_records import CircuitRow
 from varq.store.circuit_records import Use as Served
 from varq.store.faults import StoreError
@@ -69,6 +71,7 @@ class Dispatcher:
         say: is told what a person should know.
         clock: seconds since 1970.
         sleep: waits so many seconds.
+        limits: of a job, where they are to be lower than the device's.
     """
 
     def __init__(
@@ -82,9 +85,11 @@ class Dispatcher:
         say: Callable[[str], None] = lambda text: None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         self._lock = RLock()
         self.service = service
+        self.limits = service.limits.within(limits or {})
         self.queue: Queue[Item] = Queue()
         self._meter = Meter(service, price)
         self._sender = Sender(service, log, self._meter, retry, say, sleep)
@@ -95,6 +100,7 @@ class Dispatcher:
         self.price = price
         self._clock = clock
         self._pace = Pace(price)
+        self._trial = Trial(self._pace, account, price, log, session, service.name)
         self._last: tuple[Job, Use] | None = None
         self._told = {"decode": 0.0, "classical": 0.0}
         self._returned = time.perf_counter()
@@ -105,12 +111,11 @@ class Dispatcher:
     @_alone
     def estimate(self, circuits: Sequence[Circuit]) -> Use:
         """What circuits will use up, as far as it is known, in jobs of their own; equal ones are sent once."""
-        return self._use([item.circuit for item in Ticket(("", 0, ""), tuple(circuits), self.service.limits).missing()])
+        return self._use(distinct(circuits, self.limits))
 
-    def jobs(self, circuits: int) -> int:
-        """How many jobs so many circuits need, by their number alone."""
-        most = self.service.limits.circuits
-        return -(-circuits // most) if most else min(1, circuits)
+    def jobs(self, circuits: Sequence[Circuit]) -> int:
+        """How many jobs circuits need alone; equal ones are sent once."""
+        return len(self._jobs_of(distinct(circuits, self.limits)))
 
     @_alone
     def precision(self, place: Place) -> float | None:
@@ -146,7 +151,7 @@ class Dispatcher:
             UncertainError: if it is not known whether an earlier process sent them.
             DeviceError: if they cannot be translated, or a result that was sent for is gone.
         """
-        ticket = Ticket(place, tuple(circuits), self.service.limits, precision, priority, deadline, last)
+        ticket = Ticket(place, tuple(circuits), self.limits, precision, priority, deadline, last)
         self._check(ticket.circuits)
         if self.service.paid:
             self._recovery.take(ticket)
@@ -172,15 +177,17 @@ class Dispatcher:
     def turn(self) -> bool:
         """Send what goes next, wait for it, and give out its bits; whether there was anything.
 
-        Errors go to the tickets they concern.  Nothing is sent once this was closed.
+        Errors go to the tickets they concern.  Nothing is sent once this was closed.  Where seconds are limited and
+        nobody knows the device's pace, one circuit goes first, alone; see `varq.session.trial.Trial`.
         """
         if self._closed:
             return False
+        before = len(self.queue)
         late = self.queue.expired(self._clock())
         for work in late:
             self._release(work.items[work.taken :])
             work.items[0].ticket.error = LateError(f"Circuits of {work.owner} were not sent. {LATE}")
-        submission = self.queue.jobs(self.service.limits, same=lambda item: item.circuit.digest)
+        submission = self._next()
         filled: list[Filled] = []
         number = 1 + self._log.last(self._session) if submission else 0
         idle = self._sender.idle() if submission else 0.0
@@ -190,7 +197,7 @@ class Dispatcher:
         if filled:
             self._run(filled)
         self._returned = time.perf_counter()
-        return bool(submission or late)
+        return bool(submission) or len(self.queue) < before
 
     @_alone
     def drop(self, owner: str) -> None:
@@ -241,7 +248,7 @@ class Dispatcher:
     # -- inside --
 
     def _check(self, circuits: Sequence[Circuit]) -> None:
-        most, deepest = self.service.limits.wires, self.service.limits.depth
+        most, deepest = self.limits.wires, self.limits.depth
         for circuit in circuits:
             if deepest is not None and (depth := circuit.tape.graph.get_depth()) > deepest:
                 raise ValueError(
@@ -259,22 +266,58 @@ class Dispatcher:
                 "Limit shots or seconds in its place, or say the price."
             )
 
+    def _next(self) -> list[list[Slot[Item]]]:
+        """The next submission: all that goes together, or as little as finds out how long the device takes."""
+        limits, most = self.limits, None
+        if self._trial.on and len(self.queue):
+            works = self.queue.waiting()
+            if (why := self._trial.stuck()) is not None:
+                for work in works:
+                    self._end(work.items[0].ticket, BudgetError(why))
+                return []
+            left = [item.circuit for work in works for item in work.items[work.taken :]]
+            most = self._trial.circuits(self._use(list({c.digest: c for c in left}.values())))
+            if most is None:
+                self._reckon(works)
+            else:
+                limits = replace(limits, circuits=min(most, limits.circuits or most))
+        return self.queue.jobs(limits, lambda item: item.circuit.digest, None if most is None else 1)
+
+    def _reckon(self, works: Sequence[Work[Item]]) -> None:
+        """Set aside what waits by the pace that was found out; what does not fit into the budget is not sent."""
+        for work in works:
+            self._release(work.items[work.taken :])
+        for work in works:
+            items = work.items[work.taken :]
+            refused = self._reserve(items)
+            if refused is not None:
+                self._end(items[0].ticket, BudgetError(refused))
+
     def _use(
-        self, circuits: Sequence[Circuit], jobs: Sequence[Sequence[Circuit]] | None = None, idle: float = 0.0
+        self,
+        circuits: Sequence[Circuit],
+        jobs: Sequence[Sequence[Circuit]] | None = None,
+        idle: float = 0.0,
+        busy: float | None = None,
     ) -> Use:
-        """What different circuits within the limits will use up, in these jobs; None: in those they need alone."""
+        """What different circuits within the limits will use up.
+
+        Args:
+            circuits: of all jobs together.
+            jobs: they travel in; None for those that they need alone.
+            idle: seconds of the vendor's session that no job counts yet.
+            busy: seconds that the device is busy with them; None for those expected by its pace.
+        """
         shots = sum(c.shots for c in circuits)
         if self.price is None:
-            return Use(len(circuits), shots, idle + self._pace.seconds(0, shots), 0.0)
+            return Use(len(circuits), shots, idle + (self._pace.seconds(0, shots) if busy is None else busy), 0.0)
         jobs = self._jobs_of(circuits) if jobs is None else jobs
-        seconds = idle + self._pace.seconds(len(jobs), shots)
+        seconds = idle + (self._pace.seconds(len(jobs), shots) if busy is None else busy)
         tasks = sum(self.service.tasks([(c.shots, c.wires) for c in job]) for job in jobs)
         return Use(len(circuits), shots, seconds, self.price.cost(tasks, len(circuits), shots, seconds))
 
     def _jobs_of(self, circuits: Sequence[Circuit]) -> list[list[Circuit]]:
-        alone: Queue[Circuit] = Queue()
-        alone.add(Work("", circuits, [c.shots for c in circuits]))
-        return [[slot.item for slot in slots] for slots in alone.jobs(self.service.limits)]
+        return packed(circuits, [c.shots for c in circuits], self.limits)
 
     def _enqueue(self, ticket: Ticket) -> str | None:
         """Put what a ticket lacks in the queue; or why the budget does not allow it."""
@@ -282,19 +325,34 @@ class Dispatcher:
         if not items:
             return None
         circuits = [item.circuit for item in items]
-        use = self._use(circuits)
-        refused = self._account.refuses(use, ticket.last)
+        refused = self._account.refuses(self._wanted(circuits), ticket.last)
         if refused is not None:
             return refused
         self._sender.compile(circuits)
-        alone = [self._use([circuit], [[circuit]]) for circuit in circuits]
+        self._reserve(items)
+        shots = [circuit.shots for circuit in circuits]
+        ticket.work = Work(ticket.place[0], items, shots, ticket.priority, ticket.deadline)
+        self.queue.add(ticket.work)
+        return None
+
+    def _wanted(self, circuits: Sequence[Circuit]) -> Use:
+        """What circuits will use up; while the pace is on trial, with the seconds of the least of them alone."""
+        least = self._pace.seconds(1, min(c.shots for c in circuits)) if self._trial.on else None
+        return self._use(circuits, busy=least)
+
+    def _reserve(self, items: Sequence[Item]) -> str | None:
+        """Set aside what circuits of one ticket will use up; or why the budget does not allow it."""
+        circuits = [item.circuit for item in items]
+        use = self._wanted(circuits)
+        refused = self._account.refuses(use, items[0].ticket.last)
+        if refused is not None:
+            return refused
+        busy = 0.0 if self._trial.on else None
+        alone = [self._use([circuit], [[circuit]], busy=busy) for circuit in circuits]
         whole = sum(one.cost for one in alone) or 1.0
         for item, one in zip(items, alone, strict=True):
             item.share = Use(1, one.shots, one.seconds, use.cost * one.cost / whole)
             self._account.hold(item.share)
-        shots = [circuit.shots for circuit in circuits]
-        ticket.work = Work(ticket.place[0], items, shots, ticket.priority, ticket.deadline)
-        self.queue.add(ticket.work)
         return None
 
     def _filled(self, slots: Sequence[Slot[Item]], number: int, idle: float) -> Filled | None:
@@ -351,7 +409,8 @@ class Dispatcher:
             seconds = expected.seconds if job.result.seconds is None else job.result.seconds
             cost = expected.cost if job.result.cost is None else job.result.cost
             self._account.spend(Use(0, 0, seconds - expected.seconds, cost - expected.cost))
-            self._pace.learn(job.record.shots, seconds if job.busy is None else job.busy)
+            if job.busy is not None:
+                self._pace.learn(job.record.shots, job.busy)
             self._last = job, Use(0, 0, seconds, cost)
 
     def _count_wait(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from varq import checks
 from varq.devices.prices import Price
 from varq.devices.service import Circuit
+from varq.devices.usual import Usual
 from varq.keys import Key
 from varq.protocol import (
     Array,
@@ -25,6 +26,9 @@ from varq.protocol import (
     ValueAndGrad,
 )
 from varq.session.budget import NOTHING, Use
+from varq.session.pace import Pace
+from varq.session.queue import packed
+from varq.session.tickets import distinct
 
 __all__ = ["Forecast", "forecast", "unreached"]
 
@@ -83,9 +87,10 @@ def forecast(
     key: Key,
     steps: int | None,
     use_of: Callable[[Sequence[Circuit]], Use],
-    jobs_of: Callable[[int], int],
+    jobs_of: Callable[[Sequence[Circuit]], int],
     price: Price | None = None,
     precision_of: Callable[[Use], float] = lambda use: 1.0,
+    alone: bool = False,
 ) -> Forecast:
     """What a plan will use up.
 
@@ -97,23 +102,27 @@ def forecast(
         key: of the run.
         steps: that a rule allows; None where none does.
         use_of: what circuits use up in jobs of their own.
-        jobs_of: how many jobs so many circuits need.
+        jobs_of: how many jobs circuits need.
         price: of the device; None where it is not known.
         precision_of: by how much a budget's reserve multiplies the shots of a last estimate that would use so much.
+        alone: whether the first circuit is a job of its own, to find out how long the device takes.
     """
     wanted = _UNLIMITED if steps is None else steps
     first = _requests(plan, key, min(wanted, _LOOKED_AT))
+    used = [(use_of(circuits), jobs_of(circuits)) for circuits in first]
     total, jobs = NOTHING, 0
     for step in range(min(wanted, len(first)) if len(first) < _LOOKED_AT else wanted):
-        circuits = first[min(step, len(first) - 1)]
-        total, jobs = total + use_of(circuits), jobs + jobs_of(len(circuits))
+        use, count = used[min(step, len(first) - 1)]
+        total, jobs = total + use, jobs + count
+    if alone and first and first[0]:
+        jobs += 1 + jobs_of(first[0][1:]) - used[0][1]
     final = plan.final(Progress(best_x=plan.start, best_value=0.0))
     if plan.prepare is not None and final is not None:
         last = plan.prepare(final, key.fold("forecast"), 1.0).circuits
         precision = precision_of(use_of(last))
         if precision != 1.0:
             last = plan.prepare(final, key.fold("forecast"), precision).circuits
-        total, jobs = total + use_of(last), jobs + jobs_of(len(last))
+        total, jobs = total + use_of(last), jobs + jobs_of(last)
     return Forecast(
         title=plan.title,
         device=device,
@@ -128,22 +137,33 @@ def forecast(
     )
 
 
-def unreached(price: Price | None) -> tuple[Callable[[Sequence[Circuit]], Use], Callable[[int], int]]:
-    """What circuits use up, and how many jobs they need, on a device that is not open: as if a job had no limits.
+def unreached(
+    price: Price | None, known: Usual, own: Mapping[str, int]
+) -> tuple[Callable[[Sequence[Circuit]], Use], Callable[[Sequence[Circuit]], int]]:
+    """What circuits use up, and how many jobs they need, on a device that is not open: as its vendor's documents say.
 
     Args:
         price: of the device; None where it is not known.
+        known: of its jobs.
+        own: limits of a job that are to be lower.
     """
+    limits, pace = known.limits.within(own), Pace(price)
+
+    def jobs_of(circuits: Sequence[Circuit]) -> list[list[Circuit]]:
+        sent = distinct(circuits, limits)
+        return packed(sent, [circuit.shots for circuit in sent], limits)
 
     def use_of(circuits: Sequence[Circuit]) -> Use:
-        shots = [circuit.shots for circuit in {circuit.digest: circuit for circuit in circuits}.values()]
+        jobs = jobs_of(circuits)
+        sent = [circuit for job in jobs for circuit in job]
+        shots = sum(circuit.shots for circuit in sent)
         if price is None:
-            return Use(len(shots), sum(shots), 0.0, 0.0)
-        jobs = min(1, len(shots))
-        seconds = price.seconds(jobs, sum(shots))
-        return Use(len(shots), sum(shots), seconds, price.cost(jobs, len(shots), sum(shots), seconds))
+            return Use(len(sent), shots, 0.0, 0.0)
+        seconds = pace.seconds(len(jobs), shots)
+        tasks = sum(known.tasks([(circuit.shots, circuit.wires) for circuit in job]) for job in jobs)
+        return Use(len(sent), shots, seconds, price.cost(tasks, len(sent), shots, seconds))
 
-    return use_of, lambda circuits: min(1, circuits)
+    return use_of, lambda circuits: len(jobs_of(circuits))
 
 
 def _requests(plan: Plan, key: Key, most: int) -> list[tuple[Circuit, ...]]:

@@ -20,12 +20,26 @@ class Pace:
         >>> pace.learn(1000, 6.0)
         >>> pace.seconds(2, 1000)
         10.0
+        >>> Pace(None).known
+        False
     """
 
     def __init__(self, price: Price | None) -> None:
         self._price = price
         self._scale = 1.0  # of what the price table expects
         self._shot = 0.0  # seconds of a shot, where it expects nothing
+        self._expects = self._expected(1, 1) > 0
+        self.learned = 0  # jobs
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is: by the price table, or from a job."""
+        return self._expects or self.learned > 0
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is more than what a first job took, which may have been slow to start."""
+        return self._expects or self.learned > 1
 
     def seconds(self, jobs: int, shots: int) -> float:
         """How long so many jobs with so many shots in all will keep the device busy, as far as it is known."""
@@ -34,6 +48,7 @@ class Pace:
 
     def learn(self, shots: int, seconds: float) -> None:
         """Take it from now on that a job with so many shots keeps the device busy for so long."""
+        self.learned += 1
         expected = self._expected(1, shots)
         if expected:
             self._scale = seconds / expected

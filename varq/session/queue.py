@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from varq import checks
 from varq.devices.service import Limits
 
-__all__ = ["Queue", "Slot", "Work"]
+__all__ = ["Queue", "Slot", "Work", "packed"]
 
 T = TypeVar("T")
 
@@ -189,7 +189,14 @@ class Queue(Generic[T]):
                 late.append(work)
         return sorted(late, key=lambda w: w.arrival)
 
-    def jobs(self, limits: Limits, same: Callable[[T], Hashable] | None = None) -> list[list[Slot[T]]]:
+    def waiting(self) -> list[Work[T]]:
+        """What is not in a job yet, by priority, deadline and arrival; that of paused owners included."""
+        works = [work for line in self._lines.values() for _, work in line.heap]
+        return sorted(works, key=lambda work: work.rank)
+
+    def jobs(
+        self, limits: Limits, same: Callable[[T], Hashable] | None = None, most: int | None = None
+    ) -> list[list[Slot[T]]]:
         """The next submission: as few jobs as carry all that waits with the highest priority.
 
         What room is left in the last of them is given to the next in line; nothing of the highest priority waits for
@@ -198,6 +205,7 @@ class Queue(Generic[T]):
         Args:
             limits: of a job.
             same: those items of which it says the same go into one job, and take the room of one; None: no two.
+            most: how many jobs at most; None for no limit.
         """
         out: list[list[Slot[T]]] = []
         places: dict[Hashable, int] = {}
@@ -212,7 +220,7 @@ class Queue(Generic[T]):
             if place is None:
                 apart = bool(out) and (work.alone or out[-1][0].work.alone)
                 if not out or apart or not _room(limits, circuits, shots, slot.shots):
-                    if out and (apart or work.priority < highest):
+                    if out and (apart or work.priority < highest or len(out) == most):
                         break
                     out.append([])
                     circuits = shots = 0
@@ -251,6 +259,19 @@ class Queue(Generic[T]):
             priority, deadline, arrival = line.heap[0][0]
             key = (priority, deadline, self._served[line.owner], arrival)
             heapq.heappush(self._heads, (key, line.owner, line.version))
+
+
+def packed(items: Sequence[T], shots: Sequence[int], limits: Limits) -> list[list[T]]:
+    """Items of one owner in the jobs that they need alone.
+
+    Args:
+        items: in order.
+        shots: of each.
+        limits: of a job.
+    """
+    alone: Queue[T] = Queue()
+    alone.add(Work("", items, shots))
+    return [[slot.item for slot in slots] for slots in alone.jobs(limits)]
 
 
 def _room(limits: Limits, circuits: int, shots: int, more: int) -> bool:

@@ -11,7 +11,7 @@ from varq.session.budget import NOTHING, Use
 from varq.session.parts import joined, parted
 from varq.session.queue import Work
 
-__all__ = ["Item", "Place", "Ticket"]
+__all__ = ["Item", "Place", "Ticket", "distinct"]
 
 Place: TypeAlias = tuple[str, int, str]
 """Owner, step and role, which name a request in the journal."""
@@ -93,6 +93,11 @@ class Item:
     def circuit(self) -> Circuit:
         """What is run."""
         return self.ticket.parts[self.places[0]]
+
+
+def distinct(circuits: Sequence[Circuit], limits: Limits) -> list[Circuit]:
+    """What is sent of circuits: equal ones once, those of too many shots in parts."""
+    return [item.circuit for item in Ticket(("", 0, ""), tuple(circuits), limits).missing()]
 
 
 def named(role: str, precision: float) -> str:
