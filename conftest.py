@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import re
@@ -41,8 +42,15 @@ FLAGLESS = re.compile(
 )
 """Tests of rooms that never touch JAX, or only through `varq.node`, whose own tests run twice: once is enough.
 
-Every other test runs a second time with JAX's x64 flag on, unless its file or itself is marked `flagless`."""
+Every other test runs a second time with JAX's x64 flag on, in the wide gate (`make tests-x64`), unless its file or
+itself is marked `flagless`."""
 
+LONG = re.compile(r"test_(simulator_device\.py::test_conformance|house_package|session_kills|notebooks)")
+"""Tests of a minute or more.  They run first, so that no worker begins one when the others are about to end."""
+
+
+MAPPINGS = 13_000
+"""Half of what `varq.simulator.mappings` allows where Linux has its usual limit."""
 
 EXTRAS = {
     "chem": "pyscf",
@@ -83,6 +91,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             (name,) = mark.args
             if importlib.util.find_spec(name) is None:
                 item.add_marker(pytest.mark.skip(reason=f"{_PEER}{name}: {PEERS[name]}"))
+    items.sort(key=lambda item: LONG.search(item.nodeid) is None)
 
 
 @pytest.hookimpl(trylast=True)
@@ -107,6 +116,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _of_peer(report: pytest.TestReport) -> bool:
     """Whether a test was skipped because a peer is absent."""
     return isinstance(report.longrepr, (tuple, list)) and report.longrepr[2].startswith(f"Skipped: {_PEER}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def garbage_put_aside() -> Iterator[None]:
+    """What a module leaves behind is not looked at again by the collections of later modules.
+
+    A process that runs tests comes to hold millions of objects, mostly what JAX traced, and each explicit collection,
+    of which some tests make dozens, would take seconds.  What is put aside can no longer be freed in a cycle, compiled
+    programs among it; so it is taken back, and JAX's caches are emptied, before `make_room` would have to do that.
+    """
+    yield
+    if _mappings() > MAPPINGS:
+        gc.unfreeze()
+        sys.modules["jax"].clear_caches()
+    gc.collect()
+    gc.freeze()
+
+
+def _mappings() -> int:
+    """Memory mappings of this process, of which each compiled program takes several; 0 where it is not told."""
+    try:
+        return Path("/proc/self/maps").read_bytes().count(b"\n") if "jax" in sys.modules else 0
+    except OSError:
+        return 0
 
 
 @pytest.fixture(autouse=True)

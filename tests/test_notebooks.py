@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((house.ROOT / "notebooks").glob("*.ipynb"))
-QUICK = ("01", "02", "03", "05")  # run at every change; the others in .ci/full
+QUICK = ("01", "02", "03")  # run at every change; the others in .ci/full
 EXTRAS = {"07": "qec"}  # what a notebook needs beyond the package
 SECONDS = 300  # for one cell
 

@@ -237,7 +237,13 @@ def weights_of(form: str, kind: str) -> Any:
 CASES = [(f, k) for f in FORMS for k in ("whole", "real", "with a constant") if f in OWN or k == "whole"]
 
 
-@pytest.mark.parametrize(("form", "kind"), CASES)
+# At every change: each kind of weights in one form, each form with one kind.
+CHOSEN = [(f, k) for f, k in CASES if f == min(OWN) or k == ("real" if f in OWN else "whole")]
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"), [c if c in CHOSEN else pytest.param(*c, marks=pytest.mark.full) for c in CASES]
+)
 def test_values_and_gradients(double_precision: None, form: str, kind: str) -> None:
     weights = weights_of(form, kind)
     circuit = circuit_of(form, device())

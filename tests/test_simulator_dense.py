@@ -297,9 +297,12 @@ def differences(function: Callable[[Any], Any], x: np.ndarray, step: float = 1e-
     return np.moveaxis(np.array(rows) / (2 * step), 0, -1)
 
 
-@pytest.mark.parametrize("kind", ["general", "layers", "alternating"])
+@pytest.mark.parametrize("kind", some(["general", "layers", "alternating"], "general", "layers"))
 def test_second_derivatives_of_small_circuits(kind: str) -> None:
-    """Those in a sector, and all other derivatives, are in `test_derivatives_of_every_kind`."""
+    """Those in a sector, and all other derivatives, are in `test_derivatives_of_every_kind`.
+
+    Alternating layers have second derivatives of their own at every change, in `test_simulator_alternating.py`.
+    """
     values, x, chosen = problem(kind, 3 if kind == "general" else 5, 2)
     assert chosen.path == kind
     with double():

@@ -268,7 +268,19 @@ def with_state(tape: QuantumScript) -> QuantumScript:
     return QuantumScript(tape.operations, [*tape.measurements, qml.state()])
 
 
-@pytest.mark.parametrize("place", range(len(PAIRS)), ids=[f"{f.__name__}-{w.__name__}" for f, w in PAIRS])
+def pairs() -> list[Any]:
+    """The places of all pairs; every second of each family and of each way at every change."""
+    return [
+        pytest.param(
+            place,
+            id=f"{family.__name__}-{way.__name__}",
+            marks=[pytest.mark.full] if (place // len(WAYS) + place % len(WAYS)) % 2 else [],
+        )
+        for place, (family, way) in enumerate(PAIRS)
+    ]
+
+
+@pytest.mark.parametrize("place", pairs())
 def test_each_family_of_layers_in_each_way(place: int) -> None:
     """Every pair once; widths, paths and precisions take turns."""
     family, way = PAIRS[place]

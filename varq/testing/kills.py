@@ -1,6 +1,6 @@
 """Kill a run with SIGKILL at named points or random moments, carry it on, and see whether anything shows.
 
-A run is driven in a forked child, which dies for real; what it executed is noted in a file that outlives it.
+A run is driven in a forked child, which dies for real; what devices ran is noted in a file that outlives it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from varq.session.run import Run
 from varq.session.session import Session
 from varq.store.records import Row
 from varq.store.store import open_store
+from varq.testing.executions import counted
 
 __all__ = ["POINTS", "Kill", "Report", "chain_of_kills", "random_kills"]
 
 Objects = Callable[[], Mapping[str, Any]]
 
 POINTS = ("before execute", "after execute", "after journal", "inside tell")
+OUTSIDE = -1  # stands for the step where a device runs for none
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Report:
         rows: its journal.
         value: its answer.
         reason: why it ended.
-        executed: how often each step was executed, over all lives; the final request counts under the last step.
+        executed: how often a device ran for each step, over all lives; the final request counts under the last step.
+        outside: how often a device ran for no step, over all lives.
         lives: how many processes it took.
     """
 
@@ -58,6 +61,7 @@ class Report:
     value: float | None
     reason: str | None
     executed: Mapping[int, int]
+    outside: int
     lives: int
 
     def trace(self) -> tuple[tuple[Any, ...], ...]:
@@ -138,20 +142,31 @@ def _life(
 
 def _live(task: Callable[[], Any], folder: Path, kill: Kill | None, objects: Objects | None) -> None:
     notes = os.open(folder / "executed.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with Session(store=folder / "store", progress=False) as session:
+    step = OUTSIDE
+
+    def enter(entered: int) -> None:
+        nonlocal step
+        step = entered
+
+    with (
+        counted(lambda: os.write(notes, f"{step}\n".encode())),
+        Session(store=folder / "store", progress=False) as session,
+    ):
         known = [] if objects is None else session.list()
         run = session.load(known[0].id, objects=objects()) if known and objects else session.start(task())
-        _watch(run, kill, lambda step: os.write(notes, f"{step}\n".encode()))
+        _watch(run, kill, enter)
         run.finish()
 
 
-def _watch(run: Run, kill: Kill | None, note: Callable[[int], Any]) -> None:
-    """Note every execution, and die at the planned point."""
+def _watch(run: Run, kill: Kill | None, enter: Callable[[int], None]) -> None:
+    """Say for which step a device runs, and die at the planned point."""
     plan = run.plan
 
     def at(point: str, step: int) -> None:
-        if point == "after execute":
-            note(step)
+        if point == "before execute":
+            enter(step)
+        elif point == "after execute":
+            enter(OUTSIDE)
         if kill is not None and (kill.point, kill.step) == (point, step):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -193,4 +208,6 @@ def _report(folder: Path, lives: int) -> Report:
     with open_store(folder / "store") as store:
         (record,) = store.list()
         rows = tuple(store.rows(record.id))
-    return Report(rows, record.value, record.reason, _notes(folder)[0], lives)
+    executed = _notes(folder)[0]
+    outside = executed.pop(OUTSIDE, 0)
+    return Report(rows, record.value, record.reason, executed, outside, lives)
