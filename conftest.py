@@ -46,6 +46,7 @@ Every other test runs a second time with JAX's x64 flag on, unless its file or i
 
 EXTRAS = {
     "chem": "pyscf",
+    "dask": "dask_jobqueue",
     "export": "xarray",
     "ibm": "qiskit_ibm_runtime",
     "braket": "braket",

@@ -91,6 +91,7 @@ class Use:
 
 
 NOTHING = Use()
+_UNKNOWN = Use(circuits=1)  # an evaluation of which nothing is known has a circuit at the least
 
 
 class Account:
@@ -110,7 +111,7 @@ class Account:
 
     def next_of(self, run: str) -> Use:
         """What the next evaluation of a run without jobs will use, judged by its last one."""
-        return self._last.get(run, NOTHING)
+        return self._last.get(run, _UNKNOWN)
 
     def evaluated(self, run: str, circuits: int, seconds: float) -> None:
         """Book an evaluation that needed no job."""
