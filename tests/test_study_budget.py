@@ -67,7 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
 
 
 @pytest.mark.parametrize("executor", [None, Elsewhere()], ids=["here", "elsewhere"])
-@pytest.mark.parametrize("part", [0.3, 0.61, 0.99])
+@pytest.mark.parametrize("part", [0.3, 0.61])
 def test_a_budget_is_never_crossed_and_what_is_done_is_as_without_it(whole: Study, executor: Any, part: float) -> None:
     limit = int(part * used(whole))
     with sampled() as study:
@@ -81,6 +81,12 @@ def test_a_budget_is_never_crossed_and_what_is_done_is_as_without_it(whole: Stud
         values = dict(zip(whole.layout.ids, whole.table()["value"], strict=True))
         full = [row for row in done if row["value"] == values[row["run"]]]
         assert len(full) >= len(done) - 1, "the last cell may end with an estimate of fewer shots"
+
+
+def test_a_budget_that_is_a_little_short_is_not_crossed_by_one_shot(whole: Study) -> None:
+    with sampled() as study:
+        study.finish(Elsewhere(), budget=Budget(shots=used(whole) - 1))
+        assert used(study) <= used(whole) - 1
 
 
 def test_what_is_recorded_counts_and_more_goes_on(whole: Study) -> None:
