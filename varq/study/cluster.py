@@ -96,7 +96,7 @@ class Dask:
     def __init__(self, given: Any, *, timeout: float = 10.0, patience: float | None = None) -> None:
         self._timeout = checks.real("timeout", timeout, above=0)
         self._patience = None if patience is None else checks.real("patience", patience, above=0)
-        self._own = not callable(getattr(given, "submit", None))  # a cluster has no such method, a client has
+        self._own = not hasattr(given, "get_executor")  # which only a client has
         self._client = _client(given, self._timeout) if self._own else given
         if getattr(self._client, "asynchronous", False):
             raise TypeError("A study needs a client that blocks. Got one for await: give Client(address).")
@@ -136,8 +136,11 @@ class Dask:
     def _workers(self) -> dict[str, Any]:
         now = time.monotonic()
         if now - self._asked > _KNOWN:
-            # Some releases tell of five workers only unless all are asked for; others do not know the argument.
-            self._known = dict(self._client.scheduler_info(n_workers=-1)["workers"])
+            try:
+                # Some releases tell of five workers only unless all are asked for; others do not know the argument.
+                self._known = dict(self._client.scheduler_info(n_workers=-1)["workers"])
+            except Exception as error:
+                raise self._gone(error) from error
             self._asked = now
         return self._known
 
@@ -218,24 +221,28 @@ class Dask:
 
         Raises:
             RuntimeError: after `shutdown`.
+            ClusterLost: if the scheduler is gone.
         """
         if self._closed:
             raise RuntimeError("A cluster that was shut down takes nothing more. Give it again: Dask(address).")
         made: Future[Any] = Future()
         key = f"varq-{secrets.token_hex(8)}"
         free = [worker for worker in self._workers() if worker not in self._avoided] if self._avoided else []
-        future = self._client.submit(
-            serve,
-            self._version,
-            pickle.dumps((function, args)),
-            key=key,
-            pure=False,
-            retries=0,
-            priority=priority,
-            resources=dict(labels) or None,
-            workers=free or None,
-            allow_other_workers=False,
-        )
+        payload = pickle.dumps((function, args))
+        try:
+            future = self._client.submit(
+                serve,
+                self._version,
+                payload,
+                key=key,
+                pure=False,
+                priority=priority,
+                resources=dict(labels) or None,
+                workers=free or None,
+                allow_other_workers=False,
+            )
+        except Exception as error:  # of several kinds, as the connection stands
+            raise self._gone(error) from error
         with self._lock:
             self._futures[key] = future
         made.set_running_or_notify_cancel()
@@ -269,11 +276,14 @@ class Dask:
         if future.status == "error":
             found = future.exception()
             if isinstance(found, KilledWorker):
-                times = found.allowed_failures + 1
+                times, last = found.allowed_failures + 1, getattr(found.last_worker, "address", "unknown")
                 return WorkerLost(
-                    f"{checks.counted(times, 'worker')} ended while doing it: {found.last_worker}.", times
+                    f"{checks.counted(times, 'worker')} ended while doing it; the last was {last}.", times
                 )
             return found if error is None else error
+        return self._gone(error)
+
+    def _gone(self, error: BaseException | None) -> ClusterLost:
         said = "" if error is None else f" ({type(error).__name__}: {error})"
         return ClusterLost(
             f"The scheduler at {self._address} is gone, or has given the study's work up{said}. What was recorded is "
@@ -286,10 +296,7 @@ class Dask:
         if now - self._looked < _LOOK:
             return ""
         self._looked = now
-        try:
-            return "" if self._workers() else f"{self.name} has no workers now; waiting for others."
-        except OSError:
-            return ""
+        return "" if self._workers() else f"{self.name} has no workers now; waiting for others."
 
     # -- the end
 

@@ -19,6 +19,7 @@ from varq.store.faults import OwnedError, StoreError
 from varq.store.store import Store
 from varq.study.cells import Batch, Layout
 from varq.study.executors import Executor, Here
+from varq.study.lost import ClusterLost
 from varq.study.needs import Labels, slots
 from varq.study.placement import Placements
 from varq.study.purse import Purse
@@ -115,7 +116,10 @@ class Finishing:
         while True:
             stop = self.stopped or interrupts.count > 0 or bool(self._errors)
             if not stop:
-                self._hand_out()
+                try:
+                    self._hand_out()
+                except ClusterLost as error:
+                    self._errors.append(error)
             if not self._under_way:
                 if stop or self._errors or not self._later:
                     break
@@ -126,7 +130,7 @@ class Finishing:
                 told = True
                 self._executor.interrupt()
             done, _ = wait(self._under_way, timeout=_BUSY, return_when=FIRST_COMPLETED)
-            if not done:
+            if not done and not stop:
                 self._idle()
             for future in done:
                 order = self._under_way.pop(future)
@@ -136,7 +140,11 @@ class Finishing:
 
     def _idle(self) -> None:
         """Nothing came back for a while."""
-        said = self._executor.standing() if hasattr(self._executor, "standing") else ""
+        try:
+            said = self._executor.standing() if hasattr(self._executor, "standing") else ""
+        except ClusterLost as error:
+            self._errors.append(error)
+            return
         if said:
             log.warning(said)
         self._ask_later()

@@ -213,7 +213,6 @@ class Study:
     ) -> str:
         """Have cells run; returns what is to be said of those that could not be."""
         name = getattr(executor, "name", type(executor).__name__)
-        self._check_needs(executor, name, left)
         board = names.find("display", "study")(self.name, self.record.names, len(self)) if self._progress else None
 
         def tell(cells: Sequence[int], ends: Sequence[End] | None) -> None:
@@ -231,6 +230,7 @@ class Study:
             if hasattr(executor, "prepare"):
                 permit = executor.prepare(self._store.path)
                 held.callback(executor.interrupt)
+            self._check_needs(executor, name, left)
             placements = Placements(self._store, self.name, name, facts)
             held.callback(placements.close)
             if board is not None:
