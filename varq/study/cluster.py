@@ -36,7 +36,12 @@ _KNOWN = 0.5  # seconds for which it is taken to be known who they are
 
 
 def is_of_dask(given: Any) -> bool:
-    """Whether something is a cluster or client of Dask, without importing that."""
+    """Whether something is a cluster or client of Dask, without importing that.
+
+    Example:
+        >>> is_of_dask("tcp://scheduler:8786")
+        False
+    """
     return any(kind.__module__.split(".")[0] == "distributed" for kind in type(given).__mro__)
 
 
@@ -85,12 +90,10 @@ class Dask:
         ConnectionError: if nobody answers.
         TypeError: for something else, or a client for `await`.
 
-    Example:
-        >>> from varq.study import Dask
-        >>> Dask("tcp://127.0.0.1:9", timeout=0.2)  # doctest: +SKIP
-        Traceback (most recent call last):
-            ...
-        ConnectionError: A scheduler of Dask has to answer. None did at tcp://127.0.0.1:9 ...
+    .. code-block:: python
+
+        with Dask("tcp://scheduler:8786", patience=600) as cluster:
+            study.finish(executor=cluster)
     """
 
     def __init__(self, given: Any, *, timeout: float = 10.0, patience: float | None = None) -> None:
@@ -351,6 +354,9 @@ def local_cluster(
     dashboard: str | None = ":0",
 ) -> Any:
     """A cluster of Dask on this machine whose workers are as studies want them: processes of one thread each.
+
+    Each worker is a fresh Python that imports the script which asks for it: there, call this under
+    `if __name__ == "__main__":`.
 
     Args:
         workers: how many; None for one for each processor.
