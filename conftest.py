@@ -54,6 +54,7 @@ MAPPINGS = 13_000
 
 EXTRAS = {
     "chem": "pyscf",
+    "dask": "dask_jobqueue",
     "export": "xarray",
     "ibm": "qiskit_ibm_runtime",
     "braket": "braket",

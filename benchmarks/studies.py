@@ -2,13 +2,17 @@
 
     python benchmarks/studies.py [NAME ...]
 
-Names: curve, cells, shards, kills, locked.  Without a name, all of them.  Each line says what was measured, what it
+Names: curve, cells, shards, kills, locked, and with the extra `dask` dask_curve, dask_cells, dask_labels, dask_kills.
+Without a name, all of them; those of Dask only where it is installed.  Each line says what was measured, what it
 must be, and whether it is; where a time is measured, the processor's own time stands beside it, since a machine that is
 shared shows the one and not the other.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import importlib.util
 import json
 import os
 import platform
@@ -28,11 +32,13 @@ from typing import Any
 import numpy as np
 
 import varq
-from varq.algorithms import VQE, Minimize
+from varq.algorithms import VQE, Minimize, PhaseEstimation
 from varq.optimizers import SPSA
-from varq.problems import Molecule, TransverseFieldIsing
+from varq.problems import EigenPhase, Molecule, TransverseFieldIsing
 from varq.protocol import Stop
 from varq.store.store import open_store
+from varq.study import ClusterLost, local_cluster
+from varq.study.environment import worker_environment
 from varq.study.executors import Processes
 from varq.study.study import Study
 
@@ -291,9 +297,188 @@ def locked(seconds: float = 5.0) -> Iterator[Line]:
         lock.close()
 
 
+def dask_curve(killed_at: int = 20) -> Iterator[Line]:
+    """The 100-cell curve on Dask with 2 workers, one of them killed; compared with one process."""
+    with tempfile.TemporaryDirectory() as folder:
+        with curve_study(f"{folder}/here", batch=10) as here:
+            here.finish()
+            values = here.table()["value"]
+        with local_cluster(2, dashboard=None) as cluster, curve_study(f"{folder}/dask", batch=10) as study:
+            before: dict[Any, Any] = {}
+
+            def kill() -> None:
+                while study.status()["done"] < killed_at:
+                    time.sleep(0.02)
+                os.kill(cluster.workers[0].pid, signal.SIGKILL)
+                before.update(rows(f"{folder}/dask"))
+
+            killer = threading.Thread(target=kill)
+            killer.start()
+            began = time.perf_counter()
+            done = study.finish(executor=cluster)["done"]
+            seconds = time.perf_counter() - began
+            killer.join()
+            away = float(np.max(np.abs(study.table()["value"] - values)))
+        after = rows(f"{folder}/dask")
+        again = sum(after.get(place, (None,))[0] != took for place, (took, _) in before.items())
+    yield Line(f"LiH on 2 workers of Dask, one killed at cell {killed_at}, cells done", done, MANY, least=100)
+    yield Line("largest difference from one process", away, 1e-10, "Ha", beside=f"; {seconds:.3g} s")
+    told = f"; of {len(before):,} that were recorded at the kill"
+    yield Line("evaluations repeated that were recorded", again, 0, beside=told)
+
+
+def dask_cells(number: int = TRIVIAL) -> Iterator[Line]:
+    """Many trivial cells on Dask."""
+    with tempfile.TemporaryDirectory() as folder, local_cluster(2, dashboard=None) as cluster:
+        task = VQE(
+            problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1)
+        )
+        with varq.sweep(task, {"seed": range(8)}, name="warm", store=f"{folder}/warm", progress=False) as warm:
+            warm.finish(executor=cluster)  # the workers load what they need
+        with small(f"{folder}/store", number) as study:
+            half, seen = number // 2, []
+
+            def look() -> None:
+                while study.status()["done"] < half:
+                    time.sleep(1)
+                seen.append(resident())
+
+            watcher = threading.Thread(target=look, daemon=True)
+            watcher.start()
+            began = time.perf_counter()
+            done = study.finish(executor=cluster)["done"]
+            each = (time.perf_counter() - began) / number
+            watcher.join()
+            yield Line("cells done on Dask", done, MANY, least=number)
+            yield Line(f"{number:,} cells of one step on 2 workers of Dask, each", 1000 * each, 5, "ms")
+            yield Line("memory of the client that the second half of them added", resident() - seen[0], 20, "MB")
+            began = time.perf_counter()
+            height = study.table().height
+            yield Line(f"table of {height:,} cells, from the files of the workers", time.perf_counter() - began, 2, "s")
+
+
+def small(store: str, cells: int) -> Study:
+    """Runs of one step each that can be written down: no function of this file is in them."""
+    task = PhaseEstimation(EigenPhase(np.diag([1, np.exp(0.3j)]), state=1), stop=Stop(steps=1))
+    return varq.sweep(task, {"seed": range(cells)}, name="small", store=store, progress=False)
+
+
+def dask_labels(jobs: int = 40) -> Iterator[Line]:
+    """Cells of two quantum processors with a label each: how many ran on one at a time, by their timestamps."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        local_cluster(2, labels={"qpu:a": 1, "qpu:b": 1}, dashboard=None) as cluster,
+    ):
+        task = VQE(
+            problem=TransverseFieldIsing(2), ansatz="hardware-efficient", optimizer=SPSA(), device="default.qubit"
+        )
+        task = dataclasses.replace(task, shots=100, stop=Stop(steps=5))
+        over = {"seed": range(jobs)}
+        needs = {"needs": lambda cell: {"qpu": "ab"[cell.seed % 2]}}
+        with varq.sweep(task, over, name="labels", store=folder, progress=False, **needs) as study:
+            yield Line("cells done with two labels", study.finish(executor=cluster)["done"], MANY, least=jobs)
+            found = study.ledger().rows
+    most, both = {}, []
+    for name in ("qpu:a (1)", "qpu:b (1)"):
+        spans = [(row["began"], row["ended"]) for row in found if row["labels"] == name]
+        moments = sorted([(began, 1) for began, _ in spans] + [(ended, -1) for _, ended in spans])
+        both += moments
+        most[name] = max(int(n) for n in np.cumsum([change for _, change in moments]))
+    yield Line("most cells at a time on one label", max(most.values()), 1)
+    at_once = max(int(n) for n in np.cumsum([change for _, change in sorted(both)]))
+    yield Line("most cells at a time on both", at_once, 2, least=2)
+
+
+@contextlib.contextmanager
+def separate(folder: str) -> Iterator[tuple[str, subprocess.Popen[bytes], list[subprocess.Popen[bytes]]]]:
+    """A scheduler and two workers of Dask, each a process of its own that can be killed alone."""
+    file = Path(folder) / "scheduler.json"
+    quiet: dict[str, Any] = {
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "env": {**os.environ, **worker_environment()},
+    }
+    common = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
+    scheduler = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", *common], **quiet
+    )
+    workers: list[subprocess.Popen[bytes]] = []
+    try:
+        while not file.exists():
+            time.sleep(0.1)
+        words = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", *common]
+        workers += [subprocess.Popen(words, **quiet) for _ in range(2)]
+        yield json.loads(file.read_text(encoding="utf-8"))["address"], scheduler, workers
+    finally:
+        for process in (*workers, scheduler):
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+
+
+DASK_CLIENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import studies
+with studies.ising(sys.argv[2]) as study:
+    study.finish(executor=sys.argv[3])
+"""
+
+
+def dask_kills() -> Iterator[Line]:
+    """SIGKILL of a scheduler, and of a client, with two workers that go on or end as they do."""
+    with tempfile.TemporaryDirectory() as folder:
+        straight = f"{folder}/straight"
+        with ising(straight) as study:
+            study.finish()
+        yield from _killed(f"{folder}/scheduler", straight, "scheduler of Dask", _scheduler_killed)
+        yield from _killed(f"{folder}/client", straight, "client of Dask", _dask_client_killed)
+
+
+def _scheduler_killed(store: str) -> dict[Any, Any]:
+    before: dict[Any, Any] = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        separate(folder) as (address, scheduler, workers),
+        ising(store) as study,
+    ):
+
+        def kill() -> None:
+            while study.status()["done"] < 8:
+                time.sleep(0.05)
+            scheduler.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with contextlib.suppress(ClusterLost):
+            study.finish(executor=address)
+        killer.join()
+        for worker in workers:
+            worker.kill()
+        before.update(rows(store))
+    return before
+
+
+def _dask_client_killed(store: str) -> dict[Any, Any]:
+    with tempfile.TemporaryDirectory() as folder, separate(folder) as (address, _, _workers):
+        client = subprocess.Popen([sys.executable, "-c", DASK_CLIENT, str(Path(__file__).parent), store, address])
+        with ising(store) as study:
+            while study.status()["done"] < 8 and client.poll() is None:
+                time.sleep(0.05)
+        client.kill()
+        client.wait()
+        return rows(store)
+
+
 FIGURES: dict[str, Callable[[], Iterator[Line]]] = {
     figure.__name__: figure for figure in (curve, cells, shards, kills, locked)
 }
+OF_DASK: dict[str, Callable[[], Iterator[Line]]] = {
+    figure.__name__: figure for figure in (dask_curve, dask_cells, dask_labels, dask_kills)
+}
+if importlib.util.find_spec("distributed") is not None:
+    FIGURES |= OF_DASK
 
 
 def main(names: list[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,44 @@ def test_compact_unites_what_workers_left(file: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "Took in 1 file of workers." in shown.output
     assert "4 done" in good("status", file)
+
+
+def test_a_budget_holds_over_the_study_and_more_goes_on(file: Path) -> None:
+    file.write_text(STUDY.replace("[session]", "[session]\nshots = 20"), encoding="utf-8")
+    shown = call("run", file, "--quiet", "--budget-shots", "100")
+    assert shown.exit_code == 3, shown.output
+    assert "of 100 shots are used up by the study so far" in " ".join(shown.output.split())
+    with open_store("here", read_only=True) as store:
+        assert sum(line.shots for line in store.jobs.ledger()) <= 100
+    assert "4 of 4 cells done" in good("resume", file, "--quiet", "--budget-shots", "1000000")
+
+
+def test_where_cells_ran_is_told(file: Path) -> None:
+    file.write_text(
+        STUDY.replace("[sweep.over]", 'needs.qpu = "ada.one"\npriority = 2\n[sweep.over]'), encoding="utf-8"
+    )
+    good("run", file, "--quiet")
+    rows = list(csv.DictReader(io.StringIO(good("ledger", file))))
+    assert [row["labels"] for row in rows] == ["qpu:ada.one (1)"] * 4
+    assert {row["executor"] for row in rows} == {"this process"}
+    assert good("ledger", "ising", "--store", "here", "--out", "where.csv").strip() == "where.csv"
+    assert Path("where.csv").read_text(encoding="utf-8").startswith("problem.field,seed,run,state,executor,worker,host")
+
+
+def test_a_cluster_is_named_by_its_address_alone(file: Path) -> None:
+    assert "name two places. Give one" in call("run", file, "--executor", "tcp://a:1", "--workers", "2").output
+    assert "address of a Dask scheduler, such as tcp://host:8786" in call("run", file, "--executor", "ada").output
+    shown = call("run", file, "--quiet", "--shard", "1/2", "--budget-shots", "5")
+    assert shown.exit_code == 2
+    assert "shards do not know of each other" in " ".join(shown.output.split())
+
+
+def test_what_a_cluster_lacks_is_said(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)  # as where the extra is not installed
+    shown = call("run", file, "--quiet", "--executor", "tcp://127.0.0.1:9")
+    assert shown.exit_code == 2
+    assert "varq[dask]" in " ".join(shown.output.split())
+    file.write_text(STUDY.replace("[sweep.over]", "needs.gpu = 99\n[sweep.over]"), encoding="utf-8")
+    shown = call("run", file, "--quiet")
+    assert shown.exit_code == 2
+    assert "need gpu (99), and this process has that not" in " ".join(shown.output.split())

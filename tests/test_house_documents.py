@@ -50,6 +50,31 @@ def test_the_examples_of_error_correction_run() -> None:
     assert space["kept"].details["failures"] > 0
 
 
+@pytest.mark.dask
+@pytest.mark.timeout(900)
+def test_the_cluster_of_the_readme_runs() -> None:
+    readme = house.ROOT / "README.md"
+    (example,) = blocks(readme, "python dask")
+    (start, *_) = [block for block in blocks(readme, "python") if "import varq" in block and "VQE" in block]
+    imports = "\n".join(line for line in start.splitlines() if line.startswith(("import ", "from ")))
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(f"{imports}\n{example}", "README.md", "exec"), space)
+    assert space["study"].status()["done"] == 4
+    assert set(space["study"].ledger()["labels"]) == {"qpu:ibm.torino (1)"}
+
+
+@pytest.mark.dask
+def test_the_job_script_of_the_documents_is_the_one_that_slurm_gets() -> None:
+    document = house.ROOT / "docs" / "clusters.md"
+    (example,), (shown,) = blocks(document, "python slurm"), blocks(document, "sh slurm")
+    space: dict[str, Any] = {}
+    exec(compile(example, "clusters.md", "exec"), space)
+    with space["cluster"] as cluster:
+        script = cluster.job_script()
+    absent = [line for line in shown.splitlines() if line not in script]
+    assert not absent, script
+
+
 def test_the_readme_shows_whole_spec_files() -> None:
     files = blocks(house.ROOT / "README.md", "toml")
     assert files

@@ -70,6 +70,8 @@ INSIDE_FUNCTIONS = {
     ("*", "stim"): "the `qec` extra",
     ("*", "pymatching"): "the `qec` extra",
     ("*", "ldpc"): "the `ldpc` extra",
+    ("*", "dask"): "the `dask` extra",
+    ("*", "distributed"): "the `dask` extra",
     ("*", "ipywidgets"): "the `notebook` extra",
     ("*", "IPython"): "the `notebook` extra",
 }

@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((house.ROOT / "notebooks").glob("*.ipynb"))
 QUICK = ("01", "02", "03")  # run at every change; the others in .ci/full
-EXTRAS = {"07": "qec"}  # what a notebook needs beyond the package
+EXTRAS = {"07": "qec", "08": "dask"}  # what a notebook needs beyond the package
 SECONDS = 300  # for one cell
 
 

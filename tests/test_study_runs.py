@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -220,7 +221,8 @@ def test_a_worker_writes_a_file_of_its_own_which_compact_takes_in() -> None:
     assert trace(study) == trace(here)
 
 
-def test_what_cannot_run_elsewhere_is_refused() -> None:
+def test_what_cannot_run_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)  # as where the extra is not installed
     with pytest.raises(ValueError, match="need a store on disk"):
         sweep(trivial(), {"seed": [1]}, store=None).finish(2)
     with pytest.raises(ValueError, match=r"must be data.*holds a function"):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from varq.cli.probing import probe
     from varq.cli.running import resume, run_file
     from varq.cli.sessions import attach_to, cancel, send, show_ledger, work
-    from varq.cli.sweeping import export_study, run_study, study_status
+    from varq.cli.sweeping import export_study, run_study, study_ledger, study_status
 
 _HOME = {
     "attach_to": "varq.cli.sessions",
@@ -39,6 +39,7 @@ _HOME = {
     "show": "varq.cli.looking",
     "show_devices": "varq.cli.machines",
     "show_ledger": "varq.cli.sessions",
+    "study_ledger": "varq.cli.sweeping",
     "study_status": "varq.cli.sweeping",
     "verify": "varq.cli.keeping",
     "work": "varq.cli.sessions",
@@ -67,6 +68,7 @@ __all__ = [
     "show",
     "show_devices",
     "show_ledger",
+    "study_ledger",
     "study_status",
     "verify",
     "work",

@@ -16,8 +16,21 @@ import typer
 from typer.core import TyperGroup
 
 from varq import cli
-from varq.cli.limits import Circuits, Cost, Seconds, Shots
 from varq.cli.mistakes import InputError
+from varq.cli.options import (
+    BudgetCircuits,
+    BudgetCost,
+    BudgetSeconds,
+    BudgetShots,
+    Json,
+    Out,
+    Quiet,
+    Run,
+    SessionId,
+    Steps,
+    Store,
+)
+from varq.cli.sweepcommands import sweep
 from varq.cli.waiting import waiting
 from varq.store.faults import StoreError
 
@@ -84,19 +97,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Store = Annotated[
-    Path | None,
-    typer.Option("--store", metavar="DIR", help="Folder of the store.  [default: varq-runs]", show_default=False),
-]
-Run = Annotated[str, typer.Argument(metavar="ID", help="The run's id, or its first 4 characters or more.")]
-SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session's id, or its first 4 characters or more.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Steps = Annotated[
-    int | None, typer.Option("--stop-steps", metavar="N", min=0, help="Stop after N steps in all, resumed or not.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live line; print the result only.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write.", show_default=False)]
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -147,10 +147,10 @@ def run_file(
             metavar="continue|return|error|repeat", help="What to do with a run of the same file that the store has."
         ),
     ] = "continue",
-    budget_shots: Shots = None,
-    budget_circuits: Circuits = None,
-    budget_seconds: Seconds = None,
-    budget_cost: Cost = None,
+    budget_shots: BudgetShots = None,
+    budget_circuits: BudgetCircuits = None,
+    budget_seconds: BudgetSeconds = None,
+    budget_cost: BudgetCost = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Go on in a process of its own; prints the session's id.")
     ] = False,
@@ -237,78 +237,7 @@ def worker(
     raise typer.Exit(work(where, store, take_over, detach))
 
 
-sweep = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: many runs under one name.")
 app.add_typer(sweep, name="sweep", rich_help_panel=RUN)
-
-StudyFile = Annotated[Path, typer.Argument(metavar="FILE.toml", help="As of `run`, with a table [sweep].")]
-StudyName = Annotated[str, typer.Argument(metavar="FILE.toml|NAME", help="A study's file, or its name in the store.")]
-Workers = Annotated[
-    int | None, typer.Option("--workers", "-w", metavar="N", min=1, help="In N processes.  [default: this one]")
-]
-Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts, as for a job array.")]
-
-
-@sweep.command("run")
-def sweep_run(
-    file: StudyFile,
-    store: Store = None,
-    workers: Workers = None,
-    shard: Shard = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Run failed cells again, too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say: cells, seconds, memory.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Run what is missing of a study.
-
-    Status 1 if cells failed; 130 after Ctrl-C and 75 after SIGTERM, when `resume` goes on.
-    """
-    with waiting():
-        work = cli.run_study
-    raise typer.Exit(work(file, store, workers, shard, failed, False, dry_run, quiet))
-
-
-@sweep.command("resume")
-def sweep_resume(
-    file: StudyFile,
-    store: Store = None,
-    workers: Workers = None,
-    shard: Shard = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Run failed cells again, too.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Carry a study on; what is recorded costs nothing."""
-    with waiting():
-        work = cli.run_study
-    raise typer.Exit(work(file, store, workers, shard, failed, False, False, quiet))
-
-
-@sweep.command("retry")
-def sweep_retry(
-    file: StudyFile, store: Store = None, workers: Workers = None, shard: Shard = None, quiet: Quiet = False
-) -> None:
-    """Run the failed cells again, and nothing else."""
-    with waiting():
-        work = cli.run_study
-    raise typer.Exit(work(file, store, workers, shard, True, True, False, quiet))
-
-
-@sweep.command("status")
-def sweep_status(study: StudyName, store: Store = None) -> None:
-    """How the cells of a study stand; status 1 if some failed."""
-    with waiting():
-        work = cli.study_status
-    raise typer.Exit(work(study, store))
-
-
-@sweep.command("export")
-def sweep_export(study: StudyName, out: Out = None, store: Store = None) -> None:
-    """Write a study's table: .csv; with the extra `export` also .parquet and .nc.
-
-    CSV to standard output unless --out names a file.
-    """
-    with waiting():
-        work = cli.export_study
-    work(study, out, store)
 
 
 @app.command("list", rich_help_panel=LOOK)

@@ -14,7 +14,7 @@ from varq.cli.mistakes import InputError, asked
 
 __all__ = ["Swept", "read"]
 
-_KEYS = ("name", "over", "warm_start", "batch")
+_KEYS = ("name", "over", "warm_start", "batch", "needs", "priority")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def read(path: Path) -> Swept:
         named = {"device": found.device, "shots": found.shots}
         chosen = {key: value for key, value in named.items() if value is not None}
         task = dataclasses.replace(task, **chosen) if chosen else task
-    options = {key: table[key] for key in ("name", "warm_start", "batch") if key in table}
+    options = {key: table[key] for key in _KEYS if key != "over" and key in table}
     return Swept(task, over, options, found.store)
 
 

@@ -1,26 +1,31 @@
-"""`varq sweep run | status | resume | retry | export`."""
+"""`varq sweep run | status | resume | retry | ledger | export`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from varq.cli import sweepfile
 from varq.cli.console import note, say, table
 from varq.cli.mistakes import InputError, asked
 from varq.cli.running import INTERRUPTED
 from varq.cli.stores import reading
+from varq.session.budget import Budget
 from varq.session.opening import UNSET
 from varq.store.store import Store
 from varq.study.export import export
+from varq.study.lost import ClusterLost
+from varq.study.placement import ledger
 from varq.study.record import StudyRecord, known
-from varq.study.study import Study, sweep, table_of
+from varq.study.study import Status, Study, sweep, table_of
 from varq.study.table import Table
 from varq.study.work import State
 
-__all__ = ["export_study", "run_study", "study_status"]
+__all__ = ["export_study", "run_study", "study_ledger", "study_status"]
 
-_DONE, _SOME_FAILED = 0, 1
+_DONE, _SOME_FAILED, _UNPAID = 0, 1, 3
 _SHOWN = 20  # failed cells that are listed
 
 
@@ -28,11 +33,13 @@ def run_study(
     file: Path,
     store: Path | None,
     workers: int | None,
+    executor: str | None,
     shard: str | None,
     failed: bool,
     only_failed: bool,
     dry_run: bool,
     quiet: bool,
+    budget: Mapping[str, float | None],
 ) -> int:
     """Run what is missing of the study that a file describes; returns the exit status.
 
@@ -40,17 +47,22 @@ def run_study(
         file: a study's file.
         store: folder of the store.
         workers: worker processes; None for this process.
+        executor: address of a Dask scheduler; None for none.
         shard: "i/n" for one of n parts.
         failed: whether to run failed cells, too.
         only_failed: whether to run nothing else.
         dry_run: whether only to say what there is to do.
         quiet: whether to show no live table.
+        budget: limits of the whole study by name, as of `varq.Budget`.
 
     Raises:
-        InputError: if the file, an option or the store is wrong.
+        InputError: if the file, an option or the store is wrong, or a cluster does not answer or cannot do the work.
         SystemExit: after SIGTERM, with the status on which a batch script requeues.
     """
     part = None if shard is None else _part(shard)
+    if executor is not None and workers is not None:
+        raise InputError("--executor and --workers name two places. Give one of them.")
+    limits: dict[str, Any] = {name: most for name, most in budget.items() if most is not None}
     described = sweepfile.read(file)
     folder = store or described.store
     with asked(str(file)):
@@ -61,20 +73,36 @@ def run_study(
             say(f"{study.name}: {study.forecast()}")
             return _DONE
         try:
-            status = study.finish(workers, failed=failed, only_failed=only_failed, shard=part)
+            with asked():
+                status = study.finish(
+                    workers if executor is None else _address(executor),
+                    failed=failed,
+                    only_failed=only_failed,
+                    shard=part,
+                    budget=Budget(**limits) if limits else None,
+                )
+        except (ModuleNotFoundError, ConnectionError, ClusterLost) as error:
+            raise InputError(str(error)) from error
         except KeyboardInterrupt:
             note(f"Stopped. Carry on with: varq sweep resume {file}")
             return INTERRUPTED
-        return _said(study, status.complete, part is not None, file)
+        return _said(study, status, part is not None, file)
 
 
-def _said(study: Study, complete: bool, sharded: bool, file: Path) -> int:
-    status = study.status()
+def _address(executor: str) -> str:
+    if "://" not in executor:
+        raise InputError(f"--executor is the address of a Dask scheduler, such as tcp://host:8786. Got {executor!r}.")
+    return executor
+
+
+def _said(study: Study, status: Status, sharded: bool, file: Path) -> int:
     say(repr(status))
     if status["failed"]:
         _failures(study.table(), study.record)
         note(f"`varq sweep retry {file}` runs them again.")
-    if not complete and not sharded:
+    if status.note:
+        return _UNPAID
+    if not status.complete and not sharded:
         note(f"Stopped. Carry on with: varq sweep resume {file}")
         return INTERRUPTED
     return _SOME_FAILED if status["failed"] else _DONE
@@ -136,3 +164,15 @@ def export_study(what: str, out: Path | None, store: Path | None) -> None:
             print(found.csv(), end="")
         else:
             say(str(export(found, study, out)))
+
+
+def study_ledger(what: str, out: Path | None, store: Path | None) -> None:
+    """Write where the cells of a study ran to a file, or to standard output, as CSV."""
+    opened, study = _found(what, store)
+    with opened, asked():
+        found = ledger(opened, study)
+    if out is None:
+        print(found.csv(), end="")
+    else:
+        out.write_text(found.csv(), encoding="utf-8")
+        say(str(out))

@@ -23,7 +23,7 @@ __all__ = ["StudyBoard"]
 
 _KEPT = 8  # cells that ended last, which are shown
 _RUNNING = 8  # cells under way, which are shown
-_AROUND = 4  # lines of a window that are not rows
+_AROUND = 5  # lines of a window that are not rows
 Shown = Sequence[tuple[int, Sequence[Any]]]
 
 
@@ -58,6 +58,7 @@ class StudyBoard:
         self._before = 0
         self._began = time.monotonic()
         self._told = self._began
+        self._said = ""
         self._quiet = False
         self._shell = notebook() if file is None else None
         console = Console(stderr=True)
@@ -82,6 +83,12 @@ class StudyBoard:
         """So many cells had ended before."""
         self._counts.update(done=done, failed=failed)
         self._before = done + failed
+
+    def say(self, text: str) -> None:
+        """Something about the whole study, such as where its work is shown; never raises."""
+        self._said = text
+        if not self._quiet and self._file is not None:
+            self._safely(lambda: self._write(f"{self._name}  {text}"))
 
     def tell(self, cells: Shown, ends: Sequence[Any] | None) -> None:
         """Cells that are under way now, or with `ends` what became of them; never raises."""
@@ -124,8 +131,11 @@ class StudyBoard:
             self._say()
 
     def _say(self) -> None:
+        self._write(self._foot())
+
+    def _write(self, line: str) -> None:
         assert self._file is not None
-        self._file.write(self._foot() + "\n")
+        self._file.write(line + "\n")
         self._file.flush()
 
     def _shut(self) -> None:
@@ -172,7 +182,8 @@ class StudyBoard:
             table.add_column(name, no_wrap=True, overflow="ellipsis")
         for line in self._lines(most):
             table.add_row(*(Text(text) for text in line))
-        return Group(table, Text(self._foot(), style="dim", overflow="ellipsis", no_wrap=True))
+        said = [Text(self._said, style="dim", overflow="ellipsis", no_wrap=True)] if self._said else []
+        return Group(table, *said, Text(self._foot(), style="dim", overflow="ellipsis", no_wrap=True))
 
     def _publish(self, update: bool) -> None:
         self._painted = time.monotonic()
@@ -183,7 +194,8 @@ class StudyBoard:
             look = "padding:1px 1em 1px 0;text-align:left;white-space:nowrap"
             return f"<tr>{''.join(f'<{tag} style={look!r}>{html.escape(t)}</{tag}>' for t in texts)}</tr>"
 
-        caption = f"<caption style='caption-side:bottom;text-align:left'>{html.escape(self._foot())}</caption>"
+        said = f"{html.escape(self._said)}<br>" if self._said else ""
+        caption = f"<caption style='caption-side:bottom;text-align:left'>{said}{html.escape(self._foot())}</caption>"
         body = "".join(row("td", line) for line in lines)
         data = {
             "text/plain": f"{text}\n{self._foot()}",

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from varq.protocol import Event, Reply, Request
+from varq.protocol import Event, Reason, Reply, Request
+from varq.session.budget import Account
 from varq.session.interrupt import REQUEUE, Interrupts
+from varq.session.journal import FINAL
 from varq.session.loop import Pending
 from varq.session.run import Run
 
@@ -28,12 +30,13 @@ class _Seat:
     over: bool = False
 
 
-def drive_together(runs: Mapping[int, Run], answer: Answer) -> dict[int, BaseException]:
+def drive_together(runs: Mapping[int, Run], answer: Answer, account: Account) -> dict[int, BaseException]:
     """Go on with runs until each has ended; their requests are answered by one call a turn.
 
     Args:
         runs: by their seats.
         answer: gives the replies to the requests of seats.  Exact values only: it is given no keys.
+        account: what they may use up together.
 
     Returns:
         The errors of those that failed, by seat; an error of one leaves the others alone.
@@ -49,7 +52,7 @@ def drive_together(runs: Mapping[int, Run], answer: Answer) -> dict[int, BaseExc
             for seat in seats.values():
                 _guarded(seat, lambda seat=seat: seat.held.enter_context(seat.run.driven(interrupts)))  # type: ignore[misc]
             while going := {n: seat for n, seat in seats.items() if not seat.over}:
-                _turn(going, answer)
+                _turn(going, answer, account)
         finally:
             for seat in seats.values():
                 if not seat.over:
@@ -60,19 +63,37 @@ def drive_together(runs: Mapping[int, Run], answer: Answer) -> dict[int, BaseExc
     return {number: seat.error for number, seat in seats.items() if seat.error is not None}
 
 
-def _turn(seats: Mapping[int, _Seat], answer: Answer) -> None:
+def _turn(seats: Mapping[int, _Seat], answer: Answer, account: Account) -> None:
     for seat in seats.values():
         _guarded(seat, lambda seat=seat: _ask(seat))  # type: ignore[misc]
-    asked = {number: seat.pending for number, seat in seats.items() if seat.pending is not None}
+    asked = {n: seat.pending for n, seat in seats.items() if seat.pending is not None and _allowed(seat, account)}
     if not asked:
         return
     for number, pending in asked.items():
         seats[number].run.loop.point("before execute", pending.step)
     began = time.perf_counter()
-    replies = answer({number: pending.request for number, pending in asked.items()})
+    try:
+        replies = answer({number: pending.request for number, pending in asked.items()})
+    finally:
+        for number in asked:
+            account.release(account.next_of(seats[number].run.id))
     share = (time.perf_counter() - began) / len(asked)
     for number, pending in asked.items():
+        account.evaluated(seats[number].run.id, replies[number].executions, share)
         _guarded(seats[number], lambda s=seats[number], p=pending, r=replies[number]: _hear(s, p, r, share))  # type: ignore[misc]
+
+
+def _allowed(seat: _Seat, account: Account) -> bool:
+    """Whether the budget has a place for what a run waits for, which is set aside then; if not, the run ends."""
+    assert seat.pending is not None
+    use, final = account.next_of(seat.run.id), seat.pending.role == FINAL
+    refused = account.refuses(use, last=final)
+    if refused is None:
+        account.hold(use)
+        return True
+    loop = seat.run.loop
+    _guarded(seat, lambda: _note(seat, loop.forgo() if final else loop.end(Reason.BUDGET, refused)))
+    return False
 
 
 def _ask(seat: _Seat) -> None:

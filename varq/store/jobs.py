@@ -24,6 +24,7 @@ from varq.store.job_tables import StoredJob
 from varq.store.job_union import contradiction
 from varq.store.lease import Keeper
 from varq.store.sessions import Sessions, by_prefix
+from varq.store.spending import Expenses, expenses
 
 __all__ = ["Jobs"]
 
@@ -406,6 +407,14 @@ class Jobs(Sessions):
             ConflictError: if two hosts' files contradict each other.
         """
         return spent_by(self._places(session))
+
+    def spent_on(self, runs: Sequence[str]) -> Expenses:
+        """What runs have used up, in whatever sessions: their jobs, and what was evaluated without any.
+
+        Raises:
+            ConflictError: if two hosts' files contradict each other.
+        """
+        return expenses(self._folder.files(), runs)
 
     def ledger(self, session: str | None = None) -> list[LedgerRow]:
         """Every job with what it cost and whom it served, in order.

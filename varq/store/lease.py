@@ -17,6 +17,7 @@ from types import TracebackType
 
 from varq.store.database import Database
 from varq.store.faults import OwnedError, StoreError
+from varq.store.job_records import STUDY
 
 __all__ = ["Holder", "Keeper", "Lease", "Process", "holders", "process_alive"]
 
@@ -143,7 +144,9 @@ def holders(files: Iterable[Database], run: str) -> list[Holder]:
 
 
 def _owned(name: str) -> str:
-    """The rule, and of what it is broken: a run, or a session as `new_session_id` names it."""
+    """The rule, and of what it is broken: a run, a session as `new_session_id` names it, or a study's budget."""
+    if name.startswith(STUDY):
+        return f"The budget of a study has one owner at a time. That of {name.removeprefix(STUDY)}"
     kind = "session" if name.startswith("session-") else "run"
     return f"A {kind} has one owner at a time. {kind.capitalize()} {name if kind == 'session' else name[:12]}"
 

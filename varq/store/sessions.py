@@ -113,6 +113,16 @@ class Sessions:
                 found[stored.record.id] = later(known, stored)
         return sorted((stored.record for stored in found.values()), key=lambda record: (-record.created, record.id))
 
+    def beginning(self, prefix: str) -> list[SessionRecord]:
+        """What stands among the sessions under ids that begin so, the oldest first."""
+        found: dict[str, StoredSession] = {}
+        where = "WHERE id >= ? AND id < ?"
+        for file in self._files():
+            for stored in job_tables.read_sessions(file, where, (prefix, prefix + "\U0010ffff")):
+                known = found.setdefault(stored.record.id, stored)
+                found[stored.record.id] = later(known, stored)
+        return sorted((stored.record for stored in found.values()), key=lambda record: (record.created, record.id))
+
     def set_state(self, session: str, state: SessionState | str) -> None:
         """Records how a session stands now.
 

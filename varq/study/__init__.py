@@ -4,22 +4,31 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from varq.study.executors import Executor, Here, Processes, WorkerLost
+    from varq.study.cluster import Dask, local_cluster
+    from varq.study.environment import worker_environment
+    from varq.study.executors import Executor, Here, Processes
+    from varq.study.lost import ClusterLost, WorkerLost
     from varq.study.study import Status, Study, sweep
     from varq.study.table import Table
 
 _HOME = {
+    "ClusterLost": "varq.study.lost",
+    "Dask": "varq.study.cluster",
     "Executor": "varq.study.executors",
     "Here": "varq.study.executors",
     "Processes": "varq.study.executors",
     "Status": "varq.study.study",
     "Study": "varq.study.study",
     "Table": "varq.study.table",
-    "WorkerLost": "varq.study.executors",
+    "WorkerLost": "varq.study.lost",
+    "local_cluster": "varq.study.cluster",
     "sweep": "varq.study.study",
+    "worker_environment": "varq.study.environment",
 }
 
 __all__ = [
+    "ClusterLost",
+    "Dask",
     "Executor",
     "Here",
     "Processes",
@@ -27,7 +36,9 @@ __all__ = [
     "Study",
     "Table",
     "WorkerLost",
+    "local_cluster",
     "sweep",
+    "worker_environment",
 ]
 
 if not TYPE_CHECKING:

@@ -14,6 +14,7 @@ from varq import spec
 from varq.devices.catalog import DEFAULT
 from varq.protocol import FromRun
 from varq.study.grid import Grid
+from varq.study.needs import Labels, labels_of, priority_of
 
 __all__ = ["AMPLITUDES", "Batch", "Layout", "resolved", "shards"]
 
@@ -36,11 +37,15 @@ class Batch:
         cells: their numbers.
         seats: with which the compiled function is made; 1 where the cell is run by itself.
         needs: the numbers of batches that come before.
+        labels: what each of its cells takes where it runs.
+        priority: the highest among its cells.
     """
 
     cells: tuple[int, ...]
     seats: int = 1
     needs: tuple[int, ...] = ()
+    labels: Labels = ()
+    priority: int = 0
 
 
 def resolved(task: Any) -> Any:
@@ -55,17 +60,22 @@ class Layout:
         grid: the cells' specs.
         warm: the field along whose axis each cell starts where the one before it ended; None for no such axis.
         batch: most cells that are run together.
+        needs: what cells take where they run, as of `varq.sweep`; no part of what they are.
+        priority: of cells, as of `varq.sweep`; no part of what they are.
 
     Raises:
         ValueError: for cells that cannot be found again, an unknown axis, or cells along it that differ in shape.
     """
 
-    def __init__(self, grid: Grid, warm: str | None, batch: int) -> None:
+    def __init__(self, grid: Grid, warm: str | None, batch: int, needs: Any = None, priority: Any = 0) -> None:
         self.grid = grid
         self.warm = warm
         self._axis = None if warm is None else _warm_axis(grid, warm)
         self.ids: list[str] = []
         self.before: list[int | None] = []
+        self.labels: list[Labels] = []
+        self.priorities: list[int] = []
+        same: dict[Labels, Labels] = {}
         shapes: list[bytes | None] = []
         widths: dict[bytes, int] = {}
         parameters: list[Any] = []
@@ -82,6 +92,9 @@ class Layout:
                 _check_shape(parameters[before], _shape(whole), grid.values(index), str(warm))
             self.ids.append(name[:16])
             self.before.append(before)
+            labels = labels_of(needs, whole)
+            self.labels.append(same.setdefault(labels, labels))
+            self.priorities.append(priority_of(priority, whole))
             parameters.append(_shape(whole) if self._axis is not None else None)
             shape = _company(whole) if batch > 1 else None
             if shape is not None:
@@ -113,10 +126,11 @@ class Layout:
         for index, shape in enumerate(shapes):
             if self.ids[index] not in seen:  # of cells that are one run the first is enough
                 wave = 0 if self._axis is None else self.grid.place(index)[self._axis]
-                groups.setdefault((wave, ("alone", index) if shape is None else shape), []).append(index)
+                company = ("alone", index) if shape is None else shape
+                groups.setdefault((wave, company, self.labels[index]), []).append(index)
             seen.add(self.ids[index])
         made: list[tuple[tuple[int, ...], int]] = []
-        for (_, shape), members in sorted(groups.items(), key=lambda item: item[0][0]):
+        for (_, shape, _), members in sorted(groups.items(), key=lambda item: item[0][0]):
             room = 1 if isinstance(shape, tuple) else max(1, min(most, AMPLITUDES >> widths[shape]))
             count = -(-len(members) // room)
             seats = -(-len(members) // count)  # batches of one size share one compiled function
@@ -128,7 +142,9 @@ class Layout:
         found = []
         for cells, seats in made:
             before = {self.before[cell] for cell in cells}
-            found.append(Batch(cells, seats, tuple(sorted({home[self.ids[b]] for b in before if b is not None}))))
+            needs = tuple(sorted({home[self.ids[b]] for b in before if b is not None}))
+            priority = max(self.priorities[cell] for cell in cells)
+            found.append(Batch(cells, seats, needs, self.labels[cells[0]], priority))
         return tuple(found)
 
     @property

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from varq import checks
+from varq.study.cluster import Dask, is_of_dask
+from varq.study.environment import worker_environment
+from varq.study.lost import WorkerLost
+from varq.study.needs import Labels, offered
 
-__all__ = ["Executor", "Here", "Processes", "WorkerLost", "executor_of"]
-
-_ONE_THREAD = (
-    ("OMP_NUM_THREADS", "1"),
-    ("OPENBLAS_NUM_THREADS", "1"),
-    ("MKL_NUM_THREADS", "1"),
-)
-_XLA = ("--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1")
-
-
-class WorkerLost(BrokenExecutor):
-    """A worker ended without an answer; the executor has another one for what comes next."""
+__all__ = ["Executor", "Here", "Placing", "Processes", "WorkerLost", "executor_of"]
 
 
 class Executor(Protocol):
@@ -41,10 +34,35 @@ class Executor(Protocol):
         """Take nothing more."""
 
 
+class Placing(Executor, Protocol):
+    """An executor whose workers have labels, and which knows priorities."""
+
+    name: str
+    """What it is, for people."""
+
+    @property
+    def workers(self) -> int:
+        """How many work at a time."""
+
+    def offers(self) -> Mapping[str, float] | None:
+        """How many there are of each label; None where a cell's device is all that counts."""
+
+    def place(self, labels: Labels, priority: int, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """`submit`, to where these labels are free; of what waits, the highest priority goes first."""
+
+
 class Here:
     """Calls functions in this process, at once."""
 
     workers = 1
+    name = "this process"
+
+    def offers(self) -> None:
+        """Any quantum processor, one cell at a time; graphics processors as JAX has them."""
+
+    def place(self, labels: Labels, priority: int, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """`submit`: what runs here has every label to itself."""
+        return self.submit(function, *args)
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Future[Any]:
         """Call a function; the future is done when this returns."""
@@ -59,6 +77,16 @@ class Here:
         """Nothing is left to end."""
 
 
+@dataclass(eq=False)
+class _Job:
+    """A call that waits for a worker."""
+
+    future: Future[Any]
+    call: Any
+    labels: Labels
+    priority: int
+
+
 class Processes:
     """Worker processes of this machine, each with one thread; one that dies is replaced.
 
@@ -66,9 +94,10 @@ class Processes:
 
     Args:
         workers: how many; None for one for each processor.
+        labels: what cells may need, with how many of them may have it at a time: {"qpu:ibm.torino": 1, "gpu": 1}.
 
     Raises:
-        ValueError: for fewer than 1.
+        ValueError: for fewer than 1, or a label that there is not.
 
     Example:
         >>> with Processes(1) as processes:
@@ -76,10 +105,15 @@ class Processes:
         2
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    name = "processes of this machine"
+
+    def __init__(self, workers: int | None = None, labels: Mapping[str, int] | None = None) -> None:
         number = os.cpu_count() or 1 if workers is None else workers
         self.workers = checks.integer("workers", number, minimum=1)
-        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._labels = offered({} if labels is None else labels)
+        self._taken: Counter[str] = Counter()
+        self._jobs: list[_Job] = []
+        self._changed = threading.Condition()  # of the jobs that wait, and of the labels that are taken
         self._lives: dict[int, _Worker] = {}
         self._closed = False
         self._threads = [
@@ -100,17 +134,33 @@ class Processes:
         """The processes that are there now."""
         return [worker.process.pid for worker in list(self._lives.values()) if worker.process.poll() is None]
 
+    def offers(self) -> Mapping[str, float]:
+        """How many cells may have each label at a time."""
+        return dict(self._labels)
+
     def submit(self, function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Future[Any]:
         """Have a function of an importable module called by one of the processes.
 
         Raises:
             RuntimeError: after `shutdown`.
         """
-        if self._closed:
-            raise RuntimeError("Processes that were shut down take nothing more. Make others: Processes(2).")
-        future: Future[Any] = Future()
-        self._jobs.put((future, (function, args, keywords)))
-        return future
+        return self._put(_Job(Future(), (function, args, keywords), (), 0))
+
+    def place(self, labels: Labels, priority: int, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """`submit`, when these labels are free; of what waits, the highest priority goes first.
+
+        Raises:
+            RuntimeError: after `shutdown`.
+        """
+        return self._put(_Job(Future(), (function, args, {}), labels, priority))
+
+    def _put(self, job: _Job) -> Future[Any]:
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("Processes that were shut down take nothing more. Make others: Processes(2).")
+            self._jobs.append(job)
+            self._changed.notify()
+        return job.future
 
     def interrupt(self) -> None:
         """Have each worker stop after what is in flight, as Ctrl-C does."""
@@ -120,42 +170,62 @@ class Processes:
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes once what was submitted is done, or with `cancel_futures` once what they do is."""
-        if self._closed:
-            return
-        self._closed = True
-        if cancel_futures:
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    self._jobs.get_nowait()[0].cancel()
-        for _ in self._threads:
-            self._jobs.put(None)
+        with self._changed:
+            self._closed = True
+            if cancel_futures:
+                for job in self._jobs:
+                    job.future.cancel()
+                self._jobs.clear()
+            self._changed.notify_all()
         if wait:
             for thread in self._threads:
                 thread.join()
 
+    def _next(self) -> _Job | None:
+        """The job that goes next, when there is one whose labels are free; None when there will be none."""
+        with self._changed:
+            while True:
+                free = [job for job in self._jobs if all(self._has(*label) for label in job.labels)]
+                if free:
+                    job = max(free, key=lambda job: job.priority)  # of equal ones the first
+                    self._jobs.remove(job)
+                    self._taken.update(dict(job.labels))
+                    return job
+                if self._closed and not self._jobs:
+                    return None
+                self._changed.wait()
+
+    def _has(self, label: str, count: int) -> bool:
+        return self._taken[label] + count <= self._labels.get(label, 0)
+
     def _serve(self, number: int) -> None:
         """The thread of one worker: hands it what comes, and starts another one when it is gone."""
-        while (job := self._jobs.get()) is not None:
-            future, call = job
-            if not future.set_running_or_notify_cancel():
-                continue
+        while (job := self._next()) is not None:
             try:
-                if number not in self._lives or self._lives[number].process.poll() is not None:
-                    self._lives[number] = _Worker()
-                kind, answer = self._lives[number].ask(call)
-            except (EOFError, OSError) as error:
-                status = self._lives.pop(number).end() if number in self._lives else None
-                future.set_exception(WorkerLost(f"A worker process ended with status {status}: {error}"))
-                continue
-            except Exception as error:  # the call cannot be pickled
-                future.set_exception(error)
-                continue
-            if kind == "result":
-                future.set_result(answer)
-            else:
-                future.set_exception(answer)
+                if job.future.set_running_or_notify_cancel():
+                    self._do(number, job)
+            finally:
+                with self._changed:
+                    self._taken.subtract(dict(job.labels))
+                    self._changed.notify_all()
         if number in self._lives:
             self._lives.pop(number).end()
+
+    def _do(self, number: int, job: _Job) -> None:
+        try:
+            if number not in self._lives or self._lives[number].process.poll() is not None:
+                self._lives[number] = _Worker()
+            kind, answer = self._lives[number].ask(job.call)
+        except (EOFError, OSError) as error:
+            status = self._lives.pop(number).end() if number in self._lives else None
+            job.future.set_exception(WorkerLost(f"A worker process ended with status {status}: {error}"))
+        except Exception as error:  # the call cannot be pickled
+            job.future.set_exception(error)
+        else:
+            if kind == "result":
+                job.future.set_result(answer)
+            else:
+                job.future.set_exception(answer)
 
 
 class _Worker:
@@ -163,7 +233,7 @@ class _Worker:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        flags = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *_XLA])
+        alone = worker_environment(flags=os.environ.get("XLA_FLAGS", ""))
         with theirs:
             words = [sys.executable, "-m", "varq.study.process", str(theirs.fileno()), str(os.getpid())]
             self.process = subprocess.Popen(
@@ -171,7 +241,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the one process that a person sees
-                env={**os.environ, **dict(_ONE_THREAD), "XLA_FLAGS": flags},
+                env={**os.environ, **alone},
             )
         self.wire = Connection(ours.detach())
 
@@ -193,18 +263,20 @@ def executor_of(given: Any) -> tuple[Executor, bool]:
     """What a person names as an executor, and whether it is to be shut down after use.
 
     Args:
-        given: None (this process), "processes", a number of processes, or anything with `submit`.
+        given: None (this process), "processes", a number of processes, the address of a Dask scheduler, a cluster or
+            client of Dask, or anything with `submit`.
 
     Raises:
-        ModuleNotFoundError: for an address, which needs the extra `dask`.
+        ModuleNotFoundError: for what needs the extra `dask`, where it is not installed.
+        OSError: if nobody answers at the address.
         TypeError: for something else, threads among it: PennyLane's queue is one for a whole process.
     """
     if given is None:
         return Here(), True
     if isinstance(given, str) and given == "processes":
         return Processes(), True
-    if isinstance(given, str) and "://" in given:
-        raise checks.missing_extra("distributed", "dask", f"A study on a cluster at {given}")
+    if (isinstance(given, str) and "://" in given) or is_of_dask(given):
+        return Dask(given), True
     if isinstance(given, int) and not isinstance(given, bool):
         return Processes(given), True
     if isinstance(given, ThreadPoolExecutor):
@@ -215,6 +287,7 @@ def executor_of(given: Any) -> tuple[Executor, bool]:
     if callable(getattr(given, "submit", None)):
         return given, False
     raise TypeError(
-        "executor must be None (this process), 'processes', a number of processes, or an object with submit, as of "
-        f"concurrent.futures. Got {given!r}. Give executor=2, for instance."
+        "executor must be None (this process), 'processes', a number of processes, the address of a Dask scheduler, a "
+        f"cluster or client of Dask, or an object with submit, as of concurrent.futures. Got {given!r}. "
+        "Give executor=2, or executor='tcp://host:8786'."
     )

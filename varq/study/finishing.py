@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from varq import checks, spec
 from varq.protocol import Observer
 from varq.session.interrupt import REQUEUE, Interrupts
 from varq.session.terms import refuse_objects
-from varq.store.faults import StoreError
+from varq.store.faults import OwnedError, StoreError
 from varq.store.store import Store
 from varq.study.cells import Batch, Layout
 from varq.study.executors import Executor, Here
-from varq.study.work import Cell, End, Order, Party, State, work, work_in
+from varq.study.lost import ClusterLost
+from varq.study.needs import Labels, slots
+from varq.study.placement import Placements
+from varq.study.purse import Purse
+from varq.study.waiting import Waiting
+from varq.study.work import Cause, Cell, Done, End, Order, Party, State, failed, work, work_in
 
 __all__ = ["Finishing"]
 
 log = logging.getLogger("varq")
 
-_LOSSES = 5  # times that a batch may lose its worker before something is taken to be wrong with it
+_LOSSES = 5  # workers that may be lost with one batch before something is taken to be wrong with it
 _AHEAD = 2  # orders for each worker that are under way at a time: none waits, and few are held in memory
 _BUNDLE = 16  # most cells that are run by themselves in one order
 _BUSY = 1.0  # seconds until cells that another process owned are asked again
@@ -40,6 +46,9 @@ class Finishing:
         left: the cells that are to be run, by number.
         among: the batches that are looked at, by number.
         tell: is told of each order that begins or ended: the cells, and what became of them.
+        placements: is told where they ran.
+        purse: what they may use up; None for no limit.
+        permit: the file that workers see while the work is wanted; None for none.
         observers: of the runs, where they run in this process.
     """
 
@@ -51,19 +60,25 @@ class Finishing:
         left: Iterable[int],
         among: Iterable[int],
         tell: Callable[[Sequence[int], Sequence[End] | None], None],
+        placements: Placements,
+        purse: Purse | None = None,
+        permit: Path | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._layout, self._store, self._executor = layout, store, executor
-        self._tell = tell
+        self._tell, self._placements, self._purse, self._permit = tell, placements, purse, permit
         wanted = set(left)
-        self._left = {number: self._missing(layout.batches[number], wanted) for number in among}
-        self._waiting = deque(sorted(number for number, cells in self._left.items() if cells))
-        self._unfinished = {number for number, cells in self._left.items() if cells}
+        missing = {number: self._missing(layout.batches[number], wanted) for number in among}
+        self._left = {number: cells for number, cells in missing.items() if cells}
+        self._waiting = Waiting(layout.batches, self._left)
         self._losses: Counter[int] = Counter()
+        self._solo: set[int] = set()  # batches that are asked for by themselves, to see which of several loses workers
         self._under_way: dict[Future[Any], Order] = {}
+        self._flying: Counter[Labels] = Counter()
         self._errors: list[BaseException] = []
-        self._run: Callable[[Order], Sequence[End]] = (
-            partial(work_in, store=store, observers=tuple(observers)) if isinstance(executor, Here) else work
+        self._here = isinstance(executor, Here)
+        self._run: Callable[[Order], Done] = (
+            partial(work_in, store=store, observers=tuple(observers)) if self._here else work
         )
         self._later: list[int] = []
         self.stopped = False
@@ -77,13 +92,12 @@ class Finishing:
 
         Raises:
             StoreError: if the store cannot do its part; what is recorded stays.
-            RuntimeError: if a batch lost its worker again and again.
+            RuntimeError: if a batch lost its worker again and again, or the executor is gone.
             SystemExit: after SIGTERM, with the status on which a batch script requeues.
         """
         interrupts = Interrupts()
-        here = isinstance(self._executor, Here)
         try:
-            if here:  # the loop of the runs counts the signals
+            if self._here:  # the loop of the runs counts the signals
                 self._go(interrupts)
             else:
                 with interrupts.watched():
@@ -102,111 +116,217 @@ class Finishing:
         while True:
             stop = self.stopped or interrupts.count > 0 or bool(self._errors)
             if not stop:
-                self._hand_out()
+                try:
+                    self._hand_out()
+                except ClusterLost as error:
+                    self._errors.append(error)
             if not self._under_way:
-                if stop or not self._later:
+                if stop or self._errors or not self._later:
                     break
                 time.sleep(_BUSY)
-                self._waiting.extend(self._later)
-                self._later.clear()
+                self._ask_later()
                 continue
             if stop and not told and hasattr(self._executor, "interrupt"):
                 told = True
                 self._executor.interrupt()
             done, _ = wait(self._under_way, timeout=_BUSY, return_when=FIRST_COMPLETED)
+            if not done and not stop:
+                self._idle()
             for future in done:
-                self._take(self._under_way.pop(future), future)
+                order = self._under_way.pop(future)
+                self._flying[self._labels(order)] -= 1
+                self._take(order, future)
         self.stopped = self.stopped or interrupts.count > 0
+
+    def _idle(self) -> None:
+        """Nothing came back for a while."""
+        try:
+            said = self._executor.standing() if hasattr(self._executor, "standing") else ""
+        except ClusterLost as error:
+            self._errors.append(error)
+            return
+        if said:
+            log.warning(said)
+        self._ask_later()
+
+    def _ask_later(self) -> None:
+        for number in self._later:
+            self._waiting.put(number)
+        self._later.clear()
+
+    # -- orders go out
+
+    def _labels(self, order: Order) -> Labels:
+        return self._layout.batches[order.parties[0].batch].labels
 
     def _hand_out(self) -> None:
         """Give orders while there is room for them."""
-        workers = getattr(self._executor, "workers", None) or getattr(self._executor, "_max_workers", None) or 1
-        most = 1 if isinstance(self._executor, Here) else _AHEAD * workers
-        while len(self._under_way) < most and (numbers := self._next(workers)):
+        while not self._errors and (numbers := self._next()):
             order = self._order(numbers)
-            cells = [cell.index for party in order.parties for cell in party.cells]
-            self._tell(cells, None)
+            if order is None and self._under_way:
+                return  # what others do not use up comes back
+            if order is None:
+                continue
+            batch = self._layout.batches[numbers[0]]
+            self._tell(order.cells, None)
+            self._placements.given(order, batch)
             try:
-                self._under_way[self._executor.submit(self._run, order)] = order
-            except BrokenExecutor as error:
+                place = getattr(self._executor, "place", None)
+                if place is None:
+                    future = self._executor.submit(self._run, order)
+                else:
+                    future = place(batch.labels, batch.priority, self._run, order)
+            except (BrokenExecutor, OSError) as error:
                 self._errors.append(_broken(error))
                 return
+            self._under_way[future] = order
+            self._flying[batch.labels] += 1
 
-    def _next(self, workers: int) -> list[int]:
+    def _next(self) -> list[int]:
         """The batches of the next order: one, or several of a cell each."""
-        found: list[int] = []
-        held: list[int] = []
-        most = max(1, min(_BUNDLE, len(self._waiting) // (4 * workers)))
-        while self._waiting and len(found) < most:
-            number = self._waiting.popleft()
-            batch = self._layout.batches[number]
-            if any(needed in self._unfinished for needed in batch.needs):
-                held.append(number)
-            elif batch.seats > 1 and found:
-                held.append(number)
-                break
-            else:
-                found.append(number)
-                if batch.seats > 1:
-                    break
-        self._waiting.extendleft(reversed(held))
-        return found
+        workers = getattr(self._executor, "workers", None) or getattr(self._executor, "_max_workers", None) or 1
+        for labels, length in self._waiting.lanes():
+            places = min(workers, max(1, slots(labels, self._offers()))) if labels and not self._here else workers
+            if self._flying[labels] >= (1 if self._here else _AHEAD * places) or (self._here and self._under_way):
+                continue
+            most = 1 if self._purse is not None else max(1, min(_BUNDLE, length // (4 * places)))
+            found = self._waiting.take(labels, most)
+            alone = [number for number in found if number in self._solo]
+            if alone and len(found) > 1:
+                for number in found:
+                    if number != alone[0]:
+                        self._waiting.put(number)
+                return alone[:1]
+            return found
+        return []
 
-    def _order(self, numbers: Sequence[int]) -> Order:
+    def _offers(self) -> Any:
+        offers = self._executor.offers() if hasattr(self._executor, "offers") else {}
+        return {} if offers is None else offers
+
+    def _order(self, numbers: Sequence[int]) -> Order | None:
+        """What a worker is asked to do; None if the budget has no place for it just now."""
+        parts = {}
+        for number in numbers:
+            if self._purse is not None:
+                part = self._purse.lease(number, self._left[number], alone=not self._under_way)
+                if part is None:
+                    if self._under_way:
+                        self._waiting.put(number)
+                    return None
+                parts[number] = part
         arrays: dict[str, Any] = {}
         parties = []
         for number in numbers:
             batch = self._layout.batches[number]
             cells = tuple(self._cell(index, batch, arrays) for index in self._left[number])
-            parties.append(Party(number, batch.seats, cells))
-        return Order(self._store.path, tuple(parties), arrays)
+            parties.append(Party(number, batch.seats, cells, parts.get(number)))
+        return Order(self._store.path, tuple(parties), arrays, self._permit)
 
     def _cell(self, index: int, batch: Batch, arrays: dict[str, Any]) -> Cell:
         task = self._layout.task(index)
-        if not isinstance(self._executor, Here):
+        if not self._here:
             text = spec.dumps(task, arrays)
             refuse_objects({}, {task.title: text})
             task = text
         return Cell(index, batch.cells.index(index), task)
 
+    # -- and come back
+
     def _take(self, order: Order, future: Future[Any]) -> None:
         """Note what came back of an order."""
         numbers = [party.batch for party in order.parties]
         error = None if future.cancelled() else future.exception()
-        if future.cancelled():
-            self._waiting.extendleft(reversed(numbers))
-            return
-        if error is not None:
-            self._lost(numbers, error)
-            return
-        ends: dict[int, End] = {end.index: end for end in future.result()}
-        self._tell([cell.index for party in order.parties for cell in party.cells], list(ends.values()))
-        for party in order.parties:
-            found = [ends.get(cell.index) for cell in party.cells]
-            left = [
-                c.index for c, e in zip(party.cells, found, strict=True) if e is None or e.state is State.UNFINISHED
-            ]
-            self._left[party.batch] = left
-            if not left:
-                self._unfinished.discard(party.batch)
-            elif all(end is not None and end.message for end in found if end is None or end.index in left):
-                self._later.append(party.batch)  # another process owns them just now
+        if future.cancelled() or error is not None:
+            self._placements.lost(order, "cancelled" if error is None else f"{type(error).__name__}: {error}")
+            self._tell(order.cells, ())
+            if error is None:
+                self._again(numbers)
             else:
-                self.stopped = True
+                self._lost(numbers, error)
+            return
+        done: Done = future.result()
+        self._placements.came(order, done, getattr(future, "worker", ""))
+        self._tell(order.cells, done.ends)
+        ends = {end.index: end for end in done.ends}
+        for party in order.parties:
+            found = {cell.index: ends.get(cell.index) for cell in party.cells}
+            self._settle(party.batch, found)
+
+    def _settle(self, number: int, found: dict[int, End | None]) -> None:
+        """Note what became of the cells of a batch."""
+        left = {index: end for index, end in found.items() if end is None or end.state is State.UNFINISHED}
+        self._left[number] = list(left)
+        causes = {Cause.NONE if end is None else end.cause for end in left.values()}
+        short = Cause.BUDGET in causes
+        paid = self._purse is None or self._purse.returned(number, list(found), short, owned=Cause.OWNED in causes)
+        if not left:
+            self._waiting.finished(number)
+        elif causes & {Cause.STOPPED, Cause.NONE} and Cause.OWNED not in causes:
+            self.stopped = True
+        elif Cause.OWNED in causes:
+            self._later.append(number)
+        elif paid:
+            self._waiting.put(number)
+
+    def _again(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self._waiting.put(number)
 
     def _lost(self, numbers: Sequence[int], error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):
             self.stopped = True
-            return
-        if not isinstance(error, (BrokenExecutor, StoreError, OSError)):
+        elif not isinstance(error, (BrokenExecutor, StoreError, OSError)):
             self._errors.append(error)
-            return
-        self._losses.update(numbers)
-        if max(self._losses[number] for number in numbers) < _LOSSES and not isinstance(self._executor, Here):
+        elif self._here:
+            self._errors.append(error if isinstance(error, (StoreError, OSError)) else _broken(error))
+        elif self._worth_asking(numbers, error):
             log.warning("A worker was lost: %s Its cells are asked again; what it had recorded is kept.", error)
-            self._waiting.extendleft(reversed(numbers))
-            return
-        self._errors.append(error if isinstance(error, (StoreError, OSError)) else _broken(error))
+            self._again(numbers)
+
+    def _worth_asking(self, numbers: Sequence[int], error: BaseException) -> bool:
+        """Whether what lost its worker is to be asked again: several batches one by one, one of them not for ever."""
+        if len(numbers) > 1:
+            self._solo.update(numbers)
+            return True
+        (number,) = numbers
+        self._losses[number] += getattr(error, "times", 1)
+        if self._losses[number] < _LOSSES:
+            return True
+        if not isinstance(error, BrokenExecutor):
+            self._errors.append(error)
+        elif (begun := self._given_up(number, error)) is None:
+            self._later.append(number)
+        elif not begun:
+            self._errors.append(_broken(error))
+        return False
+
+    def _given_up(self, number: int, error: BaseException) -> bool | None:
+        """Keep as the end of cells that had begun that they end whatever runs them; whether there were such cells.
+
+        None if another process has one of them.
+        """
+        message = (
+            f"{type(error).__name__}: {checks.counted(self._losses[number], 'worker')} ended while doing it, the last: "
+            f"{error} Perhaps it needs more memory than a worker has."
+        )
+        ends: dict[int, End] = {}
+        try:
+            for index in self._left[number]:
+                run = self._layout.ids[index]
+                with self._store.lease(run, take_over=True):
+                    if failed(self._store, run, message):
+                        ends[index] = End(index, State.FAILED, message)
+        except OwnedError:
+            return None
+        if not ends:
+            return False
+        log.error("%s failed: %s", checks.counted(len(ends), "cell"), message)
+        self._tell(list(ends), list(ends.values()))
+        # A cell of the batch that had not begun is asked for again, without the others.
+        waiting = {index: End(index, State.UNFINISHED, cause=Cause.OWNED) for index in self._left[number]}
+        self._settle(number, {**waiting, **ends})
+        return True
 
 
 def _broken(error: BaseException) -> RuntimeError:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from varq import checks, names, spec
 from varq.protocol import Reason, Result
+from varq.session.budget import Budget
 from varq.session.known import finished
 from varq.session.opening import UNSET, Unset, store_of
 from varq.session.planning import STARTED_FROM
+from varq.store.credentials import clean_text
+from varq.store.job_records import STUDY
 from varq.store.records import RunRecord
 from varq.store.store import Store
 from varq.study.cells import Layout, resolved, shards
@@ -22,6 +26,9 @@ from varq.study.export import export
 from varq.study.finishing import Finishing
 from varq.study.forecast import Forecast, forecast
 from varq.study.grid import Grid, axes_of
+from varq.study.needs import check_offered
+from varq.study.placement import Placements, ledger
+from varq.study.purse import Purse
 from varq.study.record import StudyRecord, named, recorded, shown
 from varq.study.table import Table
 from varq.study.work import End, State
@@ -29,6 +36,8 @@ from varq.study.work import End, State
 __all__ = ["Status", "Study", "sweep"]
 
 _ENDED = (State.DONE, State.FAILED)
+Needs: TypeAlias = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None
+Priority: TypeAlias = int | Callable[[Any], int]
 
 
 class Status(Mapping[str, int]):
@@ -37,14 +46,16 @@ class Status(Mapping[str, int]):
     Args:
         name: of the study.
         counts: by the name of a state.
+        note: what else is to be said, such as that a budget is used up.
 
     Example:
         >>> print(Status("demo", {"done": 3, "failed": 1}))
         demo: 3 of 4 cells done, 1 failed
     """
 
-    def __init__(self, name: str, counts: Mapping[str, int]) -> None:
+    def __init__(self, name: str, counts: Mapping[str, int], note: str = "") -> None:
         self.name = name
+        self.note = note
         self._counts = {state.value: counts.get(state.value, 0) for state in State}
 
     def __getitem__(self, state: str) -> int:
@@ -68,7 +79,8 @@ class Status(Mapping[str, int]):
 
     def __repr__(self) -> str:
         rest = [f"{number} {state}" for state, number in self._counts.items() if number and state != "done"]
-        return ", ".join([f"{self.name}: {self._counts['done']} of {checks.counted(self.cells, 'cell')} done", *rest])
+        said = ", ".join([f"{self.name}: {self._counts['done']} of {checks.counted(self.cells, 'cell')} done", *rest])
+        return f"{said}; {self.note}" if self.note else said
 
 
 class Study:
@@ -81,6 +93,8 @@ class Study:
         batch: most cells that are evaluated together.
         store: folder of the store, or an open one; None keeps nothing.
         progress: whether to show a live table.
+        needs: what cells take where they run, as of `varq.sweep`.
+        priority: of cells, as of `varq.sweep`.
 
     Raises:
         ValueError: if the store has another study of that name, or for cells that make no study.
@@ -94,9 +108,11 @@ class Study:
         batch: int,
         store: str | os.PathLike[str] | Store | Unset | None = UNSET,
         progress: bool = True,
+        needs: Needs = None,
+        priority: Priority = 0,
     ) -> None:
         self._progress = checks.boolean("progress", progress)
-        self._layout = Layout(grid, warm, checks.integer("batch", batch, minimum=1))
+        self._layout = Layout(grid, warm, checks.integer("batch", batch, minimum=1), needs, priority)
         self.name = named(name if name is not None else self._layout.digest[:12])
         self._store, self._owns = store_of(store)
         rows = tuple(shown(grid.values(index)) for index in range(len(grid)))
@@ -140,61 +156,97 @@ class Study:
         failed: bool = False,
         only_failed: bool = False,
         shard: tuple[int, int] | None = None,
+        budget: Budget | None = None,
     ) -> Status:
         """Run what is missing; what is done is found, and an unfinished cell goes on where it stood.
 
         An error of one cell is kept as its end and leaves the others alone.  Ctrl-C stops after what is in flight.
 
         Args:
-            executor: where: None for this process, "processes" or a number of worker processes of this machine, or an
-                object with `submit` as of `concurrent.futures`.
+            executor: where: None for this process, "processes" or a number of worker processes of this machine, the
+                address of a Dask scheduler ("tcp://host:8786"), a cluster or client of Dask, or an object with `submit`
+                as of `concurrent.futures`.
             failed: whether to run failed cells again, too.
             only_failed: whether to run failed cells again, and nothing else.
             shard: (i, n), i from 1 to n: only the i-th of n parts of which none needs another, for n processes or
                 machines.
+            budget: what all cells together may use up, on all workers; what is recorded already counts.  When nothing
+                is left the rest stays unfinished.
 
         Returns:
             How the cells stand.
 
         Raises:
-            ValueError: for workers with a store in memory, or a shard that there is not.
+            ValueError: for workers with a store in memory or that cannot do the work, a shard that there is not, or a
+                need that the executor does not offer; nothing ran then.
+            ConnectionError: if no scheduler answers at an address.
+            OwnedError: if another process finishes the study with a budget just now.
+            RuntimeError: if the cluster is gone, or workers are lost again and again.
             StoreError: if the store cannot do its part; what is recorded stays.
         """
         among = self._shard(shard)
-        chosen, own = executor_of(executor)
-        if self._store.path is None and executor is not None:
+        if budget is not None and shard is not None:
             raise ValueError(
-                "Workers need a store on disk, where each writes a file of its own. This one is in memory. "
-                "Give sweep(..., store='folder')."
+                "A budget holds over a whole study, and shards do not know of each other. Got both. Leave one out, or "
+                "give budget= to one finish(executor=...)."
             )
-        states = self._states(precise=True)
-        wanted = {State.FAILED} if only_failed else {State.MISSING, State.UNFINISHED}
-        if failed:
-            wanted.add(State.FAILED)
-        left = [index for index, state in enumerate(states) if state in wanted]
-        board = names.find("display", "study")(self.name, self.record.names, len(self)) if self._progress else None
+        chosen, own = executor_of(executor)
         try:
-            if left:
-                self._run(chosen, left, among, board, states)
+            if self._store.path is None and executor is not None:
+                raise ValueError(
+                    "Workers need a store on disk, where each writes a file of its own. This one is in memory. "
+                    "Give sweep(..., store='folder')."
+                )
+            states = self._states(precise=True)
+            wanted = {State.FAILED} if only_failed else {State.MISSING, State.UNFINISHED}
+            if failed:
+                wanted.add(State.FAILED)
+            left = [index for index, state in enumerate(states) if state in wanted]
+            note = self._run(chosen, left, among, states, budget) if left else ""
         finally:
             if own:
                 chosen.shutdown(wait=True, cancel_futures=True)
-        return self.status()
+        return self.status(note)
 
     def _run(
-        self, executor: Any, left: Sequence[int], among: Iterable[int], board: Any, states: Sequence[State]
-    ) -> None:
+        self, executor: Any, left: Sequence[int], among: Iterable[int], states: Sequence[State], budget: Budget | None
+    ) -> str:
+        """Have cells run; returns what is to be said of those that could not be."""
+        name = getattr(executor, "name", type(executor).__name__)
+        board = names.find("display", "study")(self.name, self.record.names, len(self)) if self._progress else None
+
         def tell(cells: Sequence[int], ends: Sequence[End] | None) -> None:
             if board is not None:
                 board.tell([(k, self.record.rows[k]) for k in cells], ends)
 
-        finishing = Finishing(self._layout, self._store, executor, left, among, tell)
-        if board is None:
-            finishing.run()
-            return
-        with board:
-            board.begin(sum(state is State.DONE for state in states), sum(s is State.FAILED for s in states))
-            finishing.run()
+        dashboard = getattr(executor, "dashboard", None)
+        facts = {} if dashboard is None else {"dashboard": clean_text(dashboard)}
+        with ExitStack() as held:
+            purse = None
+            if budget is not None:
+                held.enter_context(self._store.lease(STUDY + self.name))
+                purse = Purse(self._store, self._layout, budget)
+            permit = None
+            if hasattr(executor, "prepare"):
+                permit = executor.prepare(self._store.path)
+                held.callback(executor.interrupt)
+            self._check_needs(executor, name, left)
+            placements = Placements(self._store, self.name, name, facts)
+            held.callback(placements.close)
+            if board is not None:
+                held.enter_context(board)
+                board.begin(sum(s is State.DONE for s in states), sum(s is State.FAILED for s in states))
+                if dashboard is not None:
+                    board.say(f"{name}, whose dashboard is at {dashboard}")
+            Finishing(self._layout, self._store, executor, left, among, tell, placements, purse, permit).run()
+        return "" if purse is None else purse.note()
+
+    def _check_needs(self, executor: Any, name: str, left: Sequence[int]) -> None:
+        """Raises unless everything that cells take is offered."""
+        wanted = Counter(labels for labels in (self._layout.labels[index] for index in left) if labels)
+        if wanted:
+            offers = executor.offers() if hasattr(executor, "offers") else {}
+            check_offered(wanted, offers, name)
 
     def _shard(self, shard: tuple[int, int] | None) -> list[int]:
         if shard is None:
@@ -233,9 +285,20 @@ class Study:
         result: Result = spec.loads(record.result or "", self._store.array)
         return rule is None or finished(result, lambda: rule)
 
-    def status(self) -> Status:
-        """How many cells are missing, unfinished, done and failed."""
-        return Status(self.name, Counter(state.value for state in self._states()))
+    def status(self, note: str = "") -> Status:
+        """How many cells are missing, unfinished, done and failed.
+
+        Args:
+            note: what else is to be said with it.
+        """
+        return Status(self.name, Counter(state.value for state in self._states()), note)
+
+    def ledger(self) -> Table:
+        """Where each cell ran, by what executor and which worker, when, with which versions, made from the store alone.
+
+        One row for each time that a cell was given to a worker.
+        """
+        return ledger(self._store, self.record)
 
     def table(self) -> Table:
         """All cells, one row each, made from the store alone: their values, results and what went wrong."""
@@ -346,6 +409,8 @@ def sweep(
     warm_start: str | None = None,
     name: str | None = None,
     batch: int = 25,
+    needs: Needs = None,
+    priority: Priority = 0,
     store: str | os.PathLike[str] | Store | Unset | None = UNSET,
     progress: bool = True,
 ) -> Study:
@@ -363,6 +428,9 @@ def sweep(
             found (at the default, and saying so, where that one failed).
         name: in the store; None for one that follows from the cells.
         batch: most cells that are evaluated together.
+        needs: what a cell takes where it runs, {"qpu": "ibm.torino"} or {"gpu": 1}; or a function of the cell's spec
+            (every choice made) that gives such a mapping or None.  No part of what a cell is: it says where, not what.
+        priority: of cells, or a function of a cell's spec that gives it: higher goes first.
         store: folder of the store, or an open one; None keeps nothing.
         progress: whether to show a live table.
 
@@ -383,4 +451,4 @@ def sweep(
         True
     """
     grid = Grid(base, axes_of({} if over is None else over))
-    return Study(grid, warm_start, name, batch, store, progress)
+    return Study(grid, warm_start, name, batch, store, progress, needs, priority)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,9 +15,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from varq import spec
+from varq import names, spec
 from varq.node.together import Together
-from varq.protocol import Observer, Reason, Result
+from varq.protocol import Event, Observer, Reason, Result
+from varq.session.budget import Budget
 from varq.session.gang import drive_together
 from varq.session.planning import planned
 from varq.session.run import Run
@@ -23,10 +26,13 @@ from varq.session.session import Session
 from varq.store.faults import OwnedError, StoreError
 from varq.store.parts import claimed
 from varq.store.store import Store, open_store
+from varq.study.suited import unseen
 
-__all__ = ["Cell", "End", "Order", "Party", "State", "work", "work_in"]
+__all__ = ["Cause", "Cell", "Done", "End", "Order", "Party", "State", "failed", "work", "work_in"]
 
 log = logging.getLogger("varq")
+
+_LOOK = 0.5  # seconds between looks whether the work is still wanted
 
 
 class State(StrEnum):
@@ -36,6 +42,15 @@ class State(StrEnum):
     UNFINISHED = "unfinished"  # some of it is
     DONE = "done"
     FAILED = "failed"  # it ended by an error, or at a value that is not finite
+
+
+class Cause(StrEnum):
+    """Why a cell that was asked for has not ended."""
+
+    NONE = ""
+    OWNED = "owned"  # another process has it
+    BUDGET = "budget"  # what it was given is used up
+    STOPPED = "stopped"  # a person stopped it
 
 
 @dataclass(frozen=True)
@@ -61,11 +76,13 @@ class Party:
         batch: its number in the study.
         seats: of all its cells, those that are done among them.
         cells: that are to be run.
+        budget: what they may use up together; None for no limit.
     """
 
     batch: int
     seats: int
     cells: tuple[Cell, ...]
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +93,18 @@ class Order:
         store: folder of the store.
         parties: one after the other.
         arrays: the large arrays that the specs name, by SHA-256.
+        permit: a file in that folder without which nothing more of it is done; None for none.
     """
 
     store: Path | None
     parties: tuple[Party, ...]
-    arrays: dict[str, NDArray[Any]]
+    arrays: Mapping[str, NDArray[Any]]
+    permit: Path | None = None
+
+    @property
+    def cells(self) -> list[int]:
+        """The numbers of all its cells."""
+        return [cell.index for party in self.parties for cell in party.cells]
 
     def task(self, cell: Cell) -> Any:
         """A cell's spec."""
@@ -95,106 +119,187 @@ class End:
         index: its number in the study.
         state: how it stands.
         message: what went wrong, or who owns it.
+        cause: why it has not ended.
+        began: in seconds since 1970.
+        ended: the same.
     """
 
     index: int
     state: State
     message: str = ""
+    cause: Cause = Cause.NONE
+    began: float = 0.0
+    ended: float = 0.0
 
 
-def work(order: Order) -> tuple[End, ...]:
+@dataclass(frozen=True)
+class Done:
+    """What became of an order, and where.
+
+    Args:
+        ends: of its cells, as far as it came.
+        host: the machine.
+        pid: of the process.
+        versions: of the packages there.
+    """
+
+    ends: tuple[End, ...]
+    host: str
+    pid: int
+    versions: Mapping[str, str]
+
+
+class _Halting:
+    """Stops runs after the evaluation in flight once nobody wants them any more."""
+
+    def __init__(self, permit: Path) -> None:
+        self._permit = permit
+        self._runs: list[Run] = []
+        self._looked = 0.0
+
+    def begin(self, run: Run) -> None:
+        """Watch a run, too."""
+        self._runs = [known for known in self._runs if not known.done] + [run]
+
+    def __call__(self, event: Event) -> None:
+        """Look now and then."""
+        now = time.monotonic()
+        if now - self._looked >= _LOOK:
+            self._looked = now
+            if not self._permit.exists():
+                for run in self._runs:
+                    run.stop()
+
+
+def work(order: Order) -> Done:
     """Do what an order asks, in any process that sees the store's folder.
 
     Raises:
-        ValueError: if the store is in memory.
+        ValueError: if the store is in memory, or is not to be seen from here.
         StoreError: if the store cannot do its part; what is recorded stays.
     """
     if order.store is None:
         raise ValueError("Workers need a store on disk. This one is in memory. Give sweep(..., store='folder').")
     host = socket.gethostname()
+    if order.permit is not None and not order.permit.exists():
+        return _done(_refused(order, order.store, host), host)
     with claimed(order.store, host) as part, open_store(order.store, part=part) as store:
         return work_in(order, store)
 
 
-def work_in(order: Order, store: Store, observers: Sequence[Observer] = ()) -> tuple[End, ...]:
+def _refused(order: Order, folder: Path, host: str) -> list[End]:
+    """Without its permit an order is not wanted any more, or the folder is not the one that the client has."""
+    if not folder.is_dir() or not any(folder.glob("*.sqlite")):
+        raise unseen(folder, [host])
+    return [End(index, State.UNFINISHED, cause=Cause.STOPPED) for index in order.cells]
+
+
+def _done(ends: Sequence[End], host: str) -> Done:
+    return Done(tuple(ends), host, os.getpid(), names.versions())
+
+
+def work_in(order: Order, store: Store, observers: Sequence[Observer] = ()) -> Done:
     """`work`, with a store that is open; stops after a party that was interrupted."""
     ends: list[End] = []
+    halting = None if order.permit is None else _Halting(order.permit)
+    watching: list[Observer] = [*observers] if halting is None else [*observers, halting]
     # While any lease is held the store's heartbeat goes on: it need not be started anew for each cell.
     with store.lease(f"order-{os.urandom(8).hex()}"):
         for party in order.parties:
-            session = Session(store=store, progress=False, observers=observers)
+            session = Session(store=store, budget=party.budget, progress=False, observers=watching)
+            began = time.time()
             try:
-                found = _together(session, party, order) if party.seats > 1 else _alone(session, party, order)
+                working = _Working(session, order, halting)
+                found = working.together(party) if party.seats > 1 else working.alone(party)
             finally:
                 session.close()
-            ends += found
-            if any(end.state is State.UNFINISHED and not end.message for end in found):
-                break  # a person stopped it
-    return tuple(ends)
+            ended = time.time()
+            ends += [dataclasses.replace(end, began=began, ended=ended) for end in found]
+            if any(end.cause is Cause.STOPPED for end in found):
+                break
+    return _done(ends, socket.gethostname())
 
 
-def _alone(session: Session, party: Party, order: Order) -> list[End]:
-    ends = []
-    for cell in party.cells:
-        try:
-            run = _started(session, cell, order)
-            result = run.result or run.finish()
-        except Exception as error:
-            ends.append(_ended(session, cell, order, error))
-        else:
-            ends.append(_end(cell, result))
-    return ends
+@dataclass(frozen=True, eq=False)
+class _Working:
+    """The cells of one party, in a session of theirs."""
 
+    session: Session
+    order: Order
+    halting: _Halting | None
 
-def _together(session: Session, party: Party, order: Order) -> list[End]:
-    ends: dict[int, End] = {}
-    runs: dict[int, Run] = {}
-    costs: Together | None = None
-    for cell in party.cells:
-        try:
-            run = _started(session, cell, order)
-            if not run.done:
-                costs = costs or Together(party.seats, run.spec.precision)
-                run.loop.take(planned(run.spec, session.store, costs.seat(cell.seat)))
-                runs[cell.seat] = run
-            elif run.result is not None:
-                ends[cell.index] = _end(cell, run.result)
-        except Exception as error:
-            ends[cell.index] = _ended(session, cell, order, error)
-    errors = {} if costs is None else drive_together(runs, costs.evaluate)
-    for cell in party.cells:
-        if cell.seat in errors:
-            ends[cell.index] = _ended(session, cell, order, errors[cell.seat])
-        elif cell.seat in runs:
-            result = runs[cell.seat].result
-            ends[cell.index] = _end(cell, result)
-    return [ends[cell.index] for cell in party.cells]
+    def alone(self, party: Party) -> list[End]:
+        """One cell after the other."""
+        ends = []
+        for cell in party.cells:
+            try:
+                run = self._started(cell)
+                result = run.result or run.finish()
+            except Exception as error:
+                ends.append(self._ended(cell, error))
+            else:
+                ends.append(_end(cell, result))
+        return ends
 
+    def together(self, party: Party) -> list[End]:
+        """All cells by one compiled function."""
+        ends: dict[int, End] = {}
+        runs: dict[int, Run] = {}
+        costs: Together | None = None
+        for cell in party.cells:
+            try:
+                run = self._started(cell)
+                if not run.done:
+                    costs = costs or Together(party.seats, run.spec.precision)
+                    run.loop.take(planned(run.spec, self.session.store, costs.seat(cell.seat)))
+                    runs[cell.seat] = run
+                elif run.result is not None:
+                    ends[cell.index] = _end(cell, run.result)
+            except Exception as error:
+                ends[cell.index] = self._ended(cell, error)
+        errors = {} if costs is None else drive_together(runs, costs.evaluate, self.session.desk.account)
+        for cell in party.cells:
+            if cell.seat in errors:
+                ends[cell.index] = self._ended(cell, errors[cell.seat])
+            elif cell.seat in runs:
+                ends[cell.index] = _end(cell, runs[cell.seat].result)
+        return [ends[cell.index] for cell in party.cells]
 
-def _started(session: Session, cell: Cell, order: Order) -> Run:
-    run = session.start(order.task(cell))
-    run.spoken_for = True
-    return run
+    def _started(self, cell: Cell) -> Run:
+        # A worker on another machine that died shows no sign of life, and nothing else tells that it is gone.
+        run = self.session.start(self.order.task(cell), take_over=self.order.permit is not None)
+        run.spoken_for = True
+        if self.halting is not None:
+            self.halting.begin(run)
+        return run
+
+    def _ended(self, cell: Cell, error: BaseException) -> End:
+        """Keep an error as the end of a cell's run, unless the store is at fault."""
+        if isinstance(error, OwnedError):
+            return End(cell.index, State.UNFINISHED, str(error), Cause.OWNED)
+        if isinstance(error, StoreError) or not isinstance(error, Exception):
+            raise error
+        message = f"{type(error).__name__}: {error}"
+        log.error("cell %d failed: %s", cell.index, message)
+        task = self.order.task(cell)
+        failed(self.session.store, spec.identity(task.resolve(task.device, task.shots))[0][:16], message)
+        return End(cell.index, State.FAILED, message)
 
 
 def _end(cell: Cell, result: Result | None) -> End:
     if result is None or result.reason in (Reason.STOPPED, Reason.BUDGET):
-        return End(cell.index, State.UNFINISHED)
-    failed = result.reason in (Reason.FAILED, Reason.NONFINITE)
-    return End(cell.index, State.FAILED if failed else State.DONE, result.message if failed else "")
+        spent = result is not None and result.reason is Reason.BUDGET
+        return End(cell.index, State.UNFINISHED, cause=Cause.BUDGET if spent else Cause.STOPPED)
+    bad = result.reason in (Reason.FAILED, Reason.NONFINITE)
+    return End(cell.index, State.FAILED if bad else State.DONE, result.message if bad else "")
 
 
-def _ended(session: Session, cell: Cell, order: Order, error: Exception | BaseException) -> End:
-    """Keep an error as the end of a cell's run, unless the store is at fault."""
-    if isinstance(error, OwnedError):
-        return End(cell.index, State.UNFINISHED, str(error))
-    if isinstance(error, StoreError) or not isinstance(error, Exception):
-        raise error
-    message = f"{type(error).__name__}: {error}"
-    log.error("cell %d failed: %s", cell.index, message)
-    task = order.task(cell)
-    record = session.store.get(spec.identity(task.resolve(task.device, task.shots))[0][:16])
-    if record is not None and record.reason is None:
+def failed(store: Store, run: str, message: str) -> bool:
+    """Note an error as the end of a run that has begun and has none; whether there was such a run."""
+    record = store.get(run)
+    if record is None:
+        return False
+    if record.reason is None:
         result = Result(
             run_id=record.id,
             title=record.title,
@@ -209,7 +314,7 @@ def _ended(session: Session, cell: Cell, order: Order, error: Exception | BaseEx
             device=record.device,
             message=message,
         )
-        session.store.conclude(
+        store.conclude(
             record.id, reason=result.reason.value, result=spec.dumps(result), steps=result.steps, seconds=result.seconds
         )
-    return End(cell.index, State.FAILED, message)
+    return True

@@ -1,0 +1,173 @@
+"""Budgets over a whole study: never crossed, whoever runs its cells and however often they are begun."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varq
+from varq.algorithms import VQE
+from varq.optimizers import SPSA
+from varq.problems import TransverseFieldIsing
+from varq.protocol import Stop
+from varq.session.budget import Budget
+from varq.store.faults import OwnedError
+from varq.store.job_records import STUDY
+from varq.study.executors import Here
+from varq.study.purse import Purse
+from varq.study.study import Study
+
+SHOTS = 50  # of each circuit, on average over measurement groups
+CELLS = 4
+
+
+def sampled(store: str = "store", cells: int = CELLS, **changes: Any) -> Study:
+    """Cells of a few evaluations with shots each."""
+    given = {
+        "problem": TransverseFieldIsing(2),
+        "ansatz": "hardware-efficient",
+        "optimizer": SPSA(learning_rate=0.1, perturbation=0.1),
+        "device": "default.qubit",
+        "shots": SHOTS,
+        "stop": Stop(steps=3),
+    }
+    task = VQE(**{**given, **changes})
+    return varq.sweep(task, {"seed": range(cells)}, name="sampled", store=store, progress=False)
+
+
+def used(study: Study) -> int:
+    """The shots of all jobs in the store, counted without the code under test."""
+    sql = "SELECT coalesce(sum(shots), 0) FROM jobs WHERE state <> 'unsent'"
+    return sum(int(file.read(sql)[0][0]) for file in study.store._folder.files())
+
+
+class Elsewhere:
+    """Two workers that work when they are waited for, each order as in another process."""
+
+    workers = 2
+
+    def submit(self, function: Any, /, *args: Any, **keywords: Any) -> Future[Any]:
+        return Here().submit(function, *args, **keywords)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """The study without a budget."""
+    with sampled(str(tmp_path_factory.mktemp("whole") / "store")) as study:
+        assert study.finish()["done"] == CELLS
+        yield study
+
+
+@pytest.mark.parametrize("executor", [None, Elsewhere()], ids=["here", "elsewhere"])
+@pytest.mark.parametrize("part", [0.3, 0.61])
+def test_a_budget_is_never_crossed_and_what_is_done_is_as_without_it(whole: Study, executor: Any, part: float) -> None:
+    limit = int(part * used(whole))
+    with sampled() as study:
+        status = study.finish(executor, budget=Budget(shots=limit))
+        assert used(study) <= limit
+        assert status["done"] < CELLS
+        assert not status.complete
+        assert f"of {limit:,} shots are used up by the study so far" in repr(status)
+        assert "finish(budget=...) with more goes on" in status.note
+        done = [row for row in study.table().rows if row["state"] == "done"]
+        values = dict(zip(whole.layout.ids, whole.table()["value"], strict=True))
+        full = [row for row in done if row["value"] == values[row["run"]]]
+        assert len(full) >= len(done) - 1, "the last cell may end with an estimate of fewer shots"
+
+
+def test_a_budget_that_is_a_little_short_is_not_crossed_by_one_shot(whole: Study) -> None:
+    with sampled() as study:
+        study.finish(Elsewhere(), budget=Budget(shots=used(whole) - 1))
+        assert used(study) <= used(whole) - 1
+
+
+def test_what_is_recorded_counts_and_more_goes_on(whole: Study) -> None:
+    limit = used(whole) // 2
+    with sampled() as study:
+        first = study.finish(budget=Budget(shots=limit))
+        before = used(study)
+        assert before <= limit
+        again = study.finish(budget=Budget(shots=limit))
+        assert used(study) <= limit
+        assert again["done"] >= first["done"]
+    with sampled() as study:
+        status = study.finish(budget=Budget(shots=10 * used(whole)))
+        assert status["done"] == CELLS
+        assert status.note == ""
+        assert used(study) >= before
+
+
+def test_a_budget_that_suffices_changes_nothing(whole: Study) -> None:
+    with sampled() as study:
+        assert study.finish(Elsewhere(), budget=Budget(shots=2 * used(whole)))["done"] == CELLS
+        assert study.table()["value"].tolist() == whole.table()["value"].tolist()
+        assert used(study) == used(whole)
+
+
+def test_a_budget_of_nothing_starts_nothing() -> None:
+    with sampled() as study:
+        status = study.finish(budget=Budget(shots=0))
+        assert status["missing"] + status["unfinished"] == CELLS
+        assert used(study) == 0
+
+
+def test_exact_cells_are_counted_by_their_evaluations() -> None:
+    with sampled(shots=None, optimizer="L-BFGS-B", device="varq.qubit", stop=Stop(steps=6)) as study:
+        assert study.layout.batches[0].seats == CELLS
+        status = study.finish(budget=Budget(circuits=7))
+        found = study.store.jobs.spent_on(study.layout.ids)
+        assert sum(circuits for circuits, _ in found.evaluated.values()) <= 7
+        assert not status.complete
+        assert study.finish(budget=Budget(circuits=1000))["done"] == CELLS
+
+
+def test_a_batch_whose_worker_was_lost_keeps_what_it_was_given() -> None:
+    with sampled() as study:
+        purse = Purse(study.store, study.layout, Budget(shots=1000))
+        first = purse.lease(0, [0], alone=True)
+        assert first is not None
+        assert first.shots is not None
+        again = purse.lease(0, [0], alone=False)
+        assert again == first
+        rest = Purse(study.store, study.layout, Budget(shots=first.shots))
+        assert rest.lease(0, [0], alone=True) is not None
+        assert rest.lease(1, [1], alone=False) is None, "what another may still use is not given twice"
+
+
+def test_budgets_that_cannot_hold_are_refused() -> None:
+    with sampled() as study:
+        with pytest.raises(ValueError, match=r"shards do not know of each other.*Leave one out"):
+            study.finish(shard=(1, 2), budget=Budget(shots=1))
+        with pytest.raises(TypeError, match="budget must be"):
+            study.finish(budget=1000)  # type: ignore[arg-type]
+        with (
+            study.store.lease(STUDY + study.name),
+            sampled() as other,
+            pytest.raises(OwnedError, match=r"budget of a study has one owner at a time. That of sampled is owned"),
+        ):
+            other.finish(budget=Budget(shots=100))
+        assert used(study) == 0
+    with sampled("money", device="reference.qubit") as study:
+        with pytest.raises(ValueError, match=r"price of each device. None is known for reference.qubit"):
+            study.finish(budget=Budget(cost=1.0))
+        assert study.status()["missing"] == CELLS
+
+
+def test_seconds_of_recorded_steps_count() -> None:
+    with sampled(shots=None, device="default.qubit") as study:
+        study.finish()
+        purse = Purse(study.store, study.layout, Budget(seconds=1000.0))
+        recorded = sum(max(row.seconds for row in study.store.rows(run)) for run in study.layout.ids)
+        assert np.isclose(purse.spent.seconds, recorded)
+        assert purse.spent.shots == 0
+        began = time.monotonic()
+        assert study.finish(budget=Budget(seconds=1000.0))["done"] == CELLS
+        assert time.monotonic() - began < 60

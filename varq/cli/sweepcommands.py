@@ -1,0 +1,126 @@
+"""What `varq sweep` says and accepts.  Loads nothing but typer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from varq import cli
+from varq.cli.options import BudgetCircuits, BudgetCost, BudgetSeconds, BudgetShots, Out, Quiet, Store
+from varq.cli.waiting import waiting
+
+__all__ = ["sweep"]
+
+sweep = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Studies: many runs under one name.")
+
+StudyFile = Annotated[Path, typer.Argument(metavar="FILE.toml", help="As of `run`, with a table [sweep].")]
+StudyName = Annotated[str, typer.Argument(metavar="FILE.toml|NAME", help="A study's file, or its name in the store.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", "-w", metavar="N", min=1, help="In N processes.  [default: this one]")
+]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        "-e",
+        metavar="ADDRESS",
+        help="On a Dask cluster: tcp://host:8786 (extra `dask`).",
+        show_default=False,
+    ),
+]
+Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts, as for a job array.")]
+Failed = Annotated[bool, typer.Option("--failed", help="Run failed cells again, too.")]
+
+
+@sweep.command("run")
+def sweep_run(
+    file: StudyFile,
+    store: Store = None,
+    workers: Workers = None,
+    executor: Executor = None,
+    shard: Shard = None,
+    failed: Failed = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say: cells, seconds, memory.")] = False,
+    budget_shots: BudgetShots = None,
+    budget_circuits: BudgetCircuits = None,
+    budget_seconds: BudgetSeconds = None,
+    budget_cost: BudgetCost = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run what is missing of a study.
+
+    A budget holds over the whole study, on all workers, what is recorded included.  Status 1 if cells failed; 3 if the
+    budget has no place for the rest; 130 after Ctrl-C and 75 after SIGTERM, when `resume` goes on.
+    """
+    with waiting():
+        work = cli.run_study
+    budget = {"shots": budget_shots, "circuits": budget_circuits, "seconds": budget_seconds, "cost": budget_cost}
+    raise typer.Exit(work(file, store, workers, executor, shard, failed, False, dry_run, quiet, budget))
+
+
+@sweep.command("resume")
+def sweep_resume(
+    file: StudyFile,
+    store: Store = None,
+    workers: Workers = None,
+    executor: Executor = None,
+    shard: Shard = None,
+    failed: Failed = False,
+    budget_shots: BudgetShots = None,
+    budget_circuits: BudgetCircuits = None,
+    budget_seconds: BudgetSeconds = None,
+    budget_cost: BudgetCost = None,
+    quiet: Quiet = False,
+) -> None:
+    """Carry a study on; what is recorded costs nothing."""
+    with waiting():
+        work = cli.run_study
+    budget = {"shots": budget_shots, "circuits": budget_circuits, "seconds": budget_seconds, "cost": budget_cost}
+    raise typer.Exit(work(file, store, workers, executor, shard, failed, False, False, quiet, budget))
+
+
+@sweep.command("retry")
+def sweep_retry(
+    file: StudyFile,
+    store: Store = None,
+    workers: Workers = None,
+    executor: Executor = None,
+    shard: Shard = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run the failed cells again, and nothing else."""
+    with waiting():
+        work = cli.run_study
+    raise typer.Exit(work(file, store, workers, executor, shard, True, True, False, quiet, {}))
+
+
+@sweep.command("status")
+def sweep_status(study: StudyName, store: Store = None) -> None:
+    """How the cells of a study stand; status 1 if some failed."""
+    with waiting():
+        work = cli.study_status
+    raise typer.Exit(work(study, store))
+
+
+@sweep.command("ledger")
+def sweep_ledger(study: StudyName, out: Out = None, store: Store = None) -> None:
+    """Where each cell ran: executor, worker, host, times, versions.
+
+    As CSV to standard output unless --out names a file.
+    """
+    with waiting():
+        work = cli.study_ledger
+    work(study, out, store)
+
+
+@sweep.command("export")
+def sweep_export(study: StudyName, out: Out = None, store: Store = None) -> None:
+    """Write a study's table: .csv; with the extra `export` also .parquet and .nc.
+
+    CSV to standard output unless --out names a file.
+    """
+    with waiting():
+        work = cli.export_study
+    work(study, out, store)

@@ -1,0 +1,126 @@
+"""What a cell takes while it runs: a place on a quantum processor, or graphics processors; and who offers that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import jax
+
+from varq import checks
+
+__all__ = ["Labels", "check_offered", "graphics", "labels_of", "listed", "offered", "priority_of", "slots"]
+
+Labels: TypeAlias = tuple[tuple[str, int], ...]
+"""Labels with how many of each a cell takes, sorted; () for a cell that runs anywhere."""
+
+_KNOWN = ("gpu", "qpu")
+_SHAPE = "Give {'qpu': 'ibm.torino'} or {'gpu': 1}, or a function of a cell's spec that returns such a mapping."
+
+
+def labels_of(needs: Any, task: Any) -> Labels:
+    """What a cell takes, as labels: one for each quantum processor, so that none waits for another one's place.
+
+    Args:
+        needs: a mapping, a function of the cell's spec that gives one, or None.
+        task: the cell's spec.
+
+    Raises:
+        TypeError: for something else.
+        ValueError: for a need of another name.
+
+    Example:
+        >>> labels_of({"qpu": "ibm.torino"}, None)
+        (('qpu:ibm.torino', 1),)
+    """
+    found = needs(task) if callable(needs) else needs
+    if found is None:
+        return ()
+    checks.instance("needs", found, Mapping, _SHAPE)
+    taken = []
+    for name, value in found.items():
+        if checks.choice("the name of a need", name, _KNOWN, _SHAPE) == "qpu":
+            taken.append((f"qpu:{checks.text('needs[qpu]', value, _SHAPE)}", 1))
+        else:
+            taken.append(("gpu", checks.integer("needs['gpu']", value, minimum=1)))
+    return tuple(sorted(taken))
+
+
+def priority_of(priority: int | Callable[[Any], int], task: Any) -> int:
+    """The priority of a cell: higher goes first.
+
+    Args:
+        priority: a number, or a function of the cell's spec that gives one.
+        task: the cell's spec.
+    """
+    return checks.integer("priority", priority(task) if callable(priority) else priority)
+
+
+def offered(labels: Any) -> dict[str, int]:
+    """Labels that a person gives to workers, with how many of each there are.
+
+    Raises:
+        TypeError: for something else than a mapping.
+        ValueError: for a label that no need asks for, or fewer than one of it.
+
+    Example:
+        >>> offered({"qpu:ibm.torino": 1})
+        {'qpu:ibm.torino': 1}
+    """
+    hint = "Give a mapping such as {'qpu:ibm.torino': 1, 'gpu': 2}."
+    out = {}
+    for name, value in checks.instance("labels", labels, Mapping, hint).items():
+        if name != "gpu" and not (isinstance(name, str) and name.startswith("qpu:") and len(name) > len("qpu:")):
+            raise ValueError(f"A label is 'gpu', or 'qpu:' and the name of a device. Got {name!r}. {hint}")
+        out[name] = checks.integer(f"labels[{name!r}]", value, minimum=1)
+    return out
+
+
+def graphics() -> int:
+    """How many graphics processors JAX has in this process."""
+    try:
+        return len(jax.devices("gpu"))
+    except RuntimeError:
+        return 0
+
+
+def slots(labels: Labels, offers: Mapping[str, float]) -> int:
+    """How many cells that take these labels can run at a time."""
+    return min((int(offers.get(name, 0) // count) for name, count in labels), default=0)
+
+
+def listed(labels: Mapping[str, float] | Labels) -> str:
+    """Labels for a person.
+
+    Example:
+        >>> listed({"qpu:ibm.torino": 1, "gpu": 2})
+        'qpu:ibm.torino (1), gpu (2)'
+    """
+    pairs = labels.items() if isinstance(labels, Mapping) else labels
+    return ", ".join(f"{name} ({count:g})" for name, count in pairs) or "nothing"
+
+
+def check_offered(wanted: Mapping[Labels, int], offers: Mapping[str, float] | None, who: str) -> None:
+    """Raises unless everything that cells take is offered: nothing runs elsewhere in silence.
+
+    Args:
+        wanted: how many cells take each set of labels.
+        offers: how many there are of each label at a time; None where any quantum processor will do.
+        who: offers them.
+
+    Raises:
+        ValueError: lists what is offered.
+    """
+    for labels, cells in wanted.items():
+        if offers is None:
+            lacking = [pair for pair in labels if pair[0] == "gpu" and pair[1] > graphics()]
+            has = f"JAX has {checks.counted(graphics(), 'graphics processor')} in this process"
+        else:
+            lacking = [(name, count) for name, count in labels if offers.get(name, 0) < count]
+            has = f"it offers {listed(offers)}"
+        if lacking:
+            raise ValueError(
+                f"What a cell needs must be offered where it runs. {checks.counted(cells, 'cell')} "
+                f"{'needs' if cells == 1 else 'need'} {listed(tuple(lacking))}, and {who} has that not: {has}. Nothing "
+                "was run. Give the label to workers (Processes(labels=...), dask worker --resources), or change needs=."
+            )
