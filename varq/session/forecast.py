@@ -26,10 +26,30 @@ from varq.protocol import (
 )
 from varq.session.budget import NOTHING, Use
 
-__all__ = ["Forecast", "forecast", "unreached"]
+__all__ = ["Forecast", "Part", "Reckoner", "forecast", "unreached"]
 
 _LOOKED_AT = 3  # requests: a method's first may calibrate it, and those after it are alike
+_UNKNOWN = "not known before the first job"
 _UNLIMITED = 100  # steps that are reckoned with where no rule limits them
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one of several devices is expected to use; the fields are those of `Forecast`."""
+
+    device: str
+    circuits: int
+    jobs: int
+    shots: int
+    seconds: float | None
+    cost: float | None
+    currency: str = ""
+
+    def __str__(self) -> str:
+        counts = (
+            f"{checks.counted(self.circuits, 'circuit')} in {checks.counted(self.jobs, 'job')}, {self.shots:,} shots"
+        )
+        return f"{self.device}: {counts}, cost {_money(self.cost, self.currency)}"
 
 
 @dataclass(frozen=True)
@@ -45,8 +65,10 @@ class Forecast:
         jobs: they travel in, when the run has the device for itself.
         shots: of all circuits.
         seconds: that the device is busy; None where nothing is known of its pace.
-        cost: in `currency`; None where the price is not known, or is one for seconds of which nothing is known.
+        cost: in `currency`; None where the price is not known, or is one for seconds of which nothing is known, or
+            where devices charge in several currencies.
         currency: of the cost.
+        parts: the same of each device, where there are several.
     """
 
     title: str
@@ -59,12 +81,12 @@ class Forecast:
     seconds: float | None
     cost: float | None
     currency: str = ""
+    parts: tuple[Part, ...] = ()
 
     def __str__(self) -> str:
         steps = checks.counted(self.steps, "step") + ("" if self.limited else " (an example: no rule limits them)")
-        seconds = "not known before the first job" if self.seconds is None else f"{self.seconds:.3g} s"
-        unknown = "not known before the first job" if self.currency else "no price known"
-        cost = unknown if self.cost is None else f"{self.cost:.2f} {self.currency}".rstrip()
+        seconds = _UNKNOWN if self.seconds is None else f"{self.seconds:.3g} s"
+        cost = _money(self.cost, self.currency)
         rows = [
             ("run", f"{self.title} on {self.device}, {steps}"),
             ("circuits", f"{self.circuits:,} in {checks.counted(self.jobs, 'job')}"),
@@ -72,9 +94,49 @@ class Forecast:
             ("device time", seconds),
             ("cost", cost),
         ]
+        rows += [("of it", str(part)) for part in self.parts]
         if not self.jobs:
             rows[1:] = [("circuits", "none is sent: it is computed in this process")]
         return "\n".join(f"{name:<12}{text}" for name, text in rows)
+
+
+@dataclass
+class Reckoner:
+    """What tells what circuits use up on one device, and what all of them did.
+
+    Args:
+        device: its name.
+        price: of it; None where it is not known.
+        use_of: what circuits use up in jobs of their own.
+        jobs_of: how many jobs so many circuits need.
+    """
+
+    device: str
+    price: Price | None
+    use_of: Callable[[Sequence[Circuit]], Use]
+    jobs_of: Callable[[int], int]
+    use: Use = NOTHING
+    jobs: int = 0
+
+    def add(self, circuits: Sequence[Circuit]) -> None:
+        """Reckon with circuits more."""
+        if circuits:
+            self.use, self.jobs = self.use + self.use_of(circuits), self.jobs + self.jobs_of(len(circuits))
+
+    @property
+    def part(self) -> Part:
+        """All that it reckoned with."""
+        use, price = self.use, self.price
+        unpriced = price is None or (price.per_second and not use.seconds and self.jobs)
+        return Part(
+            device=self.device,
+            circuits=int(use.circuits),
+            jobs=self.jobs,
+            shots=int(use.shots),
+            seconds=use.seconds or None,
+            cost=None if unpriced else use.cost,
+            currency="" if price is None else price.currency,
+        )
 
 
 def forecast(
@@ -82,9 +144,8 @@ def forecast(
     device: str,
     key: Key,
     steps: int | None,
-    use_of: Callable[[Sequence[Circuit]], Use],
-    jobs_of: Callable[[int], int],
-    price: Price | None = None,
+    reckoners: Sequence[Reckoner],
+    shares_of: Callable[[Sequence[Circuit]], Sequence[Sequence[Circuit]]] = lambda circuits: [circuits],
     precision_of: Callable[[Use], float] = lambda use: 1.0,
 ) -> Forecast:
     """What a plan will use up.
@@ -96,42 +157,54 @@ def forecast(
         device: its name.
         key: of the run.
         steps: that a rule allows; None where none does.
-        use_of: what circuits use up in jobs of their own.
-        jobs_of: how many jobs so many circuits need.
-        price: of the device; None where it is not known.
+        reckoners: one for each device.
+        shares_of: what each device runs of a request.
         precision_of: by how much a budget's reserve multiplies the shots of a last estimate that would use so much.
     """
     wanted = _UNLIMITED if steps is None else steps
     first = _requests(plan, key, min(wanted, _LOOKED_AT))
-    total, jobs = NOTHING, 0
+
+    def reckon(circuits: Sequence[Circuit]) -> None:
+        for reckoner, mine in zip(reckoners, shares_of(circuits), strict=True):
+            reckoner.add(mine)
+
     for step in range(min(wanted, len(first)) if len(first) < _LOOKED_AT else wanted):
-        circuits = first[min(step, len(first) - 1)]
-        total, jobs = total + use_of(circuits), jobs + jobs_of(len(circuits))
+        reckon(first[min(step, len(first) - 1)])
     final = plan.final(Progress(best_x=plan.start, best_value=0.0))
     if plan.prepare is not None and final is not None:
         last = plan.prepare(final, key.fold("forecast"), 1.0).circuits
-        precision = precision_of(use_of(last))
+        use = NOTHING
+        for reckoner, mine in zip(reckoners, shares_of(last), strict=True):
+            use = use + (reckoner.use_of(mine) if mine else NOTHING)
+        precision = precision_of(use)
         if precision != 1.0:
             last = plan.prepare(final, key.fold("forecast"), precision).circuits
-        total, jobs = total + use_of(last), jobs + jobs_of(len(last))
+        reckon(last)
+    parts = tuple(reckoner.part for reckoner in reckoners)
+    seconds = [part.seconds for part in parts if part.seconds is not None]
+    costs = [part.cost for part in parts if part.cost is not None]
+    # What is free is so in every currency.
+    currencies = {part.currency for part in parts if part.cost != 0} or {parts[0].currency}
     return Forecast(
         title=plan.title,
         device=device,
         steps=wanted,
         limited=steps is not None,
-        circuits=int(total.circuits),
-        jobs=jobs,
-        shots=int(total.shots),
-        seconds=total.seconds or None,
-        cost=None if price is None or (price.per_second and not total.seconds) else total.cost,
-        currency="" if price is None else price.currency,
+        circuits=sum(part.circuits for part in parts),
+        jobs=sum(part.jobs for part in parts),
+        shots=sum(part.shots for part in parts),
+        seconds=sum(seconds) if seconds else None,
+        cost=sum(costs) if len(costs) == len(parts) and len(currencies) == 1 else None,
+        currency=next(iter(currencies)) if len(currencies) == 1 else "",
+        parts=parts if len(parts) > 1 else (),
     )
 
 
-def unreached(price: Price | None) -> tuple[Callable[[Sequence[Circuit]], Use], Callable[[int], int]]:
-    """What circuits use up, and how many jobs they need, on a device that is not open: as if a job had no limits.
+def unreached(device: str, price: Price | None) -> Reckoner:
+    """What reckons for a device that is not open: as if a job had no limits.
 
     Args:
+        device: its name.
         price: of the device; None where it is not known.
     """
 
@@ -143,7 +216,13 @@ def unreached(price: Price | None) -> tuple[Callable[[Sequence[Circuit]], Use], 
         seconds = price.seconds(jobs, sum(shots))
         return Use(len(shots), sum(shots), seconds, price.cost(jobs, len(shots), sum(shots), seconds))
 
-    return use_of, lambda circuits: min(1, circuits)
+    return Reckoner(device, price, use_of, lambda circuits: min(1, circuits))
+
+
+def _money(cost: float | None, currency: str) -> str:
+    if cost is None:
+        return _UNKNOWN if currency else "no price known"
+    return f"{cost:.2f} {currency}".rstrip()
 
 
 def _requests(plan: Plan, key: Key, most: int) -> list[tuple[Circuit, ...]]:
