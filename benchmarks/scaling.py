@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -234,7 +235,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-CELLS = 10_000
+WIDTH = 130  # of a line of the page
+CELLS, STEPS = 10_000, 50
 SIZES = (("100 nodes of 2 cores", 100, 2), ("100 nodes of 64 cores", 100, 64))
 WORKS = (0.1, 10.0, 600.0)
 SPEC_BYTES, REPLY_BYTES = (
@@ -247,7 +249,7 @@ def _studies() -> str:
     rows = []
     for name, nodes, cores in SIZES:
         for work in WORKS:
-            study = Study(CELLS, work, steps=50, nodes=nodes, cores=cores)
+            study = Study(CELLS, work, steps=STEPS, nodes=nodes, cores=cores)
             times, single = predicted(study), alone(study)
             parts = [times.start, times.compute, times.schedule, times.merge]
             speed = single / times.total
@@ -259,7 +261,7 @@ def _studies() -> str:
 def _batches() -> str:
     rows = []
     for batch in (1, 5, 20, 100):
-        study = Study(CELLS, 0.1, steps=50, nodes=100, cores=64, batch=batch)
+        study = Study(CELLS, 0.1, steps=STEPS, nodes=100, cores=64, batch=batch)
         times = predicted(study)
         rows.append([f"{batch}", said(times.compute), said(times.schedule), said(times.total)])
     return table(["cells a task", "compute", "scheduler", "in all"], rows)
@@ -304,29 +306,56 @@ def _constants() -> str:
     return table(["constant", "measured", "what it is"], rows)
 
 
+def wrapped(text: str) -> str:
+    """Text whose paragraphs are filled; headings, tables and formulas stay as they are."""
+    blocks = text.strip().split("\n\n")
+    plain = [block.startswith(("#", "|", "    ")) for block in blocks]
+    fill = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False).fill
+    return "\n\n".join(b if as_is else fill(b) for b, as_is in zip(blocks, plain, strict=True)) + "\n"
+
+
+OTHERS = (
+    ("41 qubits with PennyLane-Lightning over MPI, up to hundreds of thousands of processes", "2508.13615"),
+    ("36 qubits on 64 nodes (A64FX) with mpiQulacs, near-ideal weak scaling", "2203.16044"),
+    (
+        "VQE of 32 qubits on 1,024 nodes, 200 times faster by both levels: MPI within a circuit and tasks across "
+        "parameters",
+        "2402.11878",
+    ),
+    ("a quantum processor in a closed loop with 152,064 nodes of Fugaku", "2511.00224"),
+)
+
+
+def _others() -> str:
+    rows = [[what, f"[arXiv:{number}](https://arxiv.org/abs/{number})"] for what, number in OTHERS]
+    return table(["what", "where"], rows)
+
+
 def page() -> str:
     """The whole page."""
-    m, state, double = MEASURED, State(), State(width=16)
-    fast, slow = LINKS
-    large = 2**30 * 8
-    tiny = predicted(Study(CELLS, WORKS[0], steps=50, nodes=100, cores=64))
-    most = math.floor(1 / m.task)
-    enough = Study(CELLS, WORKS[0], steps=50, nodes=100, cores=64).workers * m.task
-    study_bytes = CELLS * (SPEC_BYTES + REPLY_BYTES)
-    ratio = slow.seconds(state.shard) / local_seconds(state)
+    return wrapped("\n\n".join([_opening(), _many(), _one(), _never()]))
+
+
+def _opening() -> str:
+    state = State()
     return f"""# Scaling, on paper
 
-What a study of {CELLS:,} cells takes on 100 machines, what a state of {state.qubits} qubits takes on {state.nodes:,}, and
-what must never cross the internet. No cluster was at hand: these are predictions of a model from constants that were
-measured on a cloud machine of two shared x86 cores, and no measurements of a cluster. `python benchmarks/scaling.py`
-prints this page, from formulas that a test reads too; `--measure` measures the constants.
+What a study of {CELLS:,} cells takes on 100 machines, what a state of {state.qubits} qubits takes on {state.nodes:,},
+and what must never cross the internet. No cluster was at hand: these are predictions of a model, from constants that
+were measured on a cloud machine of two shared x86 cores. `python benchmarks/scaling.py` prints this page, and a test
+compares the two; `--measure` measures the constants.
 
-{_constants()}
+{_constants()}"""
 
-## Many runs
 
-A study is a list of runs that need nothing of each other (but for warm starts, whose chains go one after the other). With
-N cells in N/b tasks of b cells, W workers, and cells that take `work` seconds and s steps,
+def _many() -> str:
+    m = MEASURED
+    example = Study(CELLS, WORKS[0], steps=STEPS, nodes=100, cores=64)
+    volume = CELLS * (SPEC_BYTES + REPLY_BYTES)
+    return f"""## Many runs
+
+A study is a list of runs that need nothing of each other (but for warm starts, whose chains go one after the other).
+With N cells in N/b tasks of b cells, W workers, and cells that take `work` seconds and s steps,
 
     T = start + max(compute, schedule) + merge
     start    = load + compile_new
@@ -334,67 +363,72 @@ N cells in N/b tasks of b cells, W workers, and cells that take `work` seconds a
     schedule = (N/b) task
     merge    = N (s + 1) merge
 
-All workers load at once, and the first of them to compile a circuit leaves it in the shared compile cache; the others
-compile the same meanwhile or find it there ({said(m.compile_known)} in place of {said(m.compile_new)}). The scheduler hands out
-one task after the other, {most} a second at most, while workers compute: the slower of the two counts. Each worker writes a
-file of its own, and one process unites them at the end. With 50 steps a cell:
+All workers load at once. The first of them to compile a circuit leaves it in the shared compile cache; the others
+compile the same meanwhile, or find it there ({said(m.compile_known)} in place of {said(m.compile_new)}). The scheduler
+hands out one task after the other, {math.floor(1 / m.task)} a second at most, while workers compute: the slower of the
+two counts. Each worker writes a file of its own, and one process unites them at the end. With {STEPS} steps a cell:
 
 {_studies()}
 
-Two laws follow. Cells as long as a task takes through the scheduler times the number of workers
-(W task = {said(enough)} for 6,400 workers) keep all of them busy; shorter ones wait for the scheduler, whatever the machines.
-And then it is cells that must travel together: `batch` cells of one shape are one task, and one compiled call besides.
-Cells of {said(WORKS[0])} on 100 nodes of 64 cores, {said(tiny.total)} one by one:
+Two laws follow. Cells that take longer than a task takes through the scheduler times the number of workers
+({said(example.workers * m.task)} for {example.workers:,} workers) keep all of them busy; shorter ones wait for the
+scheduler, whatever the machines. And then cells must travel together: `batch` cells of one shape are one task, and one
+compiled call besides. Cells of {said(WORKS[0])} on 100 nodes of 64 cores:
 
 {_batches()}
 
-Between machines go specs and replies: some {bytes_said(SPEC_BYTES)} and {bytes_said(REPLY_BYTES)} a cell, {bytes_said(study_bytes)} for
-the whole study, which takes {said(slow.seconds(study_bytes))} at 1 Gb/s. A study may cross any network.
+Between machines go specs and replies: some {bytes_said(SPEC_BYTES)} and {bytes_said(REPLY_BYTES)} a cell,
+{bytes_said(volume)} for the whole study, which takes {said(LINKS[1].seconds(volume))} at 1 Gb/s. A study may cross any
+network."""
 
-## One state
+
+def _one() -> str:
+    state, double = State(), State(width=16)
+    return f"""## One state
 
 varq has no simulator of one state over several machines; this is what one would take. The amplitudes of n qubits lie on
 2^g machines, 2^(n-g) on each. A gate on one of the n-g local qubits touches what a machine has. One on a global qubit
-takes the whole shard of the partner whose number differs in that bit. Diagonal gates need no exchange, and an energy needs
-one number of each machine. With G gates, E of them on global qubits that are not diagonal,
+takes the whole shard of the partner whose number differs in that bit. Diagonal gates need no exchange, and an energy
+needs one number of each machine. With G gates, E of them on global qubits and not diagonal, and `width` bytes for an
+amplitude (8 in single precision, 16 in double),
 
     T = G gate 2^(n-g) width / 16 + E (latency + 2^(n-g) width / bandwidth)
 
-For {state.qubits} qubits in single precision on {state.nodes:,} machines, g = {state.globals}: {bytes_said(2**state.qubits * 8)} in all,
-{bytes_said(state.shard)} on each machine, {bytes_said(state.memory)} with room for a partner's shard, and
-{bytes_said(state.gradient_memory)} for a gradient by the adjoint method (in double precision {bytes_said(double.shard)},
-{bytes_said(double.memory)}, {bytes_said(double.gradient_memory)}). {state.layers} layers of a turn on each qubit and phases of
-pairs, {state.layers * (state.qubits + 1)} gates of which {state.layers * state.globals} exchange:
+For {state.qubits} qubits in single precision on {state.nodes:,} machines, g = {state.globals}:
+{bytes_said(state.nodes * state.shard)} in all, {bytes_said(state.shard)} on each machine, {bytes_said(state.memory)}
+with room for a partner's shard, and {bytes_said(state.gradient_memory)} for a gradient by the adjoint method (in double
+precision {bytes_said(double.shard)}, {bytes_said(double.memory)}, {bytes_said(double.gradient_memory)}). {state.layers} layers of a turn on each qubit and
+phases of pairs are {state.layers * (state.qubits + 1)} gates, of which {state.layers * state.globals} exchange:
 
 {_states()}
 
-A machine here is the one measured; one with ten times its memory bandwidth computes in a tenth of the time, and exchanges no
-faster. Exchanges can be spared: a swap of a global qubit with a local one costs as much as one exchange of half a shard, and
-gates that follow on that qubit are local then.
+A machine here is the one measured; one with ten times its memory bandwidth computes in a tenth of the time, and
+exchanges no faster. Exchanges can be spared: a swap of a global qubit with a local one exchanges half a shard, and the
+gates that follow on that qubit are local then."""
 
-## What must never cross the internet
+
+def _never() -> str:
+    state, (fast, slow), large = State(), LINKS, 2**30 * 8
+    ratio = slow.seconds(state.shard) / local_seconds(state)
+    return f"""## What must never cross the internet
 
 The shards of a state. One exchange:
 
 {_exchanges()}
 
-At 1 Gb/s a machine waits {ratio:.0f} times as long for its partner's {bytes_said(state.shard)} as it needs to apply the gate. A
-shard of {bytes_said(large)} takes {said(fast.seconds(large))} within a cluster and {said(slow.seconds(large))} across the internet, for each
-gate, there and back alike; latency hardly counts beside it. So: **tasks travel, shards do not.** Runs, the circuits of a
-request (`varq.spread`) and the parameters of a sweep go to wherever there is a machine; one state stays where the
-network is a part of the computer. Two levels, then: many runs over machines, and within a run one machine, or one cluster.
+At 1 Gb/s a machine waits {ratio:.0f} times as long for its partner's {bytes_said(state.shard)} as it needs to apply the
+gate. A shard of {bytes_said(large)} takes {said(fast.seconds(large))} within a cluster and
+{said(slow.seconds(large))} across the internet, for each gate; latency hardly counts beside it. So: **tasks travel,
+shards do not.** Runs, the circuits of a request (`varq.spread`) and the parameters of a sweep go to wherever there is a
+machine; one state stays where the network is a part of the computer. Two levels, then: many runs over machines, and
+within a run one machine, or one cluster.
 
 ## What others have reached
 
-| | |
-| --- | --- |
-| 41 qubits with PennyLane-Lightning over MPI, up to hundreds of thousands of processes | [arXiv:2508.13615](https://arxiv.org/abs/2508.13615) |
-| 36 qubits on 64 nodes (A64FX) with mpiQulacs, near-ideal weak scaling | [arXiv:2203.16044](https://arxiv.org/abs/2203.16044) |
-| VQE of 32 qubits on 1,024 nodes, 200 times faster by both levels: MPI within a circuit, tasks across parameters | [arXiv:2402.11878](https://arxiv.org/abs/2402.11878) |
-| a quantum processor in a closed loop with 152,064 nodes of Fugaku | [arXiv:2511.00224](https://arxiv.org/abs/2511.00224) |
+{_others()}
 
-By the model, mpiQulacs' 36 qubits on 64 nodes are {bytes_said(State(nodes=64, width=16).shard)} on each, in double precision.
-"""
+By the model, mpiQulacs' 36 qubits on 64 nodes are {bytes_said(State(nodes=64, width=16).shard)} on each, in double
+precision."""
 
 
 # -- measuring
