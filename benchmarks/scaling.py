@@ -398,7 +398,8 @@ For {state.qubits} qubits in single precision on {state.nodes:,} machines, g = {
 {bytes_said(state.nodes * state.shard)} in all, {bytes_said(state.shard)} on each machine, {bytes_said(state.memory)}
 with room for a partner's shard, and {bytes_said(state.gradient_memory)} for a gradient by the adjoint method (in double
 precision {bytes_said(double.shard)}, {bytes_said(double.memory)}, {bytes_said(double.gradient_memory)}).
-{state.layers} layers of a turn on each qubit and phases of pairs are {state.layers * (state.qubits + 1)} gates, of which {state.layers * state.globals} exchange:
+{state.layers} layers of a turn on each qubit and phases of pairs are {state.layers * (state.qubits + 1)} gates, of
+which {state.layers * state.globals} exchange:
 
 {_states()}
 

@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from session_service import AT_ONCE, SESSION, Crash, bits_of, circuit, states, store_of
 from spread_samples import Lawful, asked, finish, fleet, named
 
+from varq.algorithms import VQE
+from varq.ansatze import HardwareEfficient
+from varq.devices.catalog import device as varq_device
 from varq.devices.catalog import spread
 from varq.devices.faults import (
     DeviceError,
@@ -30,6 +33,7 @@ from varq.devices.service import Circuit, Limits
 from varq.devices.several import Spread
 from varq.keys import Key
 from varq.node.nodes import Nodes
+from varq.problems import TransverseFieldIsing
 from varq.protocol import Reason, Stop, Value, ValueAndGrad
 from varq.session.budget import Budget, BudgetError
 from varq.session.ledger import of_session
@@ -627,3 +631,33 @@ def test_any_gates_may_be_submitted() -> None:
         found = batch.result()
         assert {line.device: line.shots for line in session.ledger()} == {"default.qubit": 200, "varq.qubit": 200}
     assert [float(probs[0b101]) for probs in found] == [1.0, 1.0]
+
+
+LIFTED = 0.5  # of 3: most that the noise of a machine moves the energy of two wires and one CNOT
+
+
+@pytest.mark.ibm
+@pytest.mark.braket
+def test_a_run_on_machines_of_two_vendors() -> None:
+    problem, ansatz = TransverseFieldIsing(2), HardwareEfficient(wires=2, depth=1)
+    device = spread("ibm.fake_manila", varq_device("braket.local_dm", noise={"readout": 0.02}))
+    task = VQE(problem=problem, ansatz=ansatz, optimizer="adam", stop=Stop(steps=1), seed=3)
+    with Session(device, shots=1024, store=None, progress=False) as session:
+        found = session.forecast(task)
+        result = session.run(task)
+        ledger = session.ledger()
+
+    @qml.qnode(qml.device("default.qubit", wires=2))
+    def energy() -> Any:
+        ansatz(result.parameters)
+        return qml.expval(problem.hamiltonian)
+
+    assert result.stderr is not None
+    assert result.value is not None
+    assert abs(result.value - float(energy())) < SIGMAS * result.stderr + LIFTED
+    shots = {part.device: part.shots for part in found.parts}
+    assert shots == {
+        name: sum(line.shots for line in ledger if line.device == name)
+        for name in ("ibm.fake_manila", "braket.local_dm")
+    }
+    assert min(shots.values()) > 0.4 * sum(shots.values())
