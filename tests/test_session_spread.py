@@ -656,8 +656,6 @@ def test_a_run_on_machines_of_two_vendors() -> None:
     assert result.value is not None
     assert abs(result.value - float(energy())) < SIGMAS * result.stderr + LIFTED
     shots = {part.device: part.shots for part in found.parts}
-    assert shots == {
-        name: sum(line.shots for line in ledger if line.device == name)
-        for name in ("ibm.fake_manila", "braket.local_dm")
-    }
+    names = ("ibm.fake_manila", "braket.local_dm")
+    assert shots == {name: sum(line.shots for line in ledger if line.device == name) for name in names}
     assert min(shots.values()) > 0.4 * sum(shots.values())
