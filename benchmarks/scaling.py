@@ -26,10 +26,12 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
 
 @dataclass(frozen=True)
 class Constants:
-    """What was measured, in seconds, on a cloud machine of two shared x86 cores.
+    """What was measured, in seconds of the processor, on a cloud machine of two shared x86 cores.
+
+    The processor's own time, as what else a shared machine does hardly shows in it.
 
     Args:
-        cell: of the processor for a cell of one step, its journal included.
+        cell: for a cell of one step, its journal included.
         task: for a task of no work through Dask's scheduler, which takes one after the other.
         load: until a process has loaded PennyLane and JAX.
         compile_new: until the first gradient of a molecule's circuit (LiH, UCCSD), with nothing in the compile cache.
@@ -37,7 +39,7 @@ class Constants:
         merge: for each recorded step, to unite the files that workers left.
         row: for each step of a run beside its evaluation: the journal, the events.
         gate: for each amplitude, to apply a one-qubit gate to a state that is larger than the processor's caches, in
-            double precision.
+            double precision, on both cores.
     """
 
     cell: float
@@ -434,7 +436,7 @@ precision."""
 
 # -- measuring
 
-_LOAD = "import time; a = time.perf_counter(); import varq.session.session; print(time.perf_counter() - a)"
+_LOAD = "import time, varq.session.session; print(time.process_time())"
 _FIRST = """
 import time
 import numpy as np
@@ -444,10 +446,10 @@ from varq.node.nodes import Nodes
 from varq.problems import Molecule
 from varq.protocol import ValueAndGrad
 task = VQE(problem=Molecule.load("LiH", bond=1.6), ansatz="uccsd").resolve("varq.qubit", None)
-began = time.perf_counter()
+began = time.process_time()
 plan = task.plan(Nodes("varq.qubit"))
 plan.evaluate(ValueAndGrad(plan.start), Key.from_seed(0))
-print(time.perf_counter() - began)
+print(time.process_time() - began)
 """
 _GATE = """
 import time
@@ -466,9 +468,9 @@ call, x = jax.jit(circuit), jnp.full((layers, n), 0.3)
 call(x).block_until_ready()
 times = []
 for _ in range(3):
-    began = time.perf_counter()
+    began = time.process_time()
     call(x).block_until_ready()
-    times.append(time.perf_counter() - began)
+    times.append((time.process_time() - began) / 2)
 print(sorted(times)[1] / (layers * (n + 1) * 2**n))
 """
 _CELLS = """
@@ -476,16 +478,16 @@ import json, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import studies
-count, folder = 2000, sys.argv[2]
+count, folder = 1000, sys.argv[2]
 with studies.trivial(folder + "/one", count) as study:
     began = time.process_time()
     study.finish()
     cell = (time.process_time() - began) / count
 rows = len(studies.rows(folder + "/one"))
 with studies.trivial(folder + "/whole", 1) as whole:
-    began = time.perf_counter()
+    began = time.process_time()
     whole.store.merge([Path(folder + "/one")])
-    merge = (time.perf_counter() - began) / rows
+    merge = (time.process_time() - began) / rows
 print(json.dumps([cell, merge]))
 """
 
@@ -505,7 +507,7 @@ def measured() -> Constants:
 
     with tempfile.TemporaryDirectory() as folder:
         cache = {"JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        load = min(float(run(_LOAD)) for _ in range(3))
+        load = min(float(run(_LOAD)) for _ in range(2))
         new, known = (float(run(_FIRST, **cache)) for _ in range(2))
         cell, merge = json.loads(run(_CELLS, str(Path(__file__).parent), folder))
         gate = float(run(_GATE))
