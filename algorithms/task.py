@@ -12,6 +12,7 @@ import numpy as np
 from varq import checks, spec
 from varq.devices.catalog import DEFAULT
 from varq.devices.choice import Device
+from varq.devices.several import Spread
 from varq.keys import Key
 from varq.protocol import (
     Array,
@@ -37,7 +38,7 @@ class Task:
     """The fields of every algorithm.
 
     Args:
-        device: a PennyLane device name or object; None for the session's.
+        device: a PennyLane device name or object, or a `varq.spread(...)`; None for the session's.
         shots: of each circuit, on average over measurement groups; None for exact values (or the session's shots).
         precision: "double" or "single".
         seed: of all random numbers of the run.
@@ -61,7 +62,7 @@ class Task:
     def __post_init__(self) -> None:
         if self.shots is not None:
             put(self, shots=checks.integer("shots", self.shots, minimum=1, hint="Use shots=None for exact values."))
-        if self.device is not None and not isinstance(self.device, (str, Device, spec.Opaque)):
+        if self.device is not None and not isinstance(self.device, (str, Device, Spread, spec.Opaque)):
             put(self, device=spec.Opaque(self.device))
         checks.choice("precision", self.precision, ("double", "single"))
         put(self, seed=checks.integer("seed", self.seed), repeat=checks.integer("repeat", self.repeat, minimum=0))

@@ -53,6 +53,37 @@ def test_runs_in_a_storm_end_as_undisturbed_ones() -> None:
     check(storms(tight, {**SHARED, "seed": 5, "kills": 2, "timed": 1, "cloud_kills": 1}), 6, 2)
 
 
+# One run on two clouds, each of which stays away for longer than it is waited for, now and then.
+SPREAD = {"runs": 1, "rate": 0.3, "clouds": 2}
+
+
+def check_spread(found: list[dict[str, Any]], kills: int, cloud_kills: int) -> None:
+    """No result differs, whoever measured what; what was paid for and is not in the store is known to be sent."""
+    total: Counter[str] = Counter()
+    for storm in found:
+        assert storm["other_results"] == 0, storm
+        assert storm["paid_twice"] == 0, storm
+        assert set(storm["states"]) <= {"done", "unsent", "failed", "sent"}, storm
+        assert storm["results_lost"] <= storm["states"].get("sent", 0) + storm["states"].get("failed", 0), storm
+        assert set(storm["ends"]) <= {"steps"}, storm
+        total.update({name: count for name, count in storm.items() if isinstance(count, int)})
+    print(dict(total))
+    assert total["kills"] >= kills
+    assert total["cloud_kills"] >= cloud_kills
+
+
+def test_a_run_on_two_clouds_in_a_storm_ends_as_undisturbed() -> None:
+    check_spread(storms({**SPREAD, "seed": 3, "kills": 4, "cloud_kills": 2}), 4, 2)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_a_hundred_kills_of_clients_of_two_clouds() -> None:
+    shots = {"limits": {"circuits": 1, "shots": 30}}
+    options = {**SPREAD, "seed": 300, "kills": 25, "timed": 25, "cloud_kills": 12}
+    check_spread(storms(options, {**options, **shots, "seed": 400}), 100, 24)
+
+
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_two_hundred_kills_of_clients_and_fifty_of_the_service() -> None:

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from varq.devices.catalog import device
+    from varq.devices.catalog import device, spread
     from varq.keys import Key
     from varq.optimizers.classical import Scipy
     from varq.optimizers.coordinate import ExcitationSolve, Rotosolve
@@ -57,6 +57,7 @@ _HOME = {
     "open_store": "varq.store.store",
     "resume": "varq.session.api",
     "run": "varq.session.api",
+    "spread": "varq.devices.catalog",
     "start": "varq.session.api",
     "sweep": "varq.study.study",
 }
@@ -89,6 +90,7 @@ __all__ = [
     "open_store",
     "resume",
     "run",
+    "spread",
     "start",
     "sweep",
 ]

@@ -77,6 +77,7 @@ TABLE = MappingProxyType(
         "data:chain": "varq.testing.storms:Chain",
         "data:integrals": "varq.problems.integrals:Integrals",
         "data:device": "varq.devices.choice:Device",
+        "data:spread": "varq.devices.several:Spread",
         "data:from-run": "varq.protocol:FromRun",
         "device:cloud": "varq.testing.cloud:CloudService",
         "plot:convergence": "varq.plots.energies:convergence",

@@ -237,10 +237,13 @@ class Prepared:
     Args:
         circuits: of `varq.devices.service.Circuit`.
         decode: the reply, from the measured bits of each circuit in order, uint8, shape (shots, wires).
+        weigh: the same from the bits of each circuit by device, where several measured it and their estimates are to
+            be weighed; None where all shots count alike, whichever device they come from.
     """
 
     circuits: tuple[Any, ...]
     decode: Callable[[Sequence[NDArray[np.uint8]]], Reply]
+    weigh: Callable[[Sequence[Mapping[int, NDArray[np.uint8]]]], Reply] | None = None
 
 
 class Evaluating(Protocol):

@@ -12,6 +12,7 @@ from typing import Any
 
 from varq import checks, names
 from varq.cli.mistakes import InputError, asked
+from varq.devices.several import Spread
 from varq.protocol import Stop
 
 __all__ = ["Described", "described", "parsed", "read"]
@@ -63,13 +64,13 @@ class Described:
     Args:
         task: the spec.
         store: folder of the store; None for the default.
-        device: the session's device.
+        device: the session's device; a list of names is a spread of them.
         shots: the session's shots.
     """
 
     task: Any
     store: Path | None = None
-    device: str | None = None
+    device: str | Spread | None = None
     shots: int | None = None
 
 
@@ -126,7 +127,7 @@ class _Reader:
         where = self._where("session")
         with asked(where):
             store = None if "store" not in session else checks.text("store", session["store"])
-            device = None if "device" not in session else checks.text("device", session["device"])
+            device = None if "device" not in session else _device(session["device"])
             shots = None if "shots" not in session else checks.integer("shots", session["shots"], minimum=1)
         return Described(task, None if store is None else Path(store), device, shots)
 
@@ -248,6 +249,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return value
+
+
+def _device(value: Any) -> str | Spread:
+    """A device by its name, or several by a list of theirs."""
+    if isinstance(value, list):
+        return Spread(tuple(checks.text("device", name) for name in value))
+    return checks.text("device", value)
 
 
 def _numbers(value: Any) -> Any:

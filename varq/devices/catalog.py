@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from varq import checks, names
 from varq.devices.choice import Device
 from varq.devices.local import LocalService
 from varq.devices.service import Service
+from varq.devices.several import Spread
 from varq.devices.untouched import Untouched
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "known",
     "open_device",
     "open_service",
+    "spread",
     "usable",
 ]
 
@@ -151,9 +153,48 @@ def device(
     return Device(known(checks.text("name", name)), layout, given, mode, account, instance, limits or {})
 
 
+def spread(*devices: Any, by: str = "auto", weights: Sequence[float] | None = None) -> Spread:
+    """Several devices that answer each request of a run together, as one device of a session or a spec.
+
+    Circuits that differ in their numbers alone (the shifts of a gradient, the two sides of SPSA) are subtracted from
+    one another; on machines of different noise, one here and one there, even equal energies would differ.  So these
+    keep together: all of them run whole on one device, or each runs on every device with a part of its shots.
+    With `by="auto"` they run whole where that gives no device more than 1.25 times its part of a request's shots, and
+    otherwise each circuit is split, if that leaves 64 shots to each device.  "circuits" balances whole circuits one by
+    one, whatever is subtracted from what; "shots" splits all that have shots enough.  What goes where follows from the
+    request alone: not from what else waits, or from who answers first.
+
+    Energies and gradients of a circuit that ran on several devices are weighed by their inverse variances, without a
+    bias (`varq.estimation.weighing.weighed` derives that); bits that are asked for as such are put together, so that
+    each shot counts alike.  Machines have different errors: the result is a weighted mean of them, and the session's
+    ledger says which part came from where.  Each device keeps its own jobs, limits, retries, price and seeds; the
+    budget is that of the session.  If one is lost, its unfinished circuits go to the others.
+
+    Args:
+        devices: names, `varq.device(...)`, PennyLane device objects or services; at least two, each once.
+        by: "auto", "circuits" or "shots".
+        weights: the part of the shots that each device is to take, in any unit; None for equal parts.
+
+    Raises:
+        ValueError: for an unknown device, fewer than two, one twice, another `by`, or weights that do not fit.
+        TypeError: for something else than devices.
+
+    Example:
+        >>> spread("ibm.fake_torino", "braket.local_dm", weights=(2, 1)).name
+        'spread(ibm.fake_torino, braket.local_dm)'
+    """
+    found: Spread = usable(Spread(devices, by, None if weights is None else tuple(weights)))
+    return found
+
+
 def usable(device: Any) -> Any:
-    """`device` if it is one: a name that is known, a `varq.device(...)`, a PennyLane device object or a `Service`."""
-    if isinstance(device, (str, Device)):
+    """`device` if it is one: a name that is known, a `varq.device(...)`, a spread of devices, a PennyLane device object
+    or a `Service`.
+    """
+    if isinstance(device, Spread):
+        for one in device.devices:
+            usable(one)
+    elif isinstance(device, (str, Device)):
         known(called(device))
     elif not _takes_jobs(device):
         checks.instance("device", device, qml.devices.Device, hint="Give a PennyLane device or its name.")
@@ -161,7 +202,18 @@ def usable(device: Any) -> Any:
 
 
 def abilities(device: Any) -> Abilities:
-    """What a device can do, as far as its name tells."""
+    """What a device can do, as far as its name tells; a spread, what all of its devices can."""
+    if isinstance(device, Spread):
+        each = [abilities(one) for one in device.devices]
+        return Abilities(
+            _SHIFT,
+            False,
+            seeded=all(one.seeded for one in each),
+            noise=any(one.noise for one in each),
+            jobs="jobs",
+            sessions=any(one.sessions for one in each),
+            paid=any(one.paid for one in each),
+        )
     name = called(device)
     near = max((start for start in VENDORS if name.startswith(start)), key=len, default=None)
     if _vendor(name) is not None:
@@ -179,7 +231,7 @@ def open_device(device: Any, wires: int, precision: str = "double") -> OpenDevic
     """A device for tracing circuits on wires 0 .. wires-1.
 
     Args:
-        device: a name, a `varq.device(...)`, a PennyLane device object, or a `Service`.
+        device: a name, a `varq.device(...)`, a spread, a PennyLane device object, or a `Service`.
         wires: how many wires it must have.
         precision: "double" or "single".
 
@@ -187,7 +239,7 @@ def open_device(device: Any, wires: int, precision: str = "double") -> OpenDevic
         ValueError: for an unknown name, a device object with other wires, or a precision that the device lacks.
     """
     name = called(device)
-    if _takes_jobs(device) or _vendor(name) is not None:
+    if isinstance(device, Spread) or _takes_jobs(device) or _vendor(name) is not None:
         _check_precision(name, abilities(device), precision)
         return OpenDevice(name, Untouched(name), abilities(device))
     if not isinstance(device, (str, Device)):
@@ -221,7 +273,7 @@ def _takes_jobs(device: Any) -> bool:
     return hasattr(device, "submit") and hasattr(device, "find")
 
 
-def open_service(device: Any, precision: str = "double") -> Service:
+def open_service(device: Any, precision: str = "double", any_gates: bool = False) -> Service:
     """A device as a place that takes jobs.
 
     Another package adds one by an entry point of the group `varq.device`: a function of a name and options that
@@ -230,15 +282,21 @@ def open_service(device: Any, precision: str = "double") -> Service:
     Args:
         device: a name, a `varq.device(...)`, a PennyLane device object, or a `Service`.
         precision: "double" or "single".
+        any_gates: whether a device of this process is given circuits that are not written in its own gates.
 
     Warns:
         UserWarning: if its samples differ from run to run, since varq cannot seed them.
 
     Raises:
-        ValueError: for an unknown name, or a precision that the device lacks.
+        ValueError: for an unknown name, a precision that the device lacks, or a spread, whose devices a session opens.
         ModuleNotFoundError: if the extra that the device needs is not installed; names it.
     """
-    service = _service(device, precision)
+    if isinstance(device, Spread):
+        raise ValueError(
+            f"Circuits reach the devices of {device.name} through a session, which shares them out. "
+            "Use varq.run(spec), or Session(device).submit(tapes)."
+        )
+    service = _service(device, precision, any_gates)
     if not service.paid and not getattr(service, "seeded", True):
         warnings.warn(
             f"varq cannot set the random seed of {service.name}: its samples differ from run to run. "
@@ -248,7 +306,7 @@ def open_service(device: Any, precision: str = "double") -> Service:
     return service
 
 
-def _service(device: Any, precision: str) -> Service:
+def _service(device: Any, precision: str, any_gates: bool) -> Service:
     if _takes_jobs(device):
         service: Service = device
         return service
@@ -264,7 +322,7 @@ def _service(device: Any, precision: str) -> Service:
     def opened(wires: int) -> Any:
         return open_device(device, wires, precision).device
 
-    return LocalService(name, opened, _reseed if seeded else None)
+    return LocalService(name, opened, _reseed if seeded else None, any_gates=any_gates)
 
 
 def _reseed(device: Any, seed: int) -> None:

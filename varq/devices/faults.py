@@ -6,6 +6,7 @@ __all__ = [
     "DeviceError",
     "ExpiredError",
     "GoneError",
+    "LostError",
     "PartialError",
     "PermanentError",
     "TransientError",
@@ -27,6 +28,10 @@ class ExpiredError(TransientError):
 
 class PermanentError(DeviceError):
     """Trying again does not help: refused credentials, a circuit the machine cannot run, a retired device."""
+
+
+class LostError(PermanentError):
+    """The device takes no more jobs: it was retired or taken away.  Another one may go on with its part."""
 
 
 class UncertainError(DeviceError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from pennylane.devices import ExecutionConfig
+from pennylane.tape import QuantumScript
 
 from varq.devices.faults import GoneError, PermanentError
 from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode, Plain
@@ -25,10 +26,17 @@ class LocalService(Plain):
         reseed: gives a device a fresh generator from a seed, so that what it ran before changes nothing; None where
             its samples cannot be seeded.
         paid: whether running a circuit costs something, which varq cannot know of another's device.
+        any_gates: whether circuits come in any gates and are written in the device's own first; if not, they are
+            written for it already.
     """
 
     def __init__(
-        self, name: str, device: Callable[[int], Any], reseed: Callable[[Any, int], None] | None, paid: bool = False
+        self,
+        name: str,
+        device: Callable[[int], Any],
+        reseed: Callable[[Any, int], None] | None,
+        paid: bool = False,
+        any_gates: bool = False,
     ) -> None:
         self.name = name
         self.paid = paid
@@ -37,6 +45,7 @@ class LocalService(Plain):
         self.mode = Mode.JOB
         self._device = device
         self._reseed = reseed
+        self._any_gates = any_gates
         self._devices: dict[int, Any] = {}
         self._configs: dict[str, ExecutionConfig] = {}
         self._results: dict[str, JobResult] = {}
@@ -64,7 +73,7 @@ class LocalService(Plain):
         for wires in sorted({c.wires for c in circuits}):
             places = [k for k, c in enumerate(circuits) if c.wires == wires]
             device, config = self._opened(circuits[places[0]])
-            results = device.execute(tuple(circuits[k].tape for k in places), config)
+            results = device.execute(tuple(self._written(device, circuits[k].tape) for k in places), config)
             for k, result in zip(places, results, strict=True):
                 out[k] = _bits(result, wires, self.name)
         return [bits for bits in out if bits is not None]
@@ -73,8 +82,17 @@ class LocalService(Plain):
         device, config = self._opened(circuit)
         assert self._reseed is not None
         self._reseed(device, circuit.seed)
-        (result,) = device.execute((circuit.tape,), config)
+        (result,) = device.execute((self._written(device, circuit.tape),), config)
         return _bits(result, circuit.wires, self.name)
+
+    def _written(self, device: Any, tape: QuantumScript) -> QuantumScript:
+        """A tape in gates that the device takes as they are."""
+        if not self._any_gates:
+            return tape
+        config = device.setup_execution_config(ExecutionConfig(), tape)
+        written: QuantumScript
+        (written,), _ = device.preprocess_transforms(config)([tape])
+        return written
 
     def _opened(self, circuit: Circuit) -> tuple[Any, ExecutionConfig]:
         if circuit.wires not in self._devices:

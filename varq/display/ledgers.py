@@ -14,12 +14,13 @@ from rich.text import Text
 
 from varq import checks
 
-__all__ = ["ledger_html", "ledger_rows", "ledger_table", "ledger_text", "run_rows"]
+__all__ = ["device_rows", "ledger_html", "ledger_rows", "ledger_table", "ledger_text", "run_rows"]
 
 PHASES = ("prepare", "queue", "qpu", "read", "decode", "classical")  # as varq.session.ledger.PHASES
-HEADERS = ("#", "started", "runs", "circuits", "shots", *PHASES, "cost", "state", "tries", "provider's id")
+HEADERS = ("#", "started", "device", "runs", "circuits", "shots", *PHASES, "cost", "state", "tries", "provider's id")
+DEVICE_HEADERS = ("device", "jobs", "circuits", "shots", "shots back", "qpu", "cost")
 RUN_HEADERS = ("run", "steps", "jobs", *PHASES, "title")  # the title last: it is what may be longer than a line
-_LEFT = {"started", "runs", "run", "title", "state", "provider's id"}
+_LEFT = {"started", "device", "runs", "run", "title", "state", "provider's id"}
 _MOST = 40  # jobs that a notebook shows
 
 
@@ -53,7 +54,7 @@ def ledger_rows(ledger: Any) -> list[list[str]]:
         cost = "" if line.cost is None else f"{line.cost:.2f}"
         counts = [_count(line.circuits), _count(line.shots)]
         end = [cost, str(line.state.value), str(line.attempts), line.provider_id or ""]
-        rows.append([str(line.number), when, owners, *counts, *_times(line.times), *end])
+        rows.append([str(line.number), when, line.device, owners, *counts, *_times(line.times), *end])
     return rows
 
 
@@ -64,7 +65,63 @@ def _sums(ledger: Any) -> list[str]:
     counts = [_count(sum(line.circuits for line in sent)), _count(sum(line.shots for line in sent))]
     cost = f"{sum(costs):.2f}" if costs else ""
     jobs = checks.counted(len(ledger), "job")
-    return ["", "in all", f"{len(ledger.runs)}", *counts, *_times(ledger.total), cost, jobs, "", ""]
+    return [
+        "",
+        "in all",
+        f"{len(_devices(ledger))}",
+        f"{len(ledger.runs)}",
+        *counts,
+        *_times(ledger.total),
+        cost,
+        jobs,
+        "",
+        "",
+    ]
+
+
+def _devices(ledger: Any) -> list[str]:
+    """The devices that jobs went to, in the order in which they did."""
+    return list(dict.fromkeys(line.device for line in ledger))
+
+
+def _shown(ledger: Any) -> tuple[Sequence[str], list[list[str]], list[str]]:
+    """Headers, cells and sums of the jobs; their device is shown where there are several."""
+    rows, sums = ledger_rows(ledger), _sums(ledger)
+    if len(_devices(ledger)) > 1:
+        return HEADERS, rows, sums
+    place = HEADERS.index("device")
+    headers, sums, *rows = ([*row[:place], *row[place + 1 :]] for row in (HEADERS, sums, *rows))
+    return headers, rows, sums
+
+
+def device_rows(ledger: Any) -> list[list[str]]:
+    """The cells of each device: what was sent there, and what came back."""
+    rows = []
+    for name in _devices(ledger):
+        sent = [line for line in ledger if line.device == name and line.state.value != "unsent"]
+        done = [line for line in sent if line.state.value == "done"]
+        costs = [line.cost for line in sent if line.cost is not None]
+        busy = [line.times.qpu for line in sent if line.times.qpu is not None]
+        counts = [
+            _count(len(sent)),
+            _count(sum(line.circuits for line in sent)),
+            _count(sum(line.shots for line in sent)),
+        ]
+        cost = f"{sum(costs):.2f}" if costs else ""
+        rows.append(
+            [name, *counts, _count(sum(line.shots for line in done)), _seconds(sum(busy) if busy else None), cost]
+        )
+    return rows
+
+
+def _outages(ledger: Any) -> list[str]:
+    """When devices were left out, a line each."""
+    lines = []
+    for outage in ledger.outages:
+        began = datetime.fromtimestamp(outage.began).strftime("%H:%M:%S")
+        end = "" if outage.ended is None else f" until {datetime.fromtimestamp(outage.ended).strftime('%H:%M:%S')}"
+        lines.append(f"{outage.device} was left out from {began}{end}: {outage.why}")
+    return lines
 
 
 def run_rows(ledger: Any) -> list[list[str]]:
@@ -91,7 +148,8 @@ def ledger_table(ledger: Any) -> Table:
         ledger: a `varq.session.ledger.Ledger`.
     """
     if len(ledger):
-        return _table(HEADERS, ledger_rows(ledger), _sums(ledger), ledger.session)
+        headers, rows, sums = _shown(ledger)
+        return _table(headers, rows, sums, ledger.session)
     return _table(RUN_HEADERS, run_rows(ledger), None, f"{ledger.session}: no jobs")
 
 
@@ -102,17 +160,25 @@ def ledger_text(ledger: Any) -> str:
     if len(ledger):
         console.print(ledger_table(ledger))
     console.print(_table(RUN_HEADERS, run_rows(ledger), None, "Runs" if len(ledger) else f"{ledger.session}: no jobs"))
+    if len(_devices(ledger)) > 1:
+        console.print(_table(DEVICE_HEADERS, device_rows(ledger), None, "Devices"))
+    for line in _outages(ledger):
+        console.print(line)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def ledger_html(ledger: Any) -> str:
     """The runs and the jobs of a ledger as tables; of many jobs the first and the last."""
-    rows = ledger_rows(ledger)
+    headers, rows, sums = _shown(ledger)
     if len(rows) > _MOST:
-        gap = [["", f"... {len(rows) - _MOST + 2} more", *[""] * (len(HEADERS) - 2)]]
+        gap = [["", f"... {len(rows) - _MOST + 2} more", *[""] * (len(headers) - 2)]]
         rows = [*rows[: _MOST // 2], *gap, *rows[1 - _MOST // 2 :]]
-    runs = _html(f"{ledger.session}: runs", RUN_HEADERS, run_rows(ledger))
-    return runs + (_html("Jobs", HEADERS, [*rows, _sums(ledger)]) if rows else "")
+    out = _html(f"{ledger.session}: runs", RUN_HEADERS, run_rows(ledger))
+    if rows:
+        out += _html("Jobs", headers, [*rows, sums])
+    if len(_devices(ledger)) > 1:
+        out += _html("Devices", DEVICE_HEADERS, device_rows(ledger))
+    return out + "".join(f"<p>{html.escape(line)}</p>" for line in _outages(ledger))
 
 
 def _html(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from varq.estimation.intervals import combined, interval
     from varq.estimation.shots import shared
     from varq.estimation.steps import difference_step, sound_step
+    from varq.estimation.weighing import weighed
 
 _HOME = {
     "Group": "varq.estimation.groups",
@@ -17,6 +18,7 @@ _HOME = {
     "measurement_groups": "varq.estimation.groups",
     "shared": "varq.estimation.shots",
     "sound_step": "varq.estimation.steps",
+    "weighed": "varq.estimation.weighing",
 }
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "measurement_groups",
     "shared",
     "sound_step",
+    "weighed",
 ]
 
 if not TYPE_CHECKING:

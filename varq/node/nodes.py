@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from varq import checks, spec
 from varq.devices.catalog import DEFAULT, open_device, open_service
 from varq.devices.service import Service, run_now
+from varq.devices.several import Spread
 from varq.keys import Key
 from varq.node.bits import Bitwise
 from varq.node.compiled import CompiledCost
@@ -77,10 +78,18 @@ class Nodes:
             grouping: with shots, which Pauli words are measured together: "qubit-wise" or "commuting".
             allocation: how shots are shared out over groups: "equal", or by "variance" (that of the maximally mixed
                 state).
+
+        Raises:
+            ValueError: for exact values on a spread of devices.
         """
         device = DEFAULT if self.device is None else self.device
         opened = open_device(device, wires, self.precision)
         further = dict(tracked or {})
+        if self.shots is None and isinstance(device, Spread):
+            raise ValueError(
+                f"A spread shares out shots, and needs some. Got shots=None on {device.name}. "
+                "Give shots, such as shots=1000, or one device for exact values."
+            )
         if self.shots is None:
             watched = {k: _operator(o) for k, o in further.items()}
             given = (circuit, _operator(observable), wires, shape, opened, watched, self.precision)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pennylane as qml
@@ -15,6 +15,7 @@ from varq.devices.catalog import OpenDevice
 from varq.devices.service import Bits, Circuit
 from varq.estimation.groups import Group, measurement_groups
 from varq.estimation.shots import LEAST_SHOTS, shared
+from varq.estimation.weighing import weighed
 from varq.keys import Key
 from varq.node.shift import shift_rules
 from varq.node.traced import Traced
@@ -32,7 +33,15 @@ _GATES = {
     "SWAP": qml.SWAP,
 }
 
-_Read = Callable[[Iterator[Bits]], Any]
+_Read = Callable[[Iterator[Any]], Any]
+"""Makes something of what comes of circuits in turn: an energy and its variance each, or bits."""
+
+
+class _Asked(NamedTuple):
+    """A circuit, and the group whose energy its bits tell; None where the bits themselves are asked for."""
+
+    circuit: Circuit
+    group: Group | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,19 +121,24 @@ class SampledCost:
             ValueError: if the parameters have another shape or are not finite, or for a metric.
             TypeError: for a request that a cost cannot answer.
         """
-        circuits: list[Circuit] = []
-        read = self._read(request, key, precision, circuits)
-        return Prepared(tuple(circuits), lambda bits: read(iter(bits)))
+        asked: list[_Asked] = []
+        read = self._read(request, key, precision, asked)
 
-    # Each method below adds its circuits to a list, and returns what reads their bits, in the same order.
+        def weigh(measured: Sequence[Mapping[int, Bits]]) -> Reply:
+            reply: Reply = read(_found(asked, measured))
+            return reply
 
-    def _read(self, request: Request, key: Key, precision: float, circuits: list[Circuit]) -> _Read:
-        before = len(circuits)
+        return Prepared(tuple(one.circuit for one in asked), lambda bits: weigh([{0: b} for b in bits]), weigh)
+
+    # Each method below adds its circuits to a list, and returns what reads what they tell, in the same order.
+
+    def _read(self, request: Request, key: Key, precision: float, asked: list[_Asked]) -> _Read:
+        before = len(asked)
         if isinstance(request, Many):
-            parts = [self._read(part, key.fold(k), precision, circuits) for k, part in enumerate(request.parts)]
+            parts = [self._read(part, key.fold(k), precision, asked) for k, part in enumerate(request.parts)]
 
-            def all_parts(bits: Iterator[Bits]) -> Reply:
-                replies = tuple(read(bits) for read in parts)
+            def all_parts(found: Iterator[Any]) -> Reply:
+                replies = tuple(read(found) for read in parts)
                 return Reply(parts=replies, executions=sum(r.executions for r in replies))
 
             return all_parts
@@ -133,52 +147,53 @@ class SampledCost:
         x = checks.array("parameters", request.x, self._shape)
         if isinstance(request, Sample):
             count = max(1, round(request.shots * precision))  # a budget with nothing left refuses that
-            circuits.append(self._circuit(self._bits, 0, self._bits.gates(x)[0], count, key))
-            return lambda bits: Reply(outcomes=next(bits), executions=1)
+            asked.append(_Asked(self._circuit(self._bits, 0, self._bits.gates(x)[0], count, key)))
+            return lambda found: Reply(outcomes=next(found), executions=1)
         shots = self._shots * precision
         gates = self._cost.traced.gates(x)
         slope: _Read | None = None
         if isinstance(request, Value):
-            value = self._read_value(self._cost, gates, shots, key, circuits)
+            value = self._read_value(self._cost, gates, shots, key, asked)
         else:
-            value = self._read_value(self._cost, gates, shots, key.fold("value"), circuits)
-            slope = self._read_gradient(x, gates, shots, key, circuits)
-        further = self._read_tracked(x, shots, key.fold("tracked"), circuits)
-        count = len(circuits) - before
+            value = self._read_value(self._cost, gates, shots, key.fold("value"), asked)
+            slope = self._read_gradient(x, gates, shots, key, asked)
+        further = self._read_tracked(x, shots, key.fold("tracked"), asked)
+        count = len(asked) - before
 
-        def point(bits: Iterator[Bits]) -> Reply:
-            mean, variance = value(bits)
-            grad, spread = (None, None) if slope is None else slope(bits)
+        def point(found: Iterator[Any]) -> Reply:
+            mean, variance = value(found)
+            grad, spread = (None, None) if slope is None else slope(found)
             return Reply(
                 value=mean,
                 stderr=float(np.sqrt(variance)),
                 grad=grad,
                 grad_stderr=spread,
-                tracked={name: read(bits)[0] for name, read in further.items()},
+                tracked={name: read(found)[0] for name, read in further.items()},
                 executions=count,
             )
 
         return point
 
     def _read_value(
-        self, observed: _Observed, gates: Any, shots: float, key: Key, circuits: list[Circuit]
-    ) -> Callable[[Iterator[Bits]], tuple[float, float]]:
+        self, observed: _Observed, gates: Any, shots: float, key: Key, asked: list[_Asked]
+    ) -> Callable[[Iterator[Any]], tuple[float, float]]:
         for g, share in enumerate(observed.shots(shots)):
-            circuits.append(self._circuit(observed.traced, g, gates[g], share, key.fold(g)))
+            circuit = self._circuit(observed.traced, g, gates[g], share, key.fold(g))
+            asked.append(_Asked(circuit, observed.groups[g]))
 
-        def read(bits: Iterator[Bits]) -> tuple[float, float]:
-            parts = [group.estimate(next(bits)) for group in observed.groups]
+        def read(found: Iterator[Any]) -> tuple[float, float]:
+            parts = [next(found) for _ in observed.groups]
             return observed.constant + sum(m for m, _ in parts), sum(v for _, v in parts)
 
         return read
 
-    def _read_tracked(self, x: Array, shots: float, key: Key, circuits: list[Circuit]) -> dict[str, _Read]:
+    def _read_tracked(self, x: Array, shots: float, key: Key, asked: list[_Asked]) -> dict[str, _Read]:
         return {
-            name: self._read_value(entry, entry.traced.gates(x), shots, key.fold(name), circuits)
+            name: self._read_value(entry, entry.traced.gates(x), shots, key.fold(name), asked)
             for name, entry in self._tracked.items()
         }
 
-    def _read_gradient(self, x: Array, gates: Any, shots: float, key: Key, circuits: list[Circuit]) -> _Read:
+    def _read_gradient(self, x: Array, gates: Any, shots: float, key: Key, asked: list[_Asked]) -> _Read:
         """By shift rules: each gate's slope is a sum of values of its own circuits."""
         traced, places = self._cost.traced, []
         for g, share in enumerate(self._cost.shots(shots)):
@@ -186,13 +201,14 @@ class SampledCost:
                 for s, (factor, shift) in enumerate(rule):
                     moved = gates[g][0].copy()
                     moved[k] += shift
-                    circuits.append(self._circuit(traced, g, [moved], share, key.fold("shift", g, k, s)))
+                    circuit = self._circuit(traced, g, [moved], share, key.fold("shift", g, k, s))
+                    asked.append(_Asked(circuit, self._cost.groups[g]))
                     places.append((g, k, factor))
 
-        def read(bits: Iterator[Bits]) -> tuple[Array, Array]:
+        def read(found: Iterator[Any]) -> tuple[Array, Array]:
             slopes, variances = traced.zeros(), traced.zeros()
             for g, k, factor in places:
-                mean, variance = self._cost.groups[g].estimate(next(bits))
+                mean, variance = next(found)
                 slopes[g][0][k] += factor * mean
                 variances[g][0][k] += factor**2 * variance
             return traced.pull_back(x, slopes), self._spread(x, variances)
@@ -207,6 +223,23 @@ class SampledCost:
 
     def _circuit(self, traced: Traced, circuit: int, values: Sequence[Any], shots: int, key: Key) -> Circuit:
         return traced.circuit(circuit, values, self._wires, shots, key.seed())
+
+
+def _found(asked: Sequence[_Asked], measured: Sequence[Mapping[int, Bits]]) -> Iterator[Any]:
+    """What each circuit tells, from its bits by device; the circuits of a group are weighed together."""
+    out: list[Any] = [None] * len(asked)
+    places: dict[int, list[int]] = {}
+    for k, (one, bits) in enumerate(zip(asked, measured, strict=True)):
+        if one.group is None:
+            out[k] = next(iter(bits.values())) if len(bits) == 1 else np.concatenate([bits[d] for d in sorted(bits)])
+        else:
+            places.setdefault(id(one.group), []).append(k)
+    for mine in places.values():
+        group = asked[mine[0]].group
+        assert group is not None
+        for k, estimate in zip(mine, weighed(group, [measured[k] for k in mine]), strict=True):
+            out[k] = estimate
+    return iter(out)
 
 
 def _unanswered(request: Any) -> Exception:

@@ -18,8 +18,8 @@ from varq.devices.catalog import DEFAULT, open_device
 from varq.devices.digests import structure_digest
 from varq.devices.service import Bits, Circuit
 from varq.keys import Key
-from varq.session.dispatch import Dispatcher
-from varq.session.tickets import Ticket
+from varq.session.fleet import Sending
+from varq.session.shares import AnyTicket
 
 __all__ = ["Batch", "circuits_of"]
 
@@ -38,7 +38,7 @@ class Batch:
         dispatcher: which runs them.
     """
 
-    def __init__(self, batch_id: str, ticket: Ticket, read: Read, dispatcher: Dispatcher) -> None:
+    def __init__(self, batch_id: str, ticket: AnyTicket, read: Read, dispatcher: Sending) -> None:
         self.id = batch_id
         self._ticket = ticket
         self._read = read

@@ -19,6 +19,7 @@ from varq.devices.catalog import DEFAULT, called, open_service
 from varq.devices.choice import Device
 from varq.devices.faults import DeviceError
 from varq.devices.prices import Price, price
+from varq.devices.several import Spread
 from varq.devices.usual import usual
 from varq.keys import Key
 from varq.protocol import Plan, Reply, Request
@@ -26,12 +27,14 @@ from varq.session.batch import Batch, circuits_of
 from varq.session.budget import NOTHING, Account, Budget, BudgetError, Use
 from varq.session.dispatch import Dispatcher
 from varq.session.drive import Lane, drive
-from varq.session.forecast import Forecast, forecast, unreached
+from varq.session.fleet import Fleet, Sending
+from varq.session.forecast import Forecast, Reckoner, forecast, unreached
 from varq.session.ledger import Ledger, of_session
 from varq.session.orders import hold, obey
 from varq.session.reporting import ORDERED, PULSE, RUN, Reporter
 from varq.session.retry import Retry
 from varq.session.run import Run
+from varq.session.shares import shares_of
 from varq.session.spending import evaluated, spent_before
 from varq.session.terms import written_terms
 from varq.session.trial import needed
@@ -81,7 +84,7 @@ class Desk:
         self._prices = prices
         self.written = session is not None
         self.owned = self.left = self.closed = False
-        self._dispatchers: dict[Any, Dispatcher] = {}
+        self._dispatchers: dict[Any, Sending] = {}
         self.account = Account(budget, spent_before(store, self.id) if self.written else NOTHING)
         self.terms = written_terms(device, budget, on_error, retry, prices)
         self.alone = False  # whether nobody closes it, so that each call of a run lets go of what it had
@@ -163,13 +166,13 @@ class Desk:
         new, self._unnoted = self._unnoted, []
         self.store.jobs.note_all(self.id, [(RUN, body) for body in new])
 
-    def dispatcher_of(self, run: Run) -> Dispatcher | None:
+    def dispatcher_of(self, run: Run) -> Sending | None:
         """The queue of the device that a run's circuits go to; None where its plan answers by itself."""
         if run.plan.prepare is None:
             return None
         return self.dispatcher(spec.unwrap(run.spec.device), run.spec.precision)
 
-    def dispatcher(self, device: Any, precision: str = "double") -> Dispatcher:
+    def dispatcher(self, device: Any, precision: str = "double") -> Sending:
         """The queue of a device, opened when first asked for; the session is then in the store.
 
         Raises:
@@ -180,29 +183,43 @@ class Desk:
         self.write()
         return found
 
-    def _opened(self, device: Any, precision: str) -> Dispatcher:
+    def _opened(self, device: Any, precision: str) -> Sending:
         """The same, where nothing is to be sent yet."""
-        key = (repr(device) if isinstance(device, (str, Device)) else id(device), precision)
+        key = (repr(device) if isinstance(device, (str, Device, Spread)) else id(device), precision)
         if key not in self._dispatchers:
-            service = open_service(device, precision)
-            known = price(service.name, self._prices)
-            if known is None and self.budget.cost is not None:
-                raise ValueError(
-                    f"A budget of money needs the device's price. None is known for {service.name}. "
-                    "Give Session(prices={...}), or a budget of shots or seconds."
-                )
-            self._dispatchers[key] = Dispatcher(
-                service,
-                self.store.jobs,
-                self.id,
-                self.account,
-                known,
-                self._retry,
-                self._say,
-                sleep=self.wait,
-                limits=_own_limits(device),
-            )
+            several = isinstance(device, Spread)
+            self._dispatchers[key] = self._fleet(device, precision) if several else self._single(device, precision)
         return self._dispatchers[key]
+
+    def _single(self, device: Any, precision: str, any_gates: bool = False) -> Dispatcher:
+        # Of a spread alone are circuits not written for the device: it has others beside it.
+        service = open_service(device, precision, any_gates) if any_gates else open_service(device, precision)
+        known = price(service.name, self._prices)
+        if known is None and self.budget.cost is not None:
+            raise ValueError(
+                f"A budget of money needs the device's price. None is known for {service.name}. "
+                "Give Session(prices={...}), or a budget of shots or seconds."
+            )
+        given = (service, self.store.jobs, self.id, self.account, known, self._retry, self._say)
+        return Dispatcher(*given, sleep=self.wait, limits=_own_limits(device))
+
+    def _fleet(self, spread: Spread, precision: str) -> Fleet:
+        members = [self._single(device, precision, any_gates=True) for device in spread.devices]
+        charged = {one.price.currency for one in members if one.price is not None and not one.price.free}
+        if len(charged) > 1 and self.budget.cost is not None:
+            raise ValueError(
+                f"A budget of money needs prices in one currency. Those of {spread.name} are in "
+                f"{', '.join(sorted(charged))}. Give Session(prices={{...}}) in one, or a budget of shots or seconds."
+            )
+        return Fleet(spread, members, self.store.jobs, self._say, self._remark)
+
+    def _remark(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Write down something that the ledger shows; nothing that goes wrong here stops a run."""
+        try:
+            if self.owned:
+                self.store.jobs.note(self.id, kind, dict(body))
+        except StoreError as error:
+            log.warning("That a device is %s could not be noted: %s", kind, error)
 
     def write(self) -> None:
         """Put the session into the store, once it has something to do, and own it from then on."""
@@ -277,18 +294,33 @@ class Desk:
         key = Key.from_seed(resolved.seed)
         precision = partial(self.account.precision, runs=1)
         if plan.prepare is None:
-            return forecast(plan, name, key, steps, lambda circuits: NOTHING, lambda circuits: 0)
+            return forecast(
+                plan, name, key, steps, [Reckoner(name, None, lambda circuits: NOTHING, lambda circuits: 0)]
+            )
+        if not isinstance(device, Spread):
+            return forecast(
+                plan, name, key, steps, [self._reckoner(device, resolved.precision)], precision_of=precision
+            )
         try:
-            dispatcher = self._opened(device, resolved.precision)
+            fleet = self._opened(device, resolved.precision)
+            assert isinstance(fleet, Fleet)
+            reckoners = [_reckoner(member, needed(self.budget, member.price)) for member in fleet.members]
+        except (DeviceError, ModuleNotFoundError):
+            reckoners = [self._reckoner(one, resolved.precision) for one in device.devices]
+        return forecast(plan, name, key, steps, reckoners, partial(shares_of, device), precision)
+
+    def _reckoner(self, device: Any, precision: str) -> Reckoner:
+        """What tells what circuits use up on a device."""
+        name = called(device)
+        try:
+            opened = self._opened(device, precision)
         except (DeviceError, ModuleNotFoundError) as error:  # no account, no network, no extra
-            jobs = usual(name)
+            jobs, known = usual(name), price(name, self._prices)
             said = f"It is reckoned with {jobs.said}." if jobs.said else "Each request is taken to be one job."
             self._say(f"{name} is not open, so that its limits are not known: {error} {said}")
-            known = price(name, self._prices)
-            closed = unreached(known, jobs, _own_limits(device))
-            return forecast(plan, name, key, steps, *closed, known, precision, needed(self.budget, known))
-        ways, known = (dispatcher.estimate, dispatcher.jobs), dispatcher.price
-        return forecast(plan, name, key, steps, *ways, known, precision, needed(self.budget, known))
+            return unreached(name, known, jobs, _own_limits(device), needed(self.budget, known))
+        assert isinstance(opened, Dispatcher)
+        return _reckoner(opened, needed(self.budget, opened.price))
 
     def ledger(self) -> Ledger:
         """The session's jobs so far, and where the time went."""
@@ -334,7 +366,7 @@ class Desk:
         for name, lane in list(self._lanes.items()):
             ticket = lane.ticket
             if ticket is not None:
-                waiting[name] = sum(bits is None for bits in list(ticket.bits))
+                waiting[name] = ticket.waiting
             if lane.paused:
                 paused.append(name)
         used = {name: list(pair) for name, pair in self.account.summary().items()}
@@ -373,6 +405,10 @@ def _noted(lane: Lane, before: Use) -> dict[str, Any]:
     }
 
 
+def _reckoner(dispatcher: Dispatcher, alone: bool) -> Reckoner:
+    return Reckoner(dispatcher.service.name, dispatcher.price, dispatcher.estimate, dispatcher.jobs, alone)
+
+
 class _Asking:
     """Answers requests about a run's cost outside of its steps, by jobs where it needs them."""
 
@@ -393,4 +429,4 @@ class _Asking:
             raise BudgetError(f"A check must fit into the session's budget: {ticket}. Leave verify out.")
         while not ticket.finished:
             self._dispatcher.turn()
-        return prepared.decode(ticket.outcome())
+        return ticket.read(prepared)

@@ -14,13 +14,14 @@ from varq.devices.faults import DeviceError, PermanentError
 from varq.devices.prices import Price
 from varq.devices.service import Circuit, Service
 from varq.session.budget import NOTHING, Account, BudgetError, Use
-from varq.session.job import Job
+from varq.session.job import Filled, Flight, Job
 from varq.session.meter import Meter
 from varq.session.pace import Pace
 from varq.session.queue import Queue, Slot, Work, packed
 from varq.session.recovery import Recovery
 from varq.session.retry import Retry
 from varq.session.sending import Sender
+from varq.session.shares import AnyTicket
 from varq.session.tickets import Item, Place, Ticket, distinct
 from varq.session.trial import Trial
 from varq.store.circuit_records import CircuitRow
@@ -41,10 +42,6 @@ T = TypeVar("T")
 
 class LateError(PermanentError):
     """Circuits were not sent, since their deadline has passed."""
-
-
-Filled = tuple[Job, list[list[Item]]]
-"""A job, and for each of its circuits whom it serves."""
 
 
 def _alone(method: Callable[Concatenate[Dispatcher, P], T]) -> Callable[Concatenate[Dispatcher, P], T]:
@@ -102,8 +99,6 @@ class Dispatcher:
         self._pace = Pace(price)
         self._trial = Trial(self._pace, account, price, log, session, service.name)
         self._last: tuple[Job, Use] | None = None
-        self._told = {"decode": 0.0, "classical": 0.0}
-        self._returned = time.perf_counter()
         self._closed = False
 
     # -- what a driver calls --
@@ -153,21 +148,39 @@ class Dispatcher:
         """
         ticket = Ticket(place, tuple(circuits), self.limits, precision, priority, deadline, last)
         self._check(ticket.circuits)
-        if self.service.paid:
-            self._recovery.take(ticket)
-        return self._enqueue(ticket) or ticket
+        self.take(ticket)
+        return self.enqueue(ticket) or ticket
+
+    # -- the parts of that, for a spread of devices
 
     @_alone
-    def again(self, ticket: Ticket) -> None:
+    def take(self, ticket: Ticket) -> None:
+        """Give a ticket what an earlier process sent of it, as `add` does."""
+        if self.service.paid:
+            self._recovery.take(ticket)
+
+    @_alone
+    def enqueue(self, ticket: Ticket) -> str | None:
+        """Put what a ticket lacks in the queue; or why the budget does not allow it."""
+        self._check([item.circuit for item in ticket.missing()])
+        return self._enqueue(ticket)
+
+    @_alone
+    def withdraw(self, ticket: Ticket) -> None:
+        """Take what still waits of a ticket out of the queue."""
+        self._withdraw(ticket)
+
+    @_alone
+    def again(self, ticket: AnyTicket) -> None:
         """Ask once more for a ticket whose jobs were interrupted: what the vendor has is fetched, the rest is sent.
 
         Raises:
             BudgetError: if the budget does not allow what is left.
             DeviceError: as `add`.
         """
+        assert isinstance(ticket, Ticket)
         self._withdraw(ticket)
-        if self.service.paid:
-            self._recovery.take(ticket)
+        self.take(ticket)
         refused = self._enqueue(ticket)
         if refused is not None:
             raise BudgetError(f"What is left of {ticket.place[0]} must fit into the session's budget: {refused}.")
@@ -180,8 +193,20 @@ class Dispatcher:
         Errors go to the tickets they concern.  Nothing is sent once this was closed.  Where seconds are limited and
         nobody knows the device's pace, one circuit goes first, alone; see `varq.session.trial.Trial`.
         """
+        flight = self.launch()
+        self.land(flight)
+        return flight.busy
+
+    @_alone
+    def launch(self, once: bool = False) -> Flight:
+        """Send what goes next, and wait for nothing: `land` does.
+
+        Args:
+            once: whether each call of the device is tried a single time.
+        """
         if self._closed:
-            return False
+            return Flight((), False, False)
+        self._sender.once = once
         before = len(self.queue)
         late = self.queue.expired(self._clock())
         for work in late:
@@ -194,10 +219,26 @@ class Dispatcher:
         for slots in submission:
             if (made := self._filled(slots, number + len(filled), 0.0 if filled else idle)) is not None:
                 filled.append(made)
-        if filled:
-            self._run(filled)
-        self._returned = time.perf_counter()
-        return bool(submission) or len(self.queue) < before
+        return Flight(filled, self._send(filled), bool(submission) or len(self.queue) < before)
+
+    @_alone
+    def land(self, flight: Flight) -> None:
+        """Wait for a submission, and give out its bits."""
+        try:
+            if flight.sent:
+                self._sender.collect(flight.jobs)
+        except BaseException:
+            self.forsake(flight)
+            raise
+        for job, items in flight.filled:
+            self._book(job)
+            self._give_out(job, items)
+
+    @_alone
+    def forsake(self, flight: Flight) -> None:
+        """Leave a submission whose fate is to be looked up."""
+        for job, items in flight.filled:
+            self._interrupted(job, items)
 
     @_alone
     def drop(self, owner: str) -> None:
@@ -225,9 +266,15 @@ class Dispatcher:
         """
         return self._recovery.settle(job, provider_id, lost)
 
-    def told(self, decode: float, classical: float) -> None:
-        """How long decoding and telling took, for the times of the next job."""
-        self._told = {"decode": decode, "classical": classical}
+    @_alone
+    def hold(self, owner: str, paused: bool) -> None:
+        """Hold back what an owner has in the queue and adds to it, or let it go on."""
+        self.queue.pause(owner, paused)
+
+    @_alone
+    def prioritize(self, owner: str, priority: int) -> None:
+        """Give everything of an owner another priority."""
+        self.queue.prioritize(owner, priority)
 
     @_alone
     def rest(self) -> None:
@@ -386,19 +433,20 @@ class Dispatcher:
         ]
         return Job(record, circuits, rows), list(items.values())
 
-    def _run(self, filled: Sequence[Filled]) -> None:
+    def _send(self, filled: Sequence[Filled]) -> bool:
+        """Send jobs; whether they are on their way."""
         try:
-            self._sender.submit([job for job, _ in filled])
+            if filled:
+                self._sender.submit([job for job, _ in filled])
         except DeviceError as error:
             for job, _ in filled:
                 job.error = error
+            return False
         except BaseException:
             for job, items in filled:
                 self._interrupted(job, items)
             raise
-        for job, items in filled:
-            self._book(job)
-            self._give_out(job, items)
+        return bool(filled)
 
     def _book(self, job: Job) -> None:
         """What a job used in place of what was expected."""

@@ -10,12 +10,14 @@ from functools import partial
 
 from varq.protocol import Event, Prepared, Reason
 from varq.session.budget import Account, BudgetError
-from varq.session.dispatch import LATE, Dispatcher, LateError
+from varq.session.dispatch import LATE, LateError
+from varq.session.fleet import Sending
 from varq.session.interrupt import REQUEUE, Interrupts
 from varq.session.journal import FINAL
 from varq.session.loop import Pending
 from varq.session.run import Run
-from varq.session.tickets import Place, Ticket
+from varq.session.shares import AnyTicket
+from varq.session.tickets import Place
 
 __all__ = ["Lane", "drive"]
 
@@ -33,14 +35,14 @@ class Lane:
     """
 
     run: Run
-    choose: Callable[[Run], Dispatcher | None]
+    choose: Callable[[Run], Sending | None]
     account: Account
     priority: int = 0
     deadline: float | None = None
-    dispatcher: Dispatcher | None = field(default=None, init=False)
+    dispatcher: Sending | None = field(default=None, init=False)
     pending: Pending | None = field(default=None, init=False)
     prepared: Prepared | None = field(default=None, init=False)
-    ticket: Ticket | None = field(default=None, init=False)
+    ticket: AnyTicket | None = field(default=None, init=False)
     last: Event | None = field(default=None, init=False)
     began: float = field(default=0.0, init=False)
     first: int = field(default=0, init=False)
@@ -190,7 +192,7 @@ def _answer(lane: Lane) -> None:
     _note(lane, loop.hear(pending, reply, seconds))
 
 
-def _send(lane: Lane, dispatcher: Dispatcher) -> None:
+def _send(lane: Lane, dispatcher: Sending) -> None:
     """Put the circuits of what a run waits for in the queue, within the budget."""
     pending, loop = lane.pending, lane.run.loop
     assert pending is not None
@@ -219,7 +221,7 @@ def _send(lane: Lane, dispatcher: Dispatcher) -> None:
     lane.prepared, lane.ticket = prepared, ticket
 
 
-def _precision(lane: Lane, dispatcher: Dispatcher, place: Place, prepared: Prepared) -> float:
+def _precision(lane: Lane, dispatcher: Sending, place: Place, prepared: Prepared) -> float:
     """By how much the shots of a last estimate are multiplied: as before if it was sent already."""
     sent = dispatcher.precision(place)
     if sent is not None or not lane.account.budget.limited:
@@ -246,12 +248,7 @@ def _hear(lane: Lane) -> None:
     if isinstance(ticket.error, LateError):
         _refuse(lane, pending, LATE, Reason.STOPPED)
         return
-    bits = ticket.outcome()
-    began = time.perf_counter()
-    reply = prepared.decode(bits)
+    reply = ticket.read(prepared)
     loop = lane.run.loop
     loop.point("after execute", pending.step)
-    decoded = time.perf_counter()
-    _note(lane, loop.hear(pending, reply, decoded - lane.began))
-    if lane.dispatcher is not None:
-        lane.dispatcher.told(decoded - began, time.perf_counter() - decoded)
+    _note(lane, loop.hear(pending, reply, time.perf_counter() - lane.began))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
@@ -30,10 +30,30 @@ from varq.session.pace import Pace
 from varq.session.queue import packed
 from varq.session.tickets import distinct
 
-__all__ = ["Forecast", "forecast", "unreached"]
+__all__ = ["Forecast", "Part", "Reckoner", "forecast", "unreached"]
 
 _LOOKED_AT = 3  # requests: a method's first may calibrate it, and those after it are alike
+_UNKNOWN = "not known before the first job"
 _UNLIMITED = 100  # steps that are reckoned with where no rule limits them
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one of several devices is expected to use; the fields are those of `Forecast`."""
+
+    device: str
+    circuits: int
+    jobs: int
+    shots: int
+    seconds: float | None
+    cost: float | None
+    currency: str = ""
+
+    def __str__(self) -> str:
+        counts = (
+            f"{checks.counted(self.circuits, 'circuit')} in {checks.counted(self.jobs, 'job')}, {self.shots:,} shots"
+        )
+        return f"{self.device}: {counts}, cost {_money(self.cost, self.currency)}"
 
 
 @dataclass(frozen=True)
@@ -49,8 +69,10 @@ class Forecast:
         jobs: they travel in, when the run has the device for itself.
         shots: of all circuits.
         seconds: that the device is busy; None where nothing is known of its pace.
-        cost: in `currency`; None where the price is not known, or is one for seconds of which nothing is known.
+        cost: in `currency`; None where the price is not known, or is one for seconds of which nothing is known, or
+            where devices charge in several currencies.
         currency: of the cost.
+        parts: the same of each device, where there are several.
     """
 
     title: str
@@ -63,12 +85,12 @@ class Forecast:
     seconds: float | None
     cost: float | None
     currency: str = ""
+    parts: tuple[Part, ...] = ()
 
     def __str__(self) -> str:
         steps = checks.counted(self.steps, "step") + ("" if self.limited else " (an example: no rule limits them)")
-        seconds = "not known before the first job" if self.seconds is None else f"{self.seconds:.3g} s"
-        unknown = "not known before the first job" if self.currency else "no price known"
-        cost = unknown if self.cost is None else f"{self.cost:.2f} {self.currency}".rstrip()
+        seconds = _UNKNOWN if self.seconds is None else f"{self.seconds:.3g} s"
+        cost = _money(self.cost, self.currency)
         rows = [
             ("run", f"{self.title} on {self.device}, {steps}"),
             ("circuits", f"{self.circuits:,} in {checks.counted(self.jobs, 'job')}"),
@@ -76,9 +98,56 @@ class Forecast:
             ("device time", seconds),
             ("cost", cost),
         ]
+        rows += [("of it", str(part)) for part in self.parts]
         if not self.jobs:
             rows[1:] = [("circuits", "none is sent: it is computed in this process")]
         return "\n".join(f"{name:<12}{text}" for name, text in rows)
+
+
+@dataclass
+class Reckoner:
+    """What tells what circuits use up on one device, and what all of them did.
+
+    Args:
+        device: its name.
+        price: of it; None where it is not known.
+        use_of: what circuits use up in jobs of their own.
+        jobs_of: how many jobs circuits need.
+        alone: whether the first circuit is a job of its own, to find out how long the device takes.
+    """
+
+    device: str
+    price: Price | None
+    use_of: Callable[[Sequence[Circuit]], Use]
+    jobs_of: Callable[[Sequence[Circuit]], int]
+    alone: bool = False
+    use: Use = NOTHING
+    jobs: int = 0
+
+    def add(self, circuits: Sequence[Circuit], times: int = 1) -> None:
+        """Reckon with circuits more, so many times."""
+        if not circuits:
+            return
+        jobs = self.jobs_of(circuits)
+        if self.alone and not self.jobs:
+            self.jobs += 1 + self.jobs_of(circuits[1:]) - jobs
+        self.use = self.use + Use(*(times * part for part in astuple(self.use_of(circuits))))
+        self.jobs += times * jobs
+
+    @property
+    def part(self) -> Part:
+        """All that it reckoned with."""
+        use, price = self.use, self.price
+        unpriced = price is None or (price.per_second and not use.seconds and self.jobs)
+        return Part(
+            device=self.device,
+            circuits=int(use.circuits),
+            jobs=self.jobs,
+            shots=int(use.shots),
+            seconds=use.seconds or None,
+            cost=None if unpriced else use.cost,
+            currency="" if price is None else price.currency,
+        )
 
 
 def forecast(
@@ -86,11 +155,9 @@ def forecast(
     device: str,
     key: Key,
     steps: int | None,
-    use_of: Callable[[Sequence[Circuit]], Use],
-    jobs_of: Callable[[Sequence[Circuit]], int],
-    price: Price | None = None,
+    reckoners: Sequence[Reckoner],
+    shares_of: Callable[[Sequence[Circuit]], Sequence[Sequence[Circuit]]] = lambda circuits: [circuits],
     precision_of: Callable[[Use], float] = lambda use: 1.0,
-    alone: bool = False,
 ) -> Forecast:
     """What a plan will use up.
 
@@ -101,51 +168,58 @@ def forecast(
         device: its name.
         key: of the run.
         steps: that a rule allows; None where none does.
-        use_of: what circuits use up in jobs of their own.
-        jobs_of: how many jobs circuits need.
-        price: of the device; None where it is not known.
+        reckoners: one for each device.
+        shares_of: what each device runs of a request.
         precision_of: by how much a budget's reserve multiplies the shots of a last estimate that would use so much.
-        alone: whether the first circuit is a job of its own, to find out how long the device takes.
     """
     wanted = _UNLIMITED if steps is None else steps
     first = _requests(plan, key, min(wanted, _LOOKED_AT))
-    used = [(use_of(circuits), jobs_of(circuits)) for circuits in first]
-    total, jobs = NOTHING, 0
-    for step in range(min(wanted, len(first)) if len(first) < _LOOKED_AT else wanted):
-        use, count = used[min(step, len(first) - 1)]
-        total, jobs = total + use, jobs + count
-    if alone and first and first[0]:
-        jobs += 1 + jobs_of(first[0][1:]) - used[0][1]
+
+    def reckon(circuits: Sequence[Circuit], times: int = 1) -> None:
+        for reckoner, mine in zip(reckoners, shares_of(circuits), strict=True):
+            reckoner.add(mine, times)
+
+    for step, circuits in enumerate(first):
+        reckon(circuits, wanted - step if step == _LOOKED_AT - 1 else 1)
     final = plan.final(Progress(best_x=plan.start, best_value=0.0))
     if plan.prepare is not None and final is not None:
         last = plan.prepare(final, key.fold("forecast"), 1.0).circuits
-        precision = precision_of(use_of(last))
+        use = NOTHING
+        for reckoner, mine in zip(reckoners, shares_of(last), strict=True):
+            use = use + (reckoner.use_of(mine) if mine else NOTHING)
+        precision = precision_of(use)
         if precision != 1.0:
             last = plan.prepare(final, key.fold("forecast"), precision).circuits
-        total, jobs = total + use_of(last), jobs + jobs_of(last)
+        reckon(last)
+    parts = tuple(reckoner.part for reckoner in reckoners)
+    seconds = [part.seconds for part in parts if part.seconds is not None]
+    costs = [part.cost for part in parts if part.cost is not None]
+    # What is free is so in every currency.
+    currencies = {part.currency for part in parts if part.cost != 0} or {parts[0].currency}
     return Forecast(
         title=plan.title,
         device=device,
         steps=wanted,
         limited=steps is not None,
-        circuits=int(total.circuits),
-        jobs=jobs,
-        shots=int(total.shots),
-        seconds=total.seconds or None,
-        cost=None if price is None or (price.per_second and not total.seconds) else total.cost,
-        currency="" if price is None else price.currency,
+        circuits=sum(part.circuits for part in parts),
+        jobs=sum(part.jobs for part in parts),
+        shots=sum(part.shots for part in parts),
+        seconds=sum(seconds) if seconds else None,
+        cost=sum(costs) if len(costs) == len(parts) and len(currencies) == 1 else None,
+        currency=next(iter(currencies)) if len(currencies) == 1 else "",
+        parts=parts if len(parts) > 1 else (),
     )
 
 
-def unreached(
-    price: Price | None, known: Usual, own: Mapping[str, int]
-) -> tuple[Callable[[Sequence[Circuit]], Use], Callable[[Sequence[Circuit]], int]]:
-    """What circuits use up, and how many jobs they need, on a device that is not open: as its vendor's documents say.
+def unreached(device: str, price: Price | None, known: Usual, own: Mapping[str, int], alone: bool = False) -> Reckoner:
+    """What reckons for a device that is not open: as its vendor's documents say.
 
     Args:
+        device: its name.
         price: of the device; None where it is not known.
         known: of its jobs.
         own: limits of a job that are to be lower.
+        alone: whether the first circuit is a job of its own.
     """
     limits, pace = known.limits.within(own), Pace(price)
 
@@ -163,7 +237,13 @@ def unreached(
         tasks = sum(known.tasks([(circuit.shots, circuit.wires) for circuit in job]) for job in jobs)
         return Use(len(sent), shots, seconds, price.cost(tasks, len(sent), shots, seconds))
 
-    return use_of, lambda circuits: len(jobs_of(circuits))
+    return Reckoner(device, price, use_of, lambda circuits: len(jobs_of(circuits)), alone)
+
+
+def _money(cost: float | None, currency: str) -> str:
+    if cost is None:
+        return _UNKNOWN if currency else "no price known"
+    return f"{cost:.2f} {currency}".rstrip()
 
 
 def _requests(plan: Plan, key: Key, most: int) -> list[tuple[Circuit, ...]]:

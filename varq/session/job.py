@@ -1,16 +1,18 @@
-"""A job on its way."""
+"""Jobs on their way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from varq.devices.faults import UncertainError
 from varq.devices.service import Circuit, JobResult
+from varq.session.tickets import Item
 from varq.store.circuit_records import CircuitRow
 from varq.store.job_records import JobRecord
 
-__all__ = ["Job"]
+__all__ = ["Filled", "Flight", "Job"]
 
 
 @dataclass(eq=False)
@@ -37,3 +39,27 @@ class Job:
     def received(self) -> bool:
         """Whether the vendor has it, or may have it: it then counts."""
         return self.error is None or self.provider is not None or isinstance(self.error, UncertainError)
+
+
+Filled: TypeAlias = tuple[Job, list[list[Item]]]
+"""A job, and for each of its circuits whom it serves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Flight:
+    """A submission on its way.
+
+    Args:
+        filled: its jobs.
+        sent: whether they are in the journal, and on their way.
+        busy: whether there was anything to do.
+    """
+
+    filled: Sequence[Filled]
+    sent: bool
+    busy: bool
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Without whom they serve."""
+        return [job for job, _ in self.filled]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, overload
 
 from varq import checks, names
+from varq.session.outages import ANSWERS, LEFT_OUT
 from varq.session.reporting import EVENTS, RUN, spans_of
 from varq.session.stopwatch import CLASSICAL, DECODE, DEVICE, PREPARE, Span
 from varq.store.job_records import JobRecord, JobState
 from varq.store.store import Store
 
-__all__ = ["PHASES", "QUEUE", "READ", "Ledger", "Line", "RunTimes", "Times", "of_session"]
+__all__ = ["PHASES", "QUEUE", "READ", "Ledger", "Line", "Outage", "RunTimes", "Times", "of_session"]
 
 QUEUE = "queue"
 READ = "read"
@@ -125,6 +126,23 @@ class RunTimes:
     spans: tuple[Span, ...] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Outage:
+    """A time for which a device of a spread was left out.
+
+    Args:
+        device: its name.
+        began: when, in seconds since 1970.
+        why: what it did not do.
+        ended: when it answered again; None if it did not.
+    """
+
+    device: str
+    began: float
+    why: str
+    ended: float | None = None
+
+
 class Ledger(Sequence[Line]):
     """The jobs of a session in order, each a `Line`; and its runs.  A value: it does not change any more.
 
@@ -132,16 +150,20 @@ class Ledger(Sequence[Line]):
         session: the session's id.
         lines: one a job.
         runs: one a run or batch.
+        outages: when devices of a spread were left out.
 
     Example:
         >>> Ledger("session-1f", (), ()).total.qpu is None
         True
     """
 
-    def __init__(self, session: str, lines: Sequence[Line], runs: Sequence[RunTimes]) -> None:
+    def __init__(
+        self, session: str, lines: Sequence[Line], runs: Sequence[RunTimes], outages: Sequence[Outage] = ()
+    ) -> None:
         self.session = session
         self.lines = tuple(lines)
         self.runs = tuple(runs)
+        self.outages = tuple(outages)
 
     @overload
     def __getitem__(self, index: int) -> Line: ...
@@ -158,7 +180,8 @@ class Ledger(Sequence[Line]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Ledger):
-            return (self.session, self.lines, self.runs) == (other.session, other.lines, other.runs)
+            mine, theirs = ((one.session, one.lines, one.runs, one.outages) for one in (self, other))
+            return mine == theirs
         return list(self.lines) == other if isinstance(other, list) else False
 
     def __hash__(self) -> int:
@@ -217,7 +240,22 @@ def of_session(store: Store, session: str) -> Ledger:
     owners = dict.fromkeys([*titles, *counts])
     for place, some in spans.items():
         there[place[0]] += some
-    return Ledger(session, lines, [_run(o, titles.get(o, o), steps.get(o, 0), counts[o], there[o]) for o in owners])
+    runs = [_run(o, titles.get(o, o), steps.get(o, 0), counts[o], there[o]) for o in owners]
+    return Ledger(session, lines, runs, _outages(store, session))
+
+
+def _outages(store: Store, session: str) -> list[Outage]:
+    """As a session's owner noted them; a process that took the session up asked all devices anew."""
+    out: list[Outage] = []
+    open_ones: dict[int, int] = {}
+    for note in store.jobs.notes(session):
+        if note.kind == LEFT_OUT:
+            open_ones[note.body["member"]] = len(out)
+            out.append(Outage(note.body["device"], note.time, note.body["why"]))
+        elif note.kind == ANSWERS and note.body["member"] in open_ones:
+            place = open_ones.pop(note.body["member"])
+            out[place] = replace(out[place], ended=note.time)
+    return out
 
 
 def _noted(store: Store, session: str) -> tuple[dict[str, str], dict[Place, list[Span]], dict[str, int]]:

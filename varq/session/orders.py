@@ -69,11 +69,11 @@ def hold(lane: Lane, paused: bool) -> None:
     """Hold a run back, or let it go on."""
     lane.paused, lane.until = paused, None
     if lane.dispatcher is not None:
-        lane.dispatcher.queue.pause(lane.run.id, paused)
+        lane.dispatcher.hold(lane.run.id, paused)
 
 
 def prioritize(lane: Lane, priority: int) -> None:
     """Give a run, and what it has in the queue, another priority."""
     lane.priority = priority
     if lane.dispatcher is not None:
-        lane.dispatcher.queue.prioritize(lane.run.id, priority)
+        lane.dispatcher.prioritize(lane.run.id, priority)

@@ -1,4 +1,4 @@
-"""Circuits of more shots than a device takes at once, as several of fewer."""
+"""Circuits of more shots than a device takes at once, or that several devices share, as several of fewer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pennylane.tape import QuantumScript
 from varq.devices.service import Bits, Circuit, Limits
 from varq.keys import Key
 
-__all__ = ["joined", "parted"]
+__all__ = ["joined", "part", "parted"]
 
 
 def parted(circuit: Circuit, limits: Limits) -> list[Circuit]:
@@ -23,13 +23,14 @@ def parted(circuit: Circuit, limits: Limits) -> list[Circuit]:
     if count <= 1:
         return [circuit]
     least, more = divmod(circuit.shots, count)
-    return [_part(circuit, k, least + (k < more)) for k in range(count)]
+    return [part(circuit, least + (k < more), "part", k) for k in range(count)]
 
 
-def _part(circuit: Circuit, number: int, shots: int) -> Circuit:
+def part(circuit: Circuit, shots: int, *path: int | str) -> Circuit:
+    """A circuit with fewer shots, which draw from the seed that `path` leads to from its own."""
     tape = circuit.tape
     fewer = QuantumScript(tape.operations, tape.measurements, shots, tape.trainable_params)
-    seed = Key.from_seed(circuit.seed).fold("part", number).seed()
+    seed = Key.from_seed(circuit.seed).fold(*path).seed()
     return Circuit(fewer, circuit.wires, shots, seed, circuit.structure, circuit.values)
 
 

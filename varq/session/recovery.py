@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from varq.devices.faults import DeviceError
 from varq.session.budget import NOTHING, Account, Use
 from varq.session.sending import Sender
 from varq.session.tickets import Place, Ticket, precisions
+from varq.store.circuit_records import Served
 from varq.store.job_records import JobRecord, JobState
 from varq.store.jobs import Jobs
 
@@ -35,15 +39,27 @@ class Recovery:
 
         Raises:
             UncertainError: if it is not known whether a job was received.
-            DeviceError: if the device cannot be asked, or a result that was paid for is gone.
+            DeviceError: if the device cannot be asked, or a result that was paid for is gone; the ticket has the bits
+                that are in the journal.
         """
         owner, step, _ = ticket.place
         served = self._log.served(owner, step, ticket.role)
         waiting = dict.fromkeys(one.job for one in served if one.state in _OPEN)
-        for job in waiting:
-            self._find_out(job)
+        failed: DeviceError | None = None
+        try:
+            for job in waiting:
+                self._find_out(job)
+        except DeviceError as error:
+            failed = error
         if waiting:
             served = self._log.served(owner, step, ticket.role)
+        self._fill(ticket, served)
+        if failed is not None:
+            raise failed
+
+    def _fill(self, ticket: Ticket, served: Sequence[Served]) -> None:
+        """Give a ticket the bits of jobs that are done."""
+        owner, step, _ = ticket.place
         done = [one for one in served if one.state is JobState.DONE]
         digests = {job: [row.digest for row in self._log.circuits(job)] for job in dict.fromkeys(s.job for s in done)}
         # Another version or setting may have asked for other circuits: their bits would answer another question.

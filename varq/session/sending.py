@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from varq.devices.faults import DeviceError, PartialError, PermanentError, TransientError, UncertainError
@@ -36,6 +37,8 @@ class Sender:
         retry: how often calls are tried again.
         say: is told what a person should know.
         sleep: waits so many seconds.
+
+    `once` is whether calls are tried a single time, for a device of which little is hoped.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Sender:
         self._say = say
         self._sleep = sleep
         self._opened = False
+        self.once = False
 
     def compile(self, circuits: Sequence[Circuit]) -> None:
         """Have circuits translated, before the vendor's session is opened: vendors meter the time in which it waits.
@@ -64,7 +68,7 @@ class Sender:
         self._persist(lambda: self.service.compile(circuits), reopen=False)
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Send jobs, whose circuits are compiled, and wait for them: each has a result or an error afterwards.
+        """Send jobs, whose circuits are compiled: each has its vendor's id or an error afterwards.
 
         Raises:
             DeviceError: if the vendor's session cannot be opened; nothing was sent.
@@ -78,6 +82,13 @@ class Sender:
                 self._send(job)
         finally:
             self._note(jobs)
+
+    def collect(self, jobs: Sequence[Job]) -> None:
+        """Wait for jobs that were submitted: each has a result or an error afterwards.
+
+        Raises:
+            StoreError: if the journal cannot be written.
+        """
         for job in jobs:
             if job.provider is not None:
                 self._fetch(job)
@@ -161,7 +172,8 @@ class Sender:
             self._say(said)
 
     def _persist(self, call: Callable[[], T], reopen: bool = True) -> T:
-        return persistently(call, self._retry, self._open if reopen else lambda: None, self._say, self._sleep)
+        retry = replace(self._retry, attempts=1) if self.once else self._retry
+        return persistently(call, retry, self._open if reopen else lambda: None, self._say, self._sleep)
 
     def _send(self, job: Job) -> None:
         """Until the vendor has it, surely has it not, or nobody can tell."""

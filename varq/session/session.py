@@ -52,7 +52,7 @@ class Session:
     """A device, a number of shots and a store; specs become runs in it.
 
     Args:
-        device: a PennyLane device name or object; None for varq's default.
+        device: a PennyLane device name or object, or several as `varq.spread(...)`; None for varq's default.
         shots: of each circuit; None for exact expectation values.
         budget: what all its runs together may use up; None for no limit.
         on_error: whether an error of one run ends `drain` ("abort"), or the other runs go on ("continue").

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from varq.devices.service import Bits
@@ -78,7 +78,13 @@ class Stopwatch:
         def decode(bits: Sequence[Bits]) -> Reply:
             return self._answered(DECODE, lambda: made.decode(bits))
 
-        return Prepared(made.circuits, decode)
+        weigh = made.weigh
+
+        def weighed(parts: Sequence[Mapping[int, Bits]]) -> Reply:
+            assert weigh is not None
+            return self._answered(DECODE, lambda: weigh(parts))
+
+        return Prepared(made.circuits, decode, None if weigh is None else weighed)
 
 
 class _Method:

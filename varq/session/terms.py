@@ -10,6 +10,7 @@ from typing import Any
 from varq import spec
 from varq.devices.choice import Device
 from varq.devices.prices import Price
+from varq.devices.several import Spread
 from varq.session.budget import Budget
 from varq.session.retry import Retry
 
@@ -27,13 +28,18 @@ def written_terms(
 ) -> dict[str, Any]:
     """What a session was opened with, as JSON data; a device that is an object is only named as one."""
     out: dict[str, Any] = {"budget": _given(budget), "on_error": on_error, "retry": _given(retry or Retry())}
-    if isinstance(device, (str, Device)):
+    if isinstance(device, (str, Device)) or (isinstance(device, Spread) and _written(device)):
         out["device"] = spec.encode(device)
     elif device is not None:
         out["object"] = f"{type(device).__module__}.{type(device).__qualname__}"
     if prices:
         out["prices"] = {name: _given(price) for name, price in prices.items()}
     return out
+
+
+def _written(device: Spread) -> bool:
+    """Whether all of its devices are data."""
+    return all(isinstance(one, (str, Device)) for one in device.devices)
 
 
 def _given(value: Any) -> dict[str, Any]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import TypeAlias
 
 from varq.devices.service import Bits, Circuit, Limits
+from varq.protocol import Prepared, Reply
 from varq.session.budget import NOTHING, Use
 from varq.session.parts import joined, parted
 from varq.session.queue import Work
 
-__all__ = ["Item", "Place", "Ticket", "distinct"]
+__all__ = ["AT", "Item", "Place", "Ticket", "distinct"]
+
+AT = " @"  # in a role: what follows names the device of a spread
 
 Place: TypeAlias = tuple[str, int, str]
 """Owner, step and role, which name a request in the journal."""
@@ -39,6 +43,7 @@ class Ticket:
     deadline: float | None = None
     last: bool = False
     parts: tuple[Circuit, ...] = field(init=False)
+    elsewhere: set[int] = field(default_factory=set, init=False)  # parts that another device brings
     bits: list[Bits | None] = field(init=False)
     error: Exception | None = field(default=None, init=False)
     work: Work[Item] | None = field(default=None, init=False)
@@ -60,13 +65,24 @@ class Ticket:
     @property
     def finished(self) -> bool:
         """Whether all bits are there, or none will come any more."""
-        return self.error is not None or all(b is not None for b in self.bits)
+        return self.error is not None or not self.waiting
+
+    @property
+    def waiting(self) -> int:
+        """How many parts have no bits yet."""
+        return sum(bits is None and k not in self.elsewhere for k, bits in enumerate(list(self.bits)))
+
+    @property
+    def ranges(self) -> list[range]:
+        """The parts of each circuit."""
+        ends = list(accumulate(self._counts, initial=0))
+        return [range(begin, end) for begin, end in pairwise(ends)]
 
     def missing(self) -> list[Item]:
         """What is to be sent; equal circuits once."""
         found: dict[str, list[int]] = {}
         for k, part in enumerate(self.parts):
-            if self.bits[k] is None:
+            if self.bits[k] is None and k not in self.elsewhere:
                 found.setdefault(part.digest, []).append(k)
         return [Item(self, tuple(places)) for places in found.values()]
 
@@ -79,6 +95,14 @@ class Ticket:
         if self.error is not None:
             raise self.error
         return joined([b for b in self.bits if b is not None], self._counts)
+
+    def read(self, prepared: Prepared) -> Reply:
+        """The reply that its bits give.
+
+        Raises:
+            Exception: what stood in the way.
+        """
+        return prepared.decode(self.outcome())
 
 
 @dataclass(eq=False)
@@ -106,10 +130,10 @@ def named(role: str, precision: float) -> str:
 
 
 def precisions(role: str, roles: Sequence[str]) -> list[float]:
-    """The precisions that stand in those of `roles` that are `role`."""
+    """The precisions that stand in those of `roles` that are `role`, on one device of a spread or another."""
     out = []
     for text in roles:
         name, _, factor = text.partition(" x")
-        if name == role:
+        if role in (name, name.partition(AT)[0]):
             out.append(float(factor) if factor else 1.0)
     return out

@@ -19,6 +19,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -29,7 +30,7 @@ import pennylane as qml
 from pennylane.tape import QuantumScript
 
 from varq.algorithms.task import Task, minimization, settled, usual_device
-from varq.devices.catalog import device
+from varq.devices.catalog import device, spread
 from varq.devices.faults import DeviceError
 from varq.devices.service import Bits, Circuit
 from varq.keys import Key
@@ -133,6 +134,8 @@ class Storm:
         limits: of a job, options of `CloudService`.
         repeat: whether the cloud runs a tag again that it knows.
         longest: seconds.
+        clouds: over which the circuits of each request are spread. One that stays away too long is then left out, and
+            its part sent to another: what it had received is paid for once more, elsewhere.
     """
 
     seed: int = 0
@@ -146,6 +149,7 @@ class Storm:
     limits: dict[str, int] = field(default_factory=dict)
     repeat: bool = True
     longest: float = 0.5
+    clouds: int = 1
 
 
 @dataclass
@@ -154,7 +158,7 @@ class Report:
 
     Args:
         results: of each run, its rows of requests, replies and keys, its value, error bar and end.
-        tally: of the cloud.
+        tally: of the clouds; a circuit that two of them ran counts for each.
         lost: jobs that were paid for whose result is not in the store.
         states: how many jobs the store has in each state.
         spent: shots, as the store has them.
@@ -190,12 +194,19 @@ def weather(storm: Storm, folder: Path) -> Report:
     kills += [clock.uniform(0, storm.longest) for _ in range(storm.timed)]
     clock.shuffle(kills)
     lives = killed = failed = 0
-    with Cloud(folder / "cloud", seed=storm.seed) as cloud:
-        sky = _Sky(cloud, storm, clock)
+    with ExitStack() as stack:
+        names = ["cloud", *(f"cloud {k}" for k in range(1, storm.clouds))]
+        clouds = [stack.enter_context(Cloud(folder / name, seed=storm.seed)) for name in names]
+        skies = [_Sky(cloud, storm, clock, number) for number, cloud in enumerate(clouds)]
+
+        def look() -> None:
+            for sky in skies:
+                sky.look()
+
         while True:
             lives += 1
             kill = kills[0] if kills else None
-            status = _life(storm, folder, cloud.url, kill, sky.look)
+            status = _life(storm, folder, [cloud.url for cloud in clouds], kill, look)
             if os.WIFSIGNALED(status):
                 killed += 1
                 kills.pop(0)
@@ -205,21 +216,40 @@ def weather(storm: Storm, folder: Path) -> Report:
                 break
             else:
                 raise RuntimeError(f"A life must end in a clear state. {(folder / 'error.txt').read_text()}")
-        tally = cloud.tally()
+        tally = _together([cloud.tally() for cloud in clouds])
     report = _found(folder, tally)
-    report.lives, report.killed, report.failed, report.cloud_killed = lives, killed, failed, sky.killed
+    report.lives, report.killed, report.failed = lives, killed, failed
+    report.cloud_killed = sum(sky.killed for sky in skies)
     return report
+
+
+def _together(tallies: Sequence[Tally]) -> Tally:
+    """What several clouds have done."""
+    marked = [{f"{k} {c}": n for c, n in tally.circuits.items()} for k, tally in enumerate(tallies)]
+    return Tally(
+        jobs=sum(tally.jobs for tally in tallies),
+        shots=sum(tally.shots for tally in tallies),
+        circuits=Counter({name: n for some in marked for name, n in some.items()}),
+        tags=sum((tally.tags for tally in tallies), Counter()),
+        calls=sum((tally.calls for tally in tallies), Counter()),
+        faults=sum((tally.faults for tally in tallies), Counter()),
+    )
 
 
 class _Sky:
     """Kills the cloud, and starts it again when it is down."""
 
-    def __init__(self, cloud: Cloud, storm: Storm, clock: random.Random) -> None:
+    def __init__(self, cloud: Cloud, storm: Storm, clock: random.Random, number: int = 0) -> None:
         self.killed = 0
         self._cloud = cloud
         self._clock = clock
-        self._left = storm.cloud_kills
-        self._plan = {"rate": storm.rate, "seed": storm.seed, "kinds": list(storm.kinds), "repeat": storm.repeat}
+        self._left = len(range(number, storm.cloud_kills, storm.clouds))
+        self._plan = {
+            "rate": storm.rate,
+            "seed": storm.seed + number,
+            "kinds": list(storm.kinds),
+            "repeat": storm.repeat,
+        }
         # Submissions are the calls that matter most: some of them are the cloud's last.
         deaths = clock.sample(range(max(4, 2 * self._left)), (self._left + 1) // 2)
         self._left -= len(deaths)
@@ -240,7 +270,7 @@ class _Sky:
             self._cloud.kill()
 
 
-def _life(storm: Storm, folder: Path, url: str, kill: int | float | None, look: Callable[[], None]) -> int:
+def _life(storm: Storm, folder: Path, urls: Sequence[str], kill: int | float | None, look: Callable[[], None]) -> int:
     """One process: starts or carries on the runs; returns its wait status."""
     alive = folder / "alive"
     alive.unlink(missing_ok=True)
@@ -248,7 +278,7 @@ def _life(storm: Storm, folder: Path, url: str, kill: int | float | None, look: 
     if child == 0:
         code = 1
         try:
-            _live(storm, folder, url, kill if isinstance(kill, int) else None)
+            _live(storm, folder, urls, kill if isinstance(kill, int) else None)
             code = 0
         except DeviceError as error:
             (folder / "error.txt").write_text(f"{type(error).__name__}: {error}")
@@ -271,15 +301,16 @@ def _life(storm: Storm, folder: Path, url: str, kill: int | float | None, look: 
         time.sleep(0.002)
 
 
-def _live(storm: Storm, folder: Path, url: str, kill: int | None) -> None:
+def _live(storm: Storm, folder: Path, urls: Sequence[str], kill: int | None) -> None:
     with warnings.catch_warnings(action="ignore"):
-        _weathered(storm, folder, url, kill)
+        _weathered(storm, folder, urls, kill)
 
 
-def _weathered(storm: Storm, folder: Path, url: str, kill: int | None) -> None:
+def _weathered(storm: Storm, folder: Path, urls: Sequence[str], kill: int | None) -> None:
     _watch(kill)
     options: dict[str, Any] = {"timeout": 0.4, **storm.limits}
-    cloud = device("cloud", url=url, **options)
+    clouds = [device("cloud", url=url, **options) for url in urls]
+    cloud = clouds[0] if len(clouds) == 1 else spread(*clouds, by="circuits")
     with Session(cloud, shots=50, store=folder / "store", progress=False, retry=_RETRY) as session:
         known = [record.id for record in session.store.jobs.sessions()]
         # One session over all lives, with one budget, as a worker that was killed takes it up again.
@@ -363,7 +394,7 @@ def main(options: dict[str, Any]) -> None:
         most = {"kills": min(left["kills"], 12), "timed": min(left["timed"], 12)}
         most["cloud_kills"] = min(left["cloud_kills"], 4)
         now = Storm(**{**options, **most, "seed": seed})
-        calm = Storm(seed=seed, runs=storm.runs, budget=storm.budget, limits=storm.limits)
+        calm = Storm(seed=seed, runs=storm.runs, budget=storm.budget, limits=storm.limits, clouds=storm.clouds)
         with tempfile.TemporaryDirectory() as folder:
             quiet, report = weather(calm, Path(folder, "calm")), weather(now, Path(folder, "storm"))
         print(json.dumps(compared(now, quiet, report)), flush=True)
