@@ -14,10 +14,11 @@ from varq.devices.faults import DeviceError, PermanentError
 from varq.devices.prices import Price
 from varq.devices.service import Circuit, Service
 from varq.session.budget import NOTHING, Account, BudgetError, Use
+from varq.session.costs import Costs, check_circuits
 from varq.session.job import Filled, Flight, Job
 from varq.session.meter import Meter
 from varq.session.pace import Pace
-from varq.session.queue import Queue, Slot, Work, packed
+from varq.session.queue import Queue, Slot, Work
 from varq.session.recovery import Recovery
 from varq.session.retry import Retry
 from varq.session.sending import Sender
@@ -97,6 +98,7 @@ class Dispatcher:
         self.price = price
         self._clock = clock
         self._pace = Pace(price)
+        self._costs = Costs(price, self._pace, self.limits, service.tasks)
         self._trial = Trial(self._pace, account, price, log, session, service.name)
         self._last: tuple[Job, Use] | None = None
         self._closed = False
@@ -106,11 +108,11 @@ class Dispatcher:
     @_alone
     def estimate(self, circuits: Sequence[Circuit]) -> Use:
         """What circuits will use up, as far as it is known, in jobs of their own; equal ones are sent once."""
-        return self._use(distinct(circuits, self.limits))
+        return self._costs.use(distinct(circuits, self.limits))
 
     def jobs(self, circuits: Sequence[Circuit]) -> int:
         """How many jobs circuits need alone; equal ones are sent once."""
-        return len(self._jobs_of(distinct(circuits, self.limits)))
+        return len(self._costs.jobs_of(distinct(circuits, self.limits)))
 
     @_alone
     def precision(self, place: Place) -> float | None:
@@ -295,23 +297,7 @@ class Dispatcher:
     # -- inside --
 
     def _check(self, circuits: Sequence[Circuit]) -> None:
-        most, deepest = self.limits.wires, self.limits.depth
-        for circuit in circuits:
-            if deepest is not None and (depth := circuit.tape.graph.get_depth()) > deepest:
-                raise ValueError(
-                    f"A circuit on {self.service.name} has at most {deepest} layers of gates. Got {depth}. "
-                    "Use another device, or a shallower ansatz: no job can be split within a circuit."
-                )
-            if most is not None and circuit.wires > most:
-                raise ValueError(
-                    f"A circuit on {self.service.name} has at most {most} wires. Got {circuit.wires}. "
-                    "Use another device, or a smaller circuit."
-                )
-        if self.price is None and self._account.budget.cost is not None:
-            raise ValueError(
-                f"A limit on the cost needs the device's price. That of {self.service.name} is not known. "
-                "Limit shots or seconds in its place, or say the price."
-            )
+        check_circuits(circuits, self.service.name, self.limits, self.price, self._account.budget)
 
     def _next(self) -> list[list[Slot[Item]]]:
         """The next submission: all that goes together, or as little as finds out how long the device takes."""
@@ -323,7 +309,7 @@ class Dispatcher:
                     self._end(work.items[0].ticket, BudgetError(why))
                 return []
             left = [item.circuit for work in works for item in work.items[work.taken :]]
-            most = self._trial.circuits(self._use(list({c.digest: c for c in left}.values())))
+            most = self._trial.circuits(self._costs.use(list({c.digest: c for c in left}.values())))
             if most is None:
                 self._reckon(works)
             else:
@@ -339,32 +325,6 @@ class Dispatcher:
             refused = self._reserve(items)
             if refused is not None:
                 self._end(items[0].ticket, BudgetError(refused))
-
-    def _use(
-        self,
-        circuits: Sequence[Circuit],
-        jobs: Sequence[Sequence[Circuit]] | None = None,
-        idle: float = 0.0,
-        busy: float | None = None,
-    ) -> Use:
-        """What different circuits within the limits will use up.
-
-        Args:
-            circuits: of all jobs together.
-            jobs: they travel in; None for those that they need alone.
-            idle: seconds of the vendor's session that no job counts yet.
-            busy: seconds that the device is busy with them; None for those expected by its pace.
-        """
-        shots = sum(c.shots for c in circuits)
-        if self.price is None:
-            return Use(len(circuits), shots, idle + (self._pace.seconds(0, shots) if busy is None else busy), 0.0)
-        jobs = self._jobs_of(circuits) if jobs is None else jobs
-        seconds = idle + (self._pace.seconds(len(jobs), shots) if busy is None else busy)
-        tasks = sum(self.service.tasks([(c.shots, c.wires) for c in job]) for job in jobs)
-        return Use(len(circuits), shots, seconds, self.price.cost(tasks, len(circuits), shots, seconds))
-
-    def _jobs_of(self, circuits: Sequence[Circuit]) -> list[list[Circuit]]:
-        return packed(circuits, [c.shots for c in circuits], self.limits)
 
     def _enqueue(self, ticket: Ticket) -> str | None:
         """Put what a ticket lacks in the queue; or why the budget does not allow it."""
@@ -385,7 +345,7 @@ class Dispatcher:
     def _wanted(self, circuits: Sequence[Circuit]) -> Use:
         """What circuits will use up; while the pace is on trial, with the seconds of the least of them alone."""
         least = self._pace.seconds(1, min(c.shots for c in circuits)) if self._trial.on else None
-        return self._use(circuits, busy=least)
+        return self._costs.use(circuits, busy=least)
 
     def _reserve(self, items: Sequence[Item]) -> str | None:
         """Set aside what circuits of one ticket will use up; or why the budget does not allow it."""
@@ -395,7 +355,7 @@ class Dispatcher:
         if refused is not None:
             return refused
         busy = 0.0 if self._trial.on else None
-        alone = [self._use([circuit], [[circuit]], busy=busy) for circuit in circuits]
+        alone = [self._costs.use([circuit], [[circuit]], busy=busy) for circuit in circuits]
         whole = sum(one.cost for one in alone) or 1.0
         for item, one in zip(items, alone, strict=True):
             item.share = Use(1, one.shots, one.seconds, use.cost * one.cost / whole)
@@ -409,7 +369,7 @@ class Dispatcher:
             items.setdefault(slot.item.circuit.digest, []).append(slot.item)
             self._release([slot.item])
         circuits = [same[0].circuit for same in items.values()]
-        use = self._use(circuits, [circuits], idle)
+        use = self._costs.use(circuits, [circuits], idle)
         refused = self._account.crossed(use)
         if refused is not None:
             self._fail(slots, BudgetError(refused))

@@ -26,8 +26,8 @@ from varq.protocol import (
     ValueAndGrad,
 )
 from varq.session.budget import NOTHING, Use
+from varq.session.costs import Costs
 from varq.session.pace import Pace
-from varq.session.queue import packed
 from varq.session.tickets import distinct
 
 __all__ = ["Forecast", "Part", "Reckoner", "forecast", "unreached"]
@@ -221,23 +221,15 @@ def unreached(device: str, price: Price | None, known: Usual, own: Mapping[str, 
         own: limits of a job that are to be lower.
         alone: whether the first circuit is a job of its own.
     """
-    limits, pace = known.limits.within(own), Pace(price)
-
-    def jobs_of(circuits: Sequence[Circuit]) -> list[list[Circuit]]:
-        sent = distinct(circuits, limits)
-        return packed(sent, [circuit.shots for circuit in sent], limits)
-
-    def use_of(circuits: Sequence[Circuit]) -> Use:
-        jobs = jobs_of(circuits)
-        sent = [circuit for job in jobs for circuit in job]
-        shots = sum(circuit.shots for circuit in sent)
-        if price is None:
-            return Use(len(sent), shots, 0.0, 0.0)
-        seconds = pace.seconds(len(jobs), shots)
-        tasks = sum(known.tasks([(circuit.shots, circuit.wires) for circuit in job]) for job in jobs)
-        return Use(len(sent), shots, seconds, price.cost(tasks, len(sent), shots, seconds))
-
-    return Reckoner(device, price, use_of, lambda circuits: len(jobs_of(circuits)), alone)
+    limits = known.limits.within(own)
+    costs = Costs(price, Pace(price), limits, known.tasks)
+    return Reckoner(
+        device,
+        price,
+        lambda circuits: costs.use(distinct(circuits, limits)),
+        lambda circuits: len(costs.jobs_of(distinct(circuits, limits))),
+        alone,
+    )
 
 
 def _money(cost: float | None, currency: str) -> str:
