@@ -26,6 +26,7 @@ from pennylane.ops import MeasurementValue
 from varq.simulator.eigenbases import found_anew
 from varq.simulator.measured.functions import LONGEST_TABLE, bit_columns, tabulate
 from varq.simulator.measured.trajectories import Drawn
+from varq.simulator.shifts import only_followed_outside
 
 __all__ = ["INVALID", "Plan", "joined", "turns"]
 
@@ -206,7 +207,7 @@ class _Shots:
         if not value.has_processing:
             return rows[0]
         if len(rows) <= LONGEST_TABLE:
-            table = tabulate(value)
+            table = only_followed_outside(tabulate(value))
             index = _index(self.xp.stack(rows, -1))
             return table[index] if isinstance(table, jax.Array) else self.xp.asarray(table)[index]
         return value.processing_fn(*rows)
