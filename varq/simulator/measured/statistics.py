@@ -26,6 +26,7 @@ from pennylane.ops import MeasurementValue
 from varq.simulator.eigenbases import found_anew
 from varq.simulator.measured.functions import LONGEST_TABLE, bit_columns, tabulate
 from varq.simulator.measured.trajectories import Drawn
+from varq.simulator.measurements import NO_TRACED_COUNTS
 from varq.simulator.shifts import only_followed_outside
 
 __all__ = ["INVALID", "Plan", "joined", "turns"]
@@ -240,10 +241,7 @@ def _length(length: int, xp: Any) -> dict[str, int]:
 def _counts(mp: CountsMP, values: Any, mask: Any, xp: Any) -> dict[Any, Any]:
     bits = values.ndim == 2
     if xp is not np and not mp.all_outcomes:
-        raise DeviceError(
-            "qml.counts under jax.jit cannot know which outcomes will occur. "
-            "Ask for qml.counts(..., all_outcomes=True), or for qml.sample."
-        )
+        raise DeviceError(NO_TRACED_COUNTS)
     if mask is not None and xp is np:
         values = values[mask]
     if xp is np:
