@@ -246,10 +246,15 @@ MARKS = ("Barrier", "WireCut", "Snapshot", "Identity", "TemporaryAND")
 """Operations that are neither undone nor controlled."""
 
 
+def names_for(wires: int, table: Any) -> list[str]:
+    """The operations of a table that fit on so many wires: what is drawn from."""
+    return [name for name, (fewest, _, _) in table.items() if fewest <= wires]
+
+
 def gates(wires: int, table: Any = None, most: int = 10, least: int = 1, changed: bool = True) -> Any:
     """Lists of operations from a table, on so many wires."""
     table = EVERY if table is None else table
-    names = [name for name, (fewest, _, _) in table.items() if fewest <= wires]
+    names = names_for(wires, table)
     # Half of the operations as they are.
     changes = st.sampled_from(["", "", "", "", "", *CHANGES] if changed else [""])
     one = st.builds(build, st.sampled_from(names), changes, st.just(wires), st.integers(0, 2**16))

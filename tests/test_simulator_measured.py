@@ -356,15 +356,30 @@ def test_a_condition_within_a_condition() -> None:
 def test_elsewhere_pennylanes_own_arithmetic_is_an_error_of_pennylane() -> None:
     """As `outcome` says: no number comes out, but only its own values can name the way out.  Drawings go as it says."""
     plain = ANGLES["PennyLane's"]
-    for method in (None, "deferred"):
-        elsewhere = qml.QNode(by_outcome, qml.device("default.qubit", wires=3), mcm_method=method)
-        with pytest.raises(TypeError, match="MeasurementValue"):
+    for name, shots in (("default.qubit", None), ("default.qubit", 10), ("lightning.qubit", None)):
+        elsewhere = qml.set_shots(qml.QNode(by_outcome, qml.device(name, wires=3)), shots)
+        kind = AttributeError if shots or name == "lightning.qubit" else TypeError
+        said = "loop of ufunc.*MeasurementValue" if kind is TypeError else "'MeasurementValue' object has no attribute"
+        with pytest.raises(kind, match=said):
             elsewhere(plain)
-    node = qml.QNode(by_outcome, qml.device("varq.qubit", wires=2))
+    node = qml.QNode(by_outcome, qml.device("varq.qubit", wires=3))
     with pytest.raises(AttributeError, match="'MeasurementValue' object has no attribute"):
         qml.draw(node)(plain)
     assert "RX" in qml.draw(node, decimals=None)(plain)
     np.testing.assert_allclose(node(plain), np.cos(0.15) ** 2 + np.sin(0.15) ** 2 * np.cos(0.4), atol=EXACT)
+    with pytest.raises(ValueError, match=r"If a transform removed the measurement \(qml\.defer_measurements"):
+        qml.defer_measurements(node)(plain)
+
+
+def test_elsewhere_a_condition_is_what_an_outcomes_multiple_is() -> None:
+    def circuit() -> Any:
+        qml.RX(0.3, 0)
+        qml.cond(qml.measure(0), qml.RX)(0.4, wires=1)
+        return qml.expval(qml.Z(1))
+
+    for name in ("default.qubit", "lightning.qubit"):
+        found = qml.QNode(circuit, qml.device(name, wires=3))()
+        np.testing.assert_allclose(found, np.cos(0.15) ** 2 + np.sin(0.15) ** 2 * np.cos(0.4), atol=EXACT)
 
 
 def test_other_devices_take_outcomes_as_conditions() -> None:

@@ -217,9 +217,34 @@ def test_exact_gradients_of_shots_are_refused() -> None:
         node(lambda: qml.expval(qml.Z(0)), 10, diff_method="backprop")(0.8)
 
 
-def test_counts_under_jit_are_refused() -> None:
-    with pytest.raises(DeviceError, match=r"qml\.counts.*qml\.sample"):
-        jax.jit(node(qml.counts, 10))(0.8)
+def test_counts_of_what_occurs_are_refused_under_jit() -> None:
+    asked = node(qml.counts, 10, seed=jax.random.key(1))
+    for traced in (jax.jit(asked), jax.vmap(asked)):
+        with pytest.raises(DeviceError, match=r"which outcomes will occur.*all_outcomes=True.*qml\.sample"):
+            traced(jnp.full(2, 0.8))
+
+
+def all_counts() -> Any:
+    given = {"all_outcomes": True}
+    return qml.counts(wires=[2, 0], **given), qml.counts(qml.Z(0) @ qml.X(2), **given), qml.counts(qml.Z(1), **given)
+
+
+@pytest.mark.parametrize("shots", [MANY, [50, (100, 2)]])
+def test_counts_of_all_outcomes_under_jit_are_those_without(shots: Any) -> None:
+    """Of one key, for every way to name an outcome; with a measurement in the middle they have the same form."""
+    plain = node(all_counts, shots, seed=jax.random.key(2))
+    measured = node(lambda: (qml.measure(1), all_counts())[1], shots, seed=jax.random.key(2))
+    want, found, form = (run(jnp.asarray(0.8)) for run in (plain, jax.jit(plain), jax.jit(measured)))
+    assert jax.tree.structure(found) == jax.tree.structure(form)
+    assert jax.tree.map(int, found) == jax.tree.map(int, want)
+    if shots == MANY:
+        for counts in (found[0], form[0]):
+            assert fits([int(counts[k]) for k in ("00", "10", "01", "11")], law(0.8))
+
+
+def test_counts_of_all_outcomes_of_a_batch_under_jit() -> None:
+    counts = jax.jit(node(lambda: qml.counts(wires=[0], all_outcomes=True), 50))(jnp.array([0.0, np.pi]))
+    assert jax.tree.map(int, list(counts)) == [{"0": 50, "1": 0}, {"0": 0, "1": 50}]
 
 
 def test_measured_shots() -> None:

@@ -31,6 +31,7 @@ from varq.simulator.programs import Taken, take_apart
 from varq.simulator.scans import STORED
 from varq.simulator.seeds import Seeds
 from varq.simulator.shadows import SHADOWS, draw_recipes
+from varq.simulator.shifts import only_followed_outside, shift_rule
 from varq.simulator.slopes import check_method
 
 __all__ = ["VarqQubit"]
@@ -165,6 +166,8 @@ class VarqQubit(Device):  # type: ignore[misc]
             changed["use_device_gradient"] = True
             changed["use_device_jacobian_product"] = not through
             changed["grad_on_execution"] = False
+        elif config.gradient_method is qml.gradients.param_shift:
+            changed["gradient_method"] = shift_rule(config.derivative_order)
         changed["mcm_config"] = self._setup_measured(config.mcm_config)
         return replace(config, **changed)
 
@@ -380,7 +383,7 @@ def _run_shots(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, wo
         )
     by_key = isinstance(words, jax.Array)  # given as a key, or drawn anew by each run of a compiled program
     recipes = [None if by_key else draw_recipes(m, total) for m in circuit.measurements if isinstance(m, SHADOWS)]
-    arguments = (parts.numbers, (words, np.uint32(place)), recipes)
+    arguments = (only_followed_outside(parts.numbers), (words, np.uint32(place)), recipes)
     if _is_jax(config, parts) or isinstance(words, jax.core.Tracer):
         found = parts.program.sampled(*arguments)
     else:

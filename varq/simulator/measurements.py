@@ -1,13 +1,14 @@
 """Results of one circuit without a batch axis, as plain JAX: exact ones, and samples.
 
 Expectation values of Pauli sums go by the compiled rule of `execution`; everything else is measured on the final state
-by PennyLane's own code, which JAX traces, but for shadows, which have a file of their own.  Counts, whose keys are
-strings, leave here as raw samples and become counts on the host (`finish`).
+by PennyLane's own code, which JAX traces, but for shadows, which have a file of their own.  Counts leave the program as
+raw samples, since strings are their keys, and are made of them outside (`finish`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 import pennylane as qml
 from pennylane.devices.qubit.measure import measure
 from pennylane.devices.qubit.sampling import measure_with_samples
+from pennylane.exceptions import DeviceError
 from pennylane.measurements import (
     ClassicalShadowMP,
     CountsMP,
@@ -35,7 +37,25 @@ from varq.simulator.observables import PauliSum, WordSum, pauli_sum, word_sum
 from varq.simulator.paths import Options
 from varq.simulator.shadows import SHADOWS
 
-__all__ = ["Plan", "RawSamples", "alone", "exact", "finish", "is_pauli", "on_state", "plan", "sampled", "traceable"]
+__all__ = [
+    "NO_TRACED_COUNTS",
+    "Plan",
+    "RawSamples",
+    "alone",
+    "exact",
+    "finish",
+    "is_pauli",
+    "on_state",
+    "plan",
+    "sampled",
+    "traceable",
+]
+
+NO_TRACED_COUNTS = (
+    "qml.counts under jax.jit cannot know which outcomes will occur. Ask for qml.counts(..., all_outcomes=True), or "
+    "for qml.sample."
+)
+"""What is said of counts whose keys only samples at hand can give."""
 
 
 class RawSamples(SampleMP):  # type: ignore[misc]
@@ -234,5 +254,28 @@ def alone(results: Sequence[Any]) -> Any:
 
 
 def finish(measurement: MeasurementProcess, result: Any, wires: Wires) -> Any:
-    """What `traceable` put off, on the host: counts of raw samples of shape (shots, wires) or (batch, shots, wires)."""
-    return measurement.process_samples(np.asarray(result), wires) if isinstance(measurement, CountsMP) else result
+    """What `traceable` put off: counts of raw samples of shape (shots, wires) or (batch, shots, wires).
+
+    Raises:
+        DeviceError: where JAX traces them and not all outcomes are wanted, which ones occur being unknown.
+    """
+    if not isinstance(measurement, CountsMP):
+        return result
+    if not isinstance(result, jax.core.Tracer):
+        return measurement.process_samples(np.asarray(result), wires)
+    if not measurement.all_outcomes:
+        raise DeviceError(NO_TRACED_COUNTS)
+    tally = partial(_tally, measurement, [wires.index(w) for w in measurement.wires or wires])
+    return tally(result) if result.ndim == 2 else [tally(one) for one in result]
+
+
+def _tally(measurement: CountsMP, columns: list[int], samples: Any) -> dict[Any, Any]:
+    """How often each outcome occurs, by PennyLane's names for them, in ascending order."""
+    powers = 1 << np.arange(len(columns))[::-1]
+    index = samples[:, np.array(columns)].astype(int) @ powers
+    if measurement.obs is None and measurement._eigvals is None:
+        names: list[Any] = [f"{k:0{len(columns)}b}" for k in range(2 ** len(columns))]
+    else:
+        levels, level = np.unique(np.asarray(qml.math.unwrap(measurement.eigvals())), return_inverse=True)
+        names, index = [float(x) for x in levels], jnp.asarray(level)[index]
+    return dict(zip(names, jnp.bincount(index, length=len(names)), strict=True))

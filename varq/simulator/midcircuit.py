@@ -21,6 +21,7 @@ from varq.simulator.binding import bound
 from varq.simulator.measured.execution import execute_measured
 from varq.simulator.measurements import alone
 from varq.simulator.programs import make_keys
+from varq.simulator.shifts import BEYOND, only_followed_outside
 
 __all__ = ["run_measured"]
 
@@ -38,7 +39,8 @@ def run_measured(
         options: of `execute_measured`.
 
     Raises:
-        DeviceError: where autograd stands between the caller and numbers in functions of outcomes.
+        DeviceError: where autograd stands between the caller and numbers in functions of outcomes, and for derivatives
+            of samples that nothing gives.
     """
     parameters = circuit.get_parameters(trainable_only=False)
     given = [k for k, p in enumerate(parameters) if not isinstance(p, MeasurementValue) and _is_number(p)]
@@ -47,12 +49,16 @@ def run_measured(
         numbers = [n._value if isbox(n) else n for n in numbers]  # PennyLane's own boundary follows them
     options["dtype"] = dtype
     if circuit.shots:
+        numbers = only_followed_outside(numbers)
         options |= {"shots": circuit.shots, "key": make_keys(*words, None)}
 
     def run(values: Sequence[Any]) -> Any:
         with qml.QueuingManager.stop_recording():
             tape = bound(circuit, list(values), given)
-        return execute_measured(tape, list(tape.wires), **options)
+        try:
+            return execute_measured(tape, list(tape.wires), **options)
+        except jax.errors.UnexpectedTracerError as error:  # followed, but not through the circuit's own parameters
+            raise DeviceError(BEYOND) from error
 
     if config.interface not in (Interface.JAX, Interface.JAX_JIT) and not interfaces.is_jax(numbers):
         if any(isbox(n) for n in numbers):

@@ -120,10 +120,14 @@ def outcome(fn: Callable[..., Any], *args: Any) -> Outcome:
 
     PennyLane's own arithmetic (`m * x`) gives the same results.  But PennyLane takes what it makes for a number of
     autograd and warns of "tensors of types {'jax', 'autograd'}" where JAX parameters stand beside it; it does not warn
-    of what this function makes.  On other devices and in `qml.draw` both are errors as gate angles: of this function
-    one that names the way out, of PennyLane's arithmetic one from inside PennyLane ("'MeasurementValue' object has no
-    attribute ...").  In both cases the way out is `qml.draw(..., decimals=None)` and the device `varq.qubit` without
-    `qml.defer_measurements` or `mcm_method="deferred"`.
+    of what this function makes.  On other devices, in transforms that compute with angles, and in `qml.draw` both are
+    errors as gate angles, never another number.  Of this function it is one that names the way out.  Of PennyLane's
+    arithmetic it is one from inside PennyLane, which varq has no part in: "loop of ufunc does not support argument 0 of
+    type MeasurementValue" on default.qubit without shots, "'MeasurementValue' object has no attribute 'numpy'" with
+    shots, on lightning.qubit and in drawings.  In both cases the way out is the same: `qml.draw(..., decimals=None)`,
+    the device `varq.qubit`, and no `qml.defer_measurements` or `mcm_method="deferred"`.  On a device that has to be
+    another one, `qml.cond(m, qml.RX)(0.4, wires=0)` is what `qml.RX(0.4 * m, wires=0)` is, and for several outcomes
+    one `qml.cond` for each of their values.
 
     A `qml.cond` within a `qml.cond` holds where both do.  PennyLane's deferred measurements, which `default.qubit` uses
     without shots, keep the outer condition alone there and give another number in silence: join such conditions in one.

@@ -33,6 +33,7 @@ from pennylane.transforms.core import CompilePipeline, transform
 from pennylane.wires import Wires
 
 from varq.simulator import lowering, powers
+from varq.simulator.measurements import NO_TRACED_COUNTS
 from varq.simulator.naming import name_of
 from varq.simulator.observables import WordSum
 
@@ -113,9 +114,9 @@ def _written_out_powers(tape: QuantumScript) -> Any:
 
 @transform  # type: ignore[untyped-decorator]
 def _no_traced_counts(tape: QuantumScript) -> Any:
-    """Counts have strings as keys, which only results at hand can give."""
-    if any(isinstance(m, CountsMP) for m in tape.measurements):
-        raise DeviceError("The JAX-JIT interface doesn't support qml.counts. Return qml.sample or qml.probs.")
+    """Counts of what occurs have keys that only results at hand can give."""
+    if any(isinstance(m, CountsMP) and not m.all_outcomes for m in tape.measurements):
+        raise DeviceError(NO_TRACED_COUNTS)
     return (tape,), _only
 
 

@@ -24,6 +24,7 @@ from varq.simulator.measured.statistics import Plan
 from varq.simulator.measured.trajectories import ATTEMPTS, draw, held_amplitudes
 from varq.simulator.precision import double, inside
 from varq.simulator.scans import STORED
+from varq.simulator.shifts import only_followed_outside
 
 __all__ = ["MOST_BRANCHES", "Readout", "execute_measured", "flip_chances"]
 
@@ -105,7 +106,7 @@ def execute_measured(
             found: list[Any] = plan.read(drawn, slots, bins, pad, sure)
             return found
 
-        results = inside(results_of, traced, _random(key))
+        results = inside(results_of, only_followed_outside(traced), _random(key))
         return tuple(results) if shots.has_partitioned_shots else results[0]
 
 

@@ -26,6 +26,8 @@ from pennylane.ops import MeasurementValue
 from varq.simulator.eigenbases import found_anew
 from varq.simulator.measured.functions import LONGEST_TABLE, bit_columns, tabulate
 from varq.simulator.measured.trajectories import Drawn
+from varq.simulator.measurements import NO_TRACED_COUNTS
+from varq.simulator.shifts import only_followed_outside
 
 __all__ = ["INVALID", "Plan", "joined", "turns"]
 
@@ -206,7 +208,7 @@ class _Shots:
         if not value.has_processing:
             return rows[0]
         if len(rows) <= LONGEST_TABLE:
-            table = tabulate(value)
+            table = only_followed_outside(tabulate(value))
             index = _index(self.xp.stack(rows, -1))
             return table[index] if isinstance(table, jax.Array) else self.xp.asarray(table)[index]
         return value.processing_fn(*rows)
@@ -239,10 +241,7 @@ def _length(length: int, xp: Any) -> dict[str, int]:
 def _counts(mp: CountsMP, values: Any, mask: Any, xp: Any) -> dict[Any, Any]:
     bits = values.ndim == 2
     if xp is not np and not mp.all_outcomes:
-        raise DeviceError(
-            "qml.counts under jax.jit cannot know which outcomes will occur. "
-            "Ask for qml.counts(..., all_outcomes=True), or for qml.sample."
-        )
+        raise DeviceError(NO_TRACED_COUNTS)
     if mask is not None and xp is np:
         values = values[mask]
     if xp is np:
