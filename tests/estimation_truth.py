@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq.estimation import Group
-from varq.keys import Key
 from varq.problems import Molecule
 from varq.problems.pauli import PauliSum
 
@@ -63,12 +62,6 @@ def moments(group: Group, state: NDArray[Any], wires: int) -> tuple[float, float
     chances, energies = probabilities(group, state, wires), group.energies(all_bits(wires))
     mean = float(chances @ energies)
     return mean, float(chances @ (energies - mean) ** 2)
-
-
-def drawn(group: Group, state: NDArray[Any], wires: int, shots: int, key: Key) -> NDArray[Any]:
-    """Measured bits, shape (shots, wires)."""
-    chances = probabilities(group, state, wires)
-    return all_bits(wires)[key.generator().choice(len(chances), shots, p=chances / chances.sum())]
 
 
 @cache

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from session_samples import task
 from session_service import SESSION, Scripted, bits_of, circuit, dispatcher, states, store_of
 
 from varq.devices.faults import PermanentError, TransientError
@@ -16,6 +17,7 @@ from varq.devices.prices import Price, price
 from varq.devices.service import Limits
 from varq.session.budget import Budget, BudgetError
 from varq.session.dispatch import Dispatcher, Ticket
+from varq.session.session import Session
 
 pytestmark = pytest.mark.flagless
 
@@ -276,3 +278,14 @@ def test_a_first_job_that_failed_tells_nothing_and_another_is_tried() -> None:
     drained(sender)
     assert sizes(service) == [1, 4]
     assert len(good.outcome()) == 5
+
+
+def test_a_run_gives_the_same_bits_with_a_limit_on_seconds() -> None:
+    found = {}
+    for budget in (None, Budget(seconds=1e6, reserve=0)):
+        with Session("default.qubit", shots=100, budget=budget, store=None, progress=False) as session:
+            value = session.run(task(steps=2)).value
+            found[budget] = (value, [line.circuits for line in session.ledger()])
+    (free, jobs), (limited, with_trial) = found.values()
+    assert free == limited
+    assert with_trial == [1, jobs[0] - 1, *jobs[1:]]
