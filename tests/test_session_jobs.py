@@ -17,7 +17,7 @@ from session_service import SESSION, Crash, Scripted, bits_of, circuit, dispatch
 from varq.devices.faults import ExpiredError, GoneError, PartialError, PermanentError, TransientError, UncertainError
 from varq.devices.prices import Price
 from varq.devices.service import JobStatus, Limits
-from varq.session.budget import Budget, BudgetError
+from varq.session.budget import Account, Budget, BudgetError, Use
 from varq.session.dispatch import Dispatcher, Ticket
 from varq.store.store import Store
 
@@ -426,6 +426,9 @@ def test_a_last_estimate_has_all_of_its_part_and_nothing_more() -> None:
     assert none.precision(use, 1) == 1.0, "without a reserve the estimate is as it is"
     none.spend(use)
     assert none.precision(use, 1) == 1.0
+    assert Account(Budget(seconds=1e9)).precision(Use(3, 30, 1e-3), 1) == 100.0, (
+        "all shots of an estimate are in memory"
+    )
 
 
 # -- after a crash

@@ -11,6 +11,7 @@ from varq import checks
 __all__ = ["NOTHING", "Account", "Budget", "BudgetError", "Use"]
 
 _NAMES = ("circuits", "shots", "seconds", "cost")
+_FINEST = 100.0  # times the shots of a last estimate, however much is kept: ten times finer; all bits are in memory
 _ROUNDING = 1 + 1e-12  # sums of seconds and money, such as 0.1 + 0.2 out of 0.3; shots are whole numbers
 
 
@@ -29,7 +30,7 @@ class Budget:
             on, as IBM does, the time between jobs counts too.
         cost: money, in the currency of the device's price.
         reserve: the part of each limit, in [0, 1), that is kept for a last and more precise estimate of each run's
-            best point.
+            best point: as much of it as pays for a hundred times the usual shots.
 
     Shots and circuits, and money that hangs on them alone, are known before a job is sent: no job crosses those limits.
     How long a job keeps a device busy is known afterwards.  It is reckoned as the price table expects it, and from then
@@ -180,7 +181,7 @@ class Account:
         """By how much the shots of a last estimate may be multiplied, when so many runs share the reserve.
 
         What the reserve does not pay for may come from what is left beside it, up to the estimate as it is. The result
-        is below 1 where both together do not pay for that; 1 without limits.
+        is below 1 where both together do not pay for that; 1 without limits, and `_FINEST` at most.
         """
         limit, reserved = self.budget.limit, self.budget.reserved
         left = limit - self.spent - self.held
@@ -195,7 +196,7 @@ class Account:
             # The shots of each circuit are rounded, perhaps upwards.
             rounding = use.circuits / 2 if name == "shots" and share != wanted else 0.0
             factors.append(max(0.0, share - rounding) / wanted)
-        return min(factors, default=1.0)
+        return min([*factors, _FINEST]) if factors else 1.0
 
     def summary(self) -> dict[str, Any]:
         """Used and allowed, by name; None where there is no limit."""

@@ -12,7 +12,8 @@ from varq.devices.faults import DeviceError, LostError, TransientError, Uncertai
 
 __all__ = ["ANSWERS", "LEFT_OUT", "Roster", "is_loss"]
 
-LEFT_OUT, ANSWERS = "left out", "answers again"  # kinds of notes
+LEFT_OUT = "left out"  # kinds of notes
+ANSWERS = "answers again"
 _FIRST, _LONGEST = 60.0, 1800.0  # seconds after which a device is asked again; the wait doubles each time
 
 
