@@ -56,6 +56,17 @@ def test_a_table_shows_itself_cut_to_what_a_person_reads() -> None:
     assert np.isnan(table["value"][0])
 
 
+def test_what_is_said_of_the_whole_study_is_shown_in_a_log_and_in_a_live_table() -> None:
+    out = io.StringIO()
+    with StudyBoard("curve", ("bond",), 1, file=out) as board:
+        board.say("Dask at tcp://ada:1, whose dashboard is at http://ada:8787/status")
+        shown = board._table(4)
+    assert out.getvalue().splitlines()[0] == "curve  Dask at tcp://ada:1, whose dashboard is at http://ada:8787/status"
+    assert [str(part) for part in shown.renderables[1:2]] == [  # type: ignore[attr-defined]
+        "Dask at tcp://ada:1, whose dashboard is at http://ada:8787/status"
+    ]
+
+
 def test_a_curve_has_a_line_for_each_value_of_the_others(study: Study) -> None:
     axes = study.plot(x="problem.field")
     assert [line.get_label() for line in axes.lines] == ["seed=0", "seed=1"]

@@ -16,6 +16,7 @@ from varq.study.lost import Unsuited
 __all__ = ["check_suited", "look", "other_varq", "several_threads", "shortcomings", "unseen"]
 
 _LISTED = 5  # workers that a message names
+_NUMBERS = ("jax", "numpy", "optax", "pennylane", "scipy")  # packages by which numbers may differ
 
 
 def look(token: str | None = None) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def shortcomings(cluster: str, found: Mapping[str, Any]) -> list[str]:
             f"{name} {number} there, {here.get(name, 'none')} here"
             for said in found.values()
             for name, number in said["versions"].items()
-            if number != here.get(name)
+            if name in _NUMBERS and number != here.get(name)
         }
     )
     if other:
