@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from queue import Empty
@@ -63,6 +64,20 @@ def after_evaluations(process: "subprocess.Popen[str]", count: int) -> None:
     raise AssertionError(f"the script ended early: {process.stderr and process.stderr.read()}")
 
 
+def rest(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """What is left to be read until the end: `communicate` would miss lines that are in the reader's buffer already."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    overdue = threading.Timer(PATIENCE, process.kill)
+    overdue.start()
+    try:
+        said = process.stdout.read(), process.stderr.read()
+        process.wait()
+    finally:
+        overdue.cancel()
+    return said
+
+
 def recorded(folder: Path) -> int:
     with open_store(folder / "store") as store:
         (record,) = store.list()
@@ -73,7 +88,7 @@ def test_the_first_press_finishes_the_evaluation_and_prints_how_to_go_on(tmp_pat
     process = launch(tmp_path, script("nelder-mead", 0.3, 200))
     after_evaluations(process, 4)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = rest(process)
     assert process.returncode == 0
     assert re.search(r"ended stopped \d+", out)
     assert re.search(r'Stopped after \d+ steps. Carry on with: varq.resume\("[0-9a-f]{16}"', err)
@@ -86,7 +101,7 @@ def test_the_second_press_stops_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
+    _, err = rest(process)
     assert process.returncode != 0
     assert "KeyboardInterrupt" in err
     assert recorded(tmp_path) == 0
@@ -96,7 +111,7 @@ def test_sigterm_asks_to_be_queued_again(tmp_path: Path) -> None:
     process = launch(tmp_path, script("bfgs", 0.3, 200))
     after_evaluations(process, 2)
     process.terminate()
-    out, _ = process.communicate(timeout=PATIENCE)
+    out, _ = rest(process)
     assert process.returncode == REQUEUE
     assert "ended" not in out
     assert recorded(tmp_path) == 2
@@ -117,7 +132,7 @@ print("ended", result.reason.value, result.steps, flush=True)
     process = launch(tmp_path, text)
     after_evaluations(process, 5)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = rest(process)
     found = re.search(r"ended stopped (\d+)", out)
     assert found, err
     assert recorded(tmp_path) == int(found[1])
@@ -127,7 +142,7 @@ def test_a_stopped_run_goes_on_in_another_process(tmp_path: Path) -> None:
     process = launch(tmp_path, script("powell", 0.05, 12))
     after_evaluations(process, 5)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=PATIENCE)
+    rest(process)
     before = recorded(tmp_path)
     again = launch(tmp_path, script("powell", 0.05, 12))
     out, err = again.communicate(timeout=PATIENCE)
@@ -215,7 +230,7 @@ def test_in_ipython(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         said = process.stdout.readline()
         assert "ended stopped 3" in said, (method, said)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = rest(process)
     assert "next cell runs 2" in out, err
 
 
