@@ -72,7 +72,7 @@ def rest(process: "subprocess.Popen[str]") -> tuple[str, str]:
     overdue.start()
     try:
         said = process.stdout.read(), process.stderr.read()
-        process.wait()
+        process.communicate()  # waits, and closes the pipes
     finally:
         overdue.cancel()
     return said
