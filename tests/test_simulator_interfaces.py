@@ -233,13 +233,54 @@ def test_through_the_boundary_of_other_frameworks() -> None:
     np.testing.assert_allclose(qml.grad(value)(pnp.array(X, requires_grad=True)), SLOPE, atol=DOUBLE)
 
 
+def test_results_can_be_written_to() -> None:
+    """As those of every other device: torch warns of arrays that cannot."""
+
+    def law(x: Any) -> Any:
+        qml.RX(x[0], 0)
+        return qml.probs(wires=[0, 1])
+
+    found = node(law)(X)
+    found /= 2
+    assert float(found.sum()) == pytest.approx(0.5, abs=DOUBLE)
+
+
 @pytest.mark.peer("torch")
 def test_torch() -> None:
     torch = importlib.import_module("torch")
     x = torch.tensor(X, requires_grad=True)
     q = node(interface="torch")
-    q(x).backward()
+    value = q(x)
+    value.backward()
+    np.testing.assert_allclose(value.detach(), truth(X), atol=DOUBLE)
     np.testing.assert_allclose(x.grad, SLOPE, atol=DOUBLE)
+    shots = 20_000
+    noise = 5 / np.sqrt(shots)
+    y = torch.tensor(X, requires_grad=True)
+    sampled = qml.set_shots(q, shots)(y)
+    sampled.backward()
+    np.testing.assert_allclose(sampled.detach(), truth(X), atol=noise)
+    np.testing.assert_allclose(y.grad, SLOPE, atol=noise)
+
+
+@pytest.mark.peer("torch")
+def test_torch_and_measured_circuits() -> None:
+    torch = importlib.import_module("torch")
+
+    def steered(x: Any) -> Any:
+        qml.RY(x, 0)
+        qml.cond(qml.measure(0, reset=True), qml.RX)(2 * x, 1)
+        return qml.expval(qml.Z(1)), qml.probs(wires=1)
+
+    x = torch.tensor(0.7, requires_grad=True, dtype=torch.float64)
+    value, law = node(steered, interface="torch")(x)
+    value.backward()
+    heads = np.sin(0.35) ** 2
+    wanted = 1 - heads + heads * np.cos(1.4)
+    np.testing.assert_allclose(value.detach(), wanted, atol=DOUBLE)
+    np.testing.assert_allclose(law.detach(), [(1 + wanted) / 2, (1 - wanted) / 2], atol=DOUBLE)
+    slope = np.sin(0.7) / 2 * (np.cos(1.4) - 1) - 2 * heads * np.sin(1.4)
+    np.testing.assert_allclose(x.grad, slope, atol=DOUBLE)
 
 
 def test_constants_within_a_jit() -> None:

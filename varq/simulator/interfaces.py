@@ -26,8 +26,8 @@ def is_jax(values: Sequence[Any]) -> bool:
 
 
 def to_numpy(tree: Any) -> Any:
-    """Arrays of JAX as those of NumPy, and scalars as NumPy's scalars."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[()], tree)
+    """Arrays of JAX as those of NumPy, and scalars as NumPy's scalars; copies, since JAX's own cannot be written to."""
+    return jax.tree.map(lambda leaf: np.array(leaf)[()], tree)
 
 
 def outside(function: Callable[..., Any], *arguments: Any) -> Any:
