@@ -21,7 +21,7 @@ from varq.study.environment import worker_environment
 from varq.study.lost import WorkerLost
 from varq.study.needs import Labels, offered
 
-__all__ = ["Executor", "Here", "Placing", "Processes", "WorkerLost", "executor_of"]
+__all__ = ["Executor", "Here", "Placing", "Processes", "executor_of"]
 
 
 class Executor(Protocol):
