@@ -64,6 +64,7 @@ def test_the_cluster_of_the_readme_runs() -> None:
 
 
 @pytest.mark.dask
+@pytest.mark.filterwarnings("ignore:Port 8787 is already in use:UserWarning")
 def test_the_job_script_of_the_documents_is_the_one_that_slurm_gets() -> None:
     document = house.ROOT / "docs" / "clusters.md"
     (example,), (shown,) = blocks(document, "python slurm"), blocks(document, "sh slurm")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -89,17 +88,21 @@ def cluster() -> Iterator[Any]:
 
 
 @contextmanager
-def grid(workers: int = 2) -> Iterator[dict[str, Any]]:
+def grid(workers: int = 2, threads: int = 1, flags: str | None = None) -> Iterator[dict[str, Any]]:
     """A scheduler and workers, each a process of its own that can be killed alone."""
     file = Path("scheduler.json").absolute()
+    file.unlink(missing_ok=True)
     environment = {**os.environ, **varq.study.worker_environment(flags=os.environ.get("XLA_FLAGS", ""))}
+    if flags is not None:
+        environment["XLA_FLAGS"] = flags
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
     words = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     scheduler = subprocess.Popen([*words, "--no-dashboard", "--scheduler-file", str(file)], **quiet)  # type: ignore[call-overload]
     started = [scheduler]
     try:
         until(file.exists)
-        words = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--host", "127.0.0.1"]
+        words = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", str(threads)]
+        words += ["--host", "127.0.0.1"]
         for _ in range(workers):
             started.append(subprocess.Popen([*words, "--no-dashboard", "--scheduler-file", str(file)], **quiet))  # type: ignore[call-overload]
         address = json.loads(file.read_text(encoding="utf-8"))["address"]
@@ -221,22 +224,15 @@ def test_a_scheduler_that_does_not_answer_is_told_and_nothing_is_lost() -> None:
 
 
 @pytest.mark.full
-def test_workers_of_several_threads_are_refused_and_the_others_warned_of() -> None:
-    from distributed import LocalCluster
-
+def test_workers_of_several_threads_are_refused_and_others_that_would_use_some_are_warned_of() -> None:
     with ising(cells=1, steps=1) as study:
-        with (
-            LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as made,
-            pytest.raises(ValueError, match=r"has one thread.*LocalCluster\(threads_per_worker=1\)"),
-        ):
-            study.finish(executor=made)
+        refused = pytest.raises(ValueError, match=r"has one thread.*LocalCluster\(threads_per_worker=1\)")
+        with grid(1, threads=2) as found, refused:
+            study.finish(executor=found["address"])
         assert study.status()["missing"] == 1
-        with (
-            LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as made,
-            warnings.catch_warnings(record=True) as caught,
-        ):
+        with grid(1, flags="") as found, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            assert study.finish(executor=made)["done"] == 1
+            assert study.finish(executor=found["address"])["done"] == 1
         told = [str(one.message) for one in caught if "get into each other's way" in str(one.message)]
         assert len(told) == (1 if (os.cpu_count() or 1) > 1 else 0)
 
@@ -312,42 +308,44 @@ def test_a_client_that_is_killed_loses_nothing(capsys: pytest.CaptureFixture[str
     check_whole(before, capsys, "client")
 
 
-class Hungry:
-    """A plug-in of a worker: the cell with seed 3 takes more and more memory."""
+def hungry() -> Any:
+    """A plug-in of workers, which have no tests: the cell with seed 3 takes more and more memory."""
+    from distributed.diagnostics.plugin import WorkerPlugin
 
-    name = "hungry"
+    class Hungry(WorkerPlugin):  # type: ignore[misc]
+        name = "hungry"
 
-    def setup(self, worker: Any) -> None:
-        from varq.study import work
+        def setup(self, worker: Any) -> None:
+            import time
 
-        begin = work._Working._started
+            import numpy as np
 
-        def started(working: Any, cell: Any) -> Any:
-            if working.order.task(cell).seed == 3:
+            from varq.study import work
+
+            begin = work._Working._started
+
+            def started(working: Any, cell: Any) -> Any:
                 kept = []
-                while True:
+                while working.order.task(cell).seed == 3:
                     kept.append(np.ones(4_000_000))
                     time.sleep(0.01)
-            return begin(working, cell)
+                return begin(working, cell)
 
-        work._Working._started = started  # type: ignore[method-assign]
+            work._Working._started = started  # type: ignore[method-assign]
 
-    def teardown(self, worker: Any) -> None:
-        """Nothing: its process ends."""
+    return Hungry()
 
 
 @pytest.mark.full
 def test_a_cell_that_takes_more_memory_than_a_worker_has_fails_alone() -> None:
     from distributed import Client
-    from distributed.diagnostics.plugin import WorkerPlugin
 
-    plugin = type("Poison", (Hungry, WorkerPlugin), {"__module__": __name__})
     with (
         local_cluster(1, memory="1.2GB", allowed_failures=0, dashboard=None) as cluster,
         Client(cluster, set_as_default=False) as client,
         ising(steps=2) as study,
     ):
-        client.register_plugin(plugin())
+        client.register_plugin(hungry())
         began_at_all(study)
         status = study.finish(executor=client)
         assert (status["done"], status["failed"]) == (CELLS - 1, 1)
@@ -364,33 +362,28 @@ def began_at_all(study: Study) -> None:
         session.start(study.layout.task(3)).step(1)
 
 
-class Full:
-    """A plug-in of a worker: the first one of a cluster cannot write files of more than a few pages."""
+def full() -> Any:
+    """A plug-in of workers: the first one cannot write files of more than a few pages."""
+    from distributed.diagnostics.plugin import WorkerPlugin
 
-    name = "full"
+    class Full(WorkerPlugin):  # type: ignore[misc]
+        name = "full"
 
-    def setup(self, worker: Any) -> None:
-        if worker.name == 0:
-            signal_ignored()
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        def setup(self, worker: Any) -> None:
+            import resource
 
-    def teardown(self, worker: Any) -> None:
-        """Nothing: its process ends."""
+            if worker.name == 0:  # Python ignores SIGXFSZ, so that a write fails with an error
+                resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-
-def signal_ignored() -> None:
-    """A process of Python ignores SIGXFSZ from its start, so that a write fails with an error."""
-    assert signal.getsignal(signal.SIGXFSZ) in (signal.SIG_IGN, signal.SIG_DFL)
+    return Full()
 
 
 @pytest.mark.full
 def test_a_full_disk_on_one_worker_leaves_its_cells_to_the_other() -> None:
     from distributed import Client
-    from distributed.diagnostics.plugin import WorkerPlugin
 
-    plugin = type("Limited", (Full, WorkerPlugin), {"__module__": __name__})
     with local_cluster(2, dashboard=None) as cluster, Client(cluster, set_as_default=False) as client:
-        client.register_plugin(plugin())
+        client.register_plugin(full())
         with ising() as study, ising("straight") as straight:
             assert study.finish(executor=client)["done"] == CELLS
             straight.finish()
