@@ -294,12 +294,15 @@ def test_three_ways_have_one_law() -> None:
 @pytest.mark.parametrize("way", ["loop", "circuit"])
 @pytest.mark.parametrize("policy", ["greedy", "higgins", "random-walk", "robust"])
 def test_every_policy_runs_on_the_simulator(policy: str, way: str) -> None:
-    runs = 2000
-    drawn, run = (phase_study(estimation(policy, 24), runs, through=t, seed=7) for t in ("likelihood", way))
-    waves = [np.cos(s.errors) for s in (drawn, run)]
-    gap = waves[0].mean() - waves[1].mean()
-    # A study of circuits has few phases; what they leave is far below this for errors that are even around the circle.
-    assert abs(gap) < SIGMAS * math.sqrt(waves[0].var() / runs + waves[1].var() / runs) + 0.01
+    """For the same phases: of few phases the mean error is not that of all."""
+    runs, applications = 2000, 24 if way == "loop" else 12  # a circuit has all branches of all rounds, and is compiled
+    phases = np.resize(np.random.default_rng(7).uniform(0, TWO_PI, 8), runs)
+    task = estimation(policy, applications)
+    drawn, run = (phase_study(task, runs, through=t, phases=phases, seed=7) for t in ("likelihood", way))
+    for wave in (np.cos, np.sin):
+        waves = [wave(s.errors) for s in (drawn, run)]
+        gap = waves[0].mean() - waves[1].mean()
+        assert abs(gap) < SIGMAS * math.sqrt((waves[0].var() + waves[1].var()) / runs)
 
 
 def test_the_loop_collapses_the_system() -> None:
