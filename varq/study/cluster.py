@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,7 @@ log = logging.getLogger("varq")
 
 _ONE_AT_A_TIME = threading.Lock()  # of a process: PennyLane's queue of operations is one for all its threads
 _ALLOWED = 5  # workers that may be lost with one order before a local cluster gives it back
-_LOOK = 5.0  # seconds between looks whether there are workers
+_PATIENCE = 3600.0  # seconds without a worker after which a cluster is given up: what waits in a queue may take long
 _KNOWN = 0.5  # seconds for which it is taken to be known who they are
 
 
@@ -83,7 +83,7 @@ class Dask:
     Args:
         given: the address of a scheduler, a cluster object (LocalCluster, SLURMCluster, ...), or a client.
         timeout: seconds to wait for the scheduler's answer.
-        patience: seconds to wait for the first worker; None for ever.
+        patience: seconds to wait for a worker where there is none, at first or later; None for ever.
 
     Raises:
         ModuleNotFoundError: if the extra `dask` is not installed.
@@ -96,7 +96,7 @@ class Dask:
             study.finish(executor=cluster)
     """
 
-    def __init__(self, given: Any, *, timeout: float = 10.0, patience: float | None = None) -> None:
+    def __init__(self, given: Any, *, timeout: float = 10.0, patience: float | None = _PATIENCE) -> None:
         self._timeout = checks.real("timeout", timeout, above=0)
         self._patience = None if patience is None else checks.real("patience", patience, above=0)
         self._own = not hasattr(given, "get_executor")  # which only a client has
@@ -107,12 +107,14 @@ class Dask:
         self._address = str(self._client.scheduler.address)
         self._futures: dict[str, Any] = {}
         self._lock = threading.Lock()  # of the futures
+        self._called_back: set[str] = set()
         self._avoided: set[str] = set()
         self._permit: Path | None = None
         self._closed = False
         self._known: dict[str, Any] = {}
         self._asked = -math.inf
-        self._looked = -math.inf
+        self._alone: float | None = None  # since when there has been no worker
+        self._said = ""
         self._warned = False
 
     def __enter__(self) -> Dask:
@@ -168,7 +170,7 @@ class Dask:
 
         Raises:
             Unsuited: says what is the matter with which workers.
-            ClusterLost: if none came within the patience.
+            ClusterLost: if there was none for longer than the patience.
         """
         self._wait()
         self._permit = folder / f".study-{secrets.token_hex(8)}.running"
@@ -185,18 +187,11 @@ class Dask:
 
     def _wait(self) -> None:
         """Until there is a worker."""
-        end = None if self._patience is None else time.monotonic() + self._patience
-        told = False
-        while not self._workers():
-            if end is not None and time.monotonic() > end:
-                raise ClusterLost(
-                    f"A cluster needs workers. {self.name} had none for {self._patience:g} s. Nothing was lost. Start "
-                    "some (dask worker, cluster.scale), and finish the study again."
-                )
-            if not told:
-                log.warning("%s has no workers yet; waiting for the first.", self.name)
-                told = True
-            time.sleep(0.1)
+        while said := self.standing():
+            if said != self._said:
+                log.warning(said)
+                self._said = said
+            time.sleep(_KNOWN)
 
     def _warn(self, found: Mapping[str, Any]) -> None:
         """What works, but not well, or not to the last bit: told once."""
@@ -276,6 +271,8 @@ class Dask:
     def _explained(self, future: Any, error: BaseException | None = None) -> BaseException:
         from distributed.scheduler import KilledWorker
 
+        if future.key in self._called_back:
+            return CancelledError()
         if future.status == "error":
             found = future.exception()
             if isinstance(found, KilledWorker):
@@ -294,19 +291,42 @@ class Dask:
         )
 
     def standing(self) -> str:
-        """What people should know of the cluster now; "" for nothing.  Looked for now and then."""
+        """What people should know of the cluster now; "" for nothing.
+
+        Raises:
+            ClusterLost: if it has had no worker for longer than the patience.
+        """
         now = time.monotonic()
-        if now - self._looked < _LOOK:
+        if self._workers():
+            self._alone = None
             return ""
-        self._looked = now
-        return "" if self._workers() else f"{self.name} has no workers now; waiting for others."
+        self._alone = now if self._alone is None else self._alone
+        if self._patience is not None and now - self._alone > self._patience:
+            raise ClusterLost(
+                f"A cluster needs workers. {self.name} had none for {self._patience:g} s. What was recorded is kept. "
+                "Start some (dask worker, cluster.scale), and finish the study again."
+            )
+        return f"{self.name} has no workers now; waiting for some."
 
     # -- the end
 
     def interrupt(self) -> None:
-        """Have workers stop after the evaluation in flight: the file that tells them to go on is taken away."""
+        """Have workers stop after the evaluation in flight: the file that tells them to go on is taken away.
+
+        What no worker has yet is called back: it might wait for ever.
+        """
         if self._permit is not None:
             self._permit.unlink(missing_ok=True)
+        with self._lock:
+            out = dict(self._futures)
+        if not out or self._client.status != "running":
+            return
+        try:
+            begun = {key for keys in self._client.processing().values() for key in keys}
+            self._called_back.update(key for key in out if key not in begun)
+            self._client.cancel([future for key, future in out.items() if key not in begun])
+        except Exception as error:  # the connection may go at any moment; then nothing comes back anyway
+            log.warning("What waits at %s could not be called back: %s", self.name, error)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take nothing more, and let go of the cluster, which is left as it was found."""

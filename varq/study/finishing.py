@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ class Finishing:
             partial(work_in, store=store, observers=tuple(observers)) if self._here else work
         )
         self._later: list[int] = []
+        self._said = ""
         self.stopped = False
 
     @staticmethod
@@ -145,8 +146,9 @@ class Finishing:
         except ClusterLost as error:
             self._errors.append(error)
             return
-        if said:
+        if said and said != self._said:
             log.warning(said)
+        self._said = said
         self._ask_later()
 
     def _ask_later(self) -> None:
@@ -236,11 +238,12 @@ class Finishing:
     def _take(self, order: Order, future: Future[Any]) -> None:
         """Note what came back of an order."""
         numbers = [party.batch for party in order.parties]
-        error = None if future.cancelled() else future.exception()
-        if future.cancelled() or error is not None:
-            self._placements.lost(order, "cancelled" if error is None else f"{type(error).__name__}: {error}")
+        error = CancelledError() if future.cancelled() else future.exception()
+        if error is not None:
+            back = isinstance(error, CancelledError)
+            self._placements.lost(order, "called back" if back else f"{type(error).__name__}: {error}")
             self._tell(order.cells, ())
-            if error is None:
+            if back:
                 self._again(numbers)
             else:
                 self._lost(numbers, error)
