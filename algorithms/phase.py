@@ -45,9 +45,9 @@ class PhaseEstimation(Task):
 
     Args:
         problem: an `EigenPhase`.
-        policy: which experiments: "greedy" (the default), "semiclassical" (textbook), "higgins", "robust",
-            "random-walk", "spectrum" (several eigenphases), or one of `Greedy(...)`, `Semiclassical()`, `Higgins(...)`,
-            `Robust(...)`, `RandomWalk(...)`, `Spectrum(...)`.
+        policy: which experiments: "greedy" (the default), "look-ahead", "semiclassical" (textbook), "higgins",
+            "robust", "random-walk", "spectrum" (several eigenphases), or one of `Greedy(...)`, `LookAhead(...)`,
+            `Semiclassical()`, `Higgins(...)`, `Robust(...)`, `RandomWalk(...)`, `Spectrum(...)`.
         device: None or "likelihood" for outcomes drawn from their law; else where circuits run.
         shots: most experiments, one measured bit each; None for no limit but `applications`.
         applications: most applications of the controlled unitary, over all experiments; None for 1024, or for 16384

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 from functools import partial
 from typing import Any
@@ -15,17 +17,20 @@ from varq.algorithms.phases.belief import Law
 from varq.algorithms.phases.noise import believed, single
 from varq.algorithms.phases.policy import Sequential, Setting
 from varq.algorithms.phases.samplers import Likelihood, OnSimulator
-from varq.algorithms.phases.study import Study, simulate, summarized
+from varq.algorithms.phases.study import Study, simulate, summarized, told
+from varq.devices.catalog import DEFAULT
 from varq.keys import Key
 from varq.node.adaptive import feed_forward, segment
+from varq.node.nodes import Nodes
 from varq.precision import in_double
-from varq.protocol import Array
+from varq.protocol import Array, Experiment
 
 __all__ = ["phase_study"]
 
-THROUGH = (LIKELIHOOD, "loop", "circuit")
-CIRCUITS = 8  # with different phases, in a study of measured circuits
-SPARE = 1.3  # rounds of a measured circuit, over the most that as many runs from the likelihood took
+THROUGH = (LIKELIHOOD, "loop", "circuit", "device")
+CIRCUITS = 8  # different phases in a study of circuits, each of which is compiled or run for each of them
+PILOT = 256  # runs from the likelihood that tell how many rounds a measured circuit needs
+SPARE = 1.3  # rounds of a measured circuit, over the most that those took
 TURN = 2 * math.pi
 
 
@@ -46,8 +51,9 @@ def phase_study(
         task: the estimation: its problem, policy, applications and what it believes of the noise.
         runs: how many.
         through: where outcomes come from: drawn from their law ("likelihood"); from experiments on `varq.qubit`, each
-            on the state that the one before left, in one compiled loop ("loop"); or from one measured circuit with
-            reset and feed-forward on `varq.qubit` ("circuit").
+            on the state that the one before left, in one compiled loop ("loop"); from one measured circuit with reset
+            and feed-forward on `varq.qubit` ("circuit"); or from the task's device, `varq.qubit` if it names none, by a
+            loop on the host, one experiment of every run in a batch ("device").
         phases: the true phase of each run, radians, shape (runs,); None for random ones.  The unitary is turned by a
             global phase to have them.
         contrast: the true one; None for what the task believes.
@@ -60,8 +66,8 @@ def phase_study(
 
     Raises:
         TypeError: if `task` is no `PhaseEstimation`.
-        ValueError: for a policy that does not learn from one experiment after the other, an unknown way, noise in a
-            measured circuit, or numbers out of range.
+        ValueError: for a policy that does not learn from one experiment after the other, an unknown way, a true noise
+            other than the device's own with "device", or numbers out of range.
 
     Example:
         >>> import numpy as np
@@ -85,8 +91,16 @@ def phase_study(
     )
     key = Key.from_seed(checks.integer("seed", seed))
     draws = key.fold("outcomes").seed()
-    if through == "circuit":
-        return _by_circuits(task, policy, setting, truth, _phases(phases, count, key, CIRCUITS), draws)
+    if through in ("circuit", "device"):
+        few = _phases(phases, count, key, CIRCUITS)
+        if through == "circuit":
+            return _by_circuits(task, policy, setting, truth, few, draws)
+        if contrast is not None or coherence is not None:
+            raise ValueError(
+                "contrast and coherence must be left out with through='device', whose noise is its own. Got "
+                f"contrast={contrast}, coherence={coherence}. Use through='loop' or 'circuit'."
+            )
+        return _by_jobs(resolved, policy, setting, few, key.fold("jobs"))
     held = _phases(phases, count, key, count)
     if through == LIKELIHOOD:
         return simulate(policy, setting, Likelihood(truth), truth, held, draws)
@@ -117,15 +131,12 @@ def _by_circuits(
     task: PhaseEstimation, policy: Sequential, setting: Setting, truth: Law, phases: Array, seed: int
 ) -> Study:
     """One measured circuit for each phase that differs, with as many shots as there are runs of it."""
-    if truth != single(1.0, math.inf):
-        raise ValueError(
-            "A measured circuit on varq.qubit is free of noise. Got a contrast or coherence. Use through='loop'."
-        )
     made = policy.policy(setting)
     rounds = made.rounds
     if rounds is None:
-        pilot = simulate(policy, setting, Likelihood(truth), truth, np.resize(phases, max(len(phases), 256)), seed)
+        pilot = simulate(policy, setting, Likelihood(truth), truth, np.resize(phases, max(len(phases), PILOT)), seed)
         rounds = math.ceil(SPARE * int(pilot.experiments.max()))
+    misread = None if truth == single(1.0, math.inf) else (lambda power: (1 - truth.visibility(jnp, power)[0]) / 2)
     problem, own = task.problem, task.phase
     bits = []
     for k, (phase, count) in enumerate(zip(*np.unique(phases, return_counts=True), strict=True)):
@@ -140,6 +151,36 @@ def _by_circuits(
             rounds,
             int(count),
             (seed + k) % 2**31,
+            misread,
         )
         bits.append(found)
-    return summarized(policy, setting, truth, np.sort(phases), np.concatenate(bits))
+    study = summarized(policy, setting, truth, np.sort(phases), np.concatenate(bits))
+    if study.unfinished:
+        raise RuntimeError(
+            f"{checks.counted(study.unfinished, 'run')} of {len(phases)} had not ended after the {rounds} rounds of "
+            "their circuits. Use another seed, or through='loop', which has no end of its own."
+        )
+    return study
+
+
+def _by_jobs(task: PhaseEstimation, policy: Sequential, setting: Setting, phases: Array, key: Key) -> Study:
+    """Every run by a loop on the host, all of them in step: one request holds the next experiment of each."""
+    device = DEFAULT if task.device == LIKELIHOOD else task.device
+    dataclasses.replace(task, device=device)  # which checks that the state can be prepared anew for each experiment
+    circuits = Nodes(device, shots=1).experiments(task.problem.power, task.problem.state)
+    made = policy.policy(setting)
+    states = [made.init(np) for _ in phases]
+    for count in itertools.count():
+        asked = [
+            (k, power, angle) for k, s in enumerate(states) for power, angle in zip(*made.ahead(s, 1), strict=True)
+        ]
+        if not asked:
+            break
+        runs, powers, angles = (np.array(column) for column in zip(*asked, strict=True))
+        # A reference angle turned on is a phase turned back: one unitary stands for all phases.
+        request = Experiment(powers, angles - powers * (phases[runs] - task.phase))
+        reply = circuits.evaluate(request, key.fold(count))
+        assert reply.outcomes is not None
+        for (k, power, angle), bit in zip(asked, reply.outcomes, strict=True):
+            states[k] = made.update(np, states[k], power, angle, int(bit))
+    return told(made, setting.law, phases, states)

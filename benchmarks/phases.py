@@ -2,8 +2,8 @@
 
     python benchmarks/phases.py [NAME ...] [--runs SHARE]
 
-Names: textbook, default, policies, coherence, readout, both, wrong, cover, two, circuits, energy, speed.  Without a
-name, all of them (about fifteen minutes on two cores); `--runs 0.1` takes a tenth of the runs.
+Names: textbook, default, ahead, policies, coherence, readout, both, wrong, cover, two, circuits, energy, speed.
+Without a name, all of them (about twenty minutes on two cores); `--runs 0.1` takes a tenth of the runs.
 
 N is the number of applications of the controlled unitary in all experiments of a run, V the Holevo variance averaged
 over posterior densities ("avg"), beside that of the sampled errors ("smp"), each with its standard error.  A bound
@@ -31,7 +31,7 @@ import numpy as np
 
 import varq
 from varq.algorithms import VQE, PhaseEstimation, phase_estimation, phase_study
-from varq.algorithms.phases import Greedy, Higgins, RandomWalk, Robust, Semiclassical
+from varq.algorithms.phases import Greedy, Higgins, LookAhead, RandomWalk, Robust, Semiclassical
 from varq.algorithms.phases.study import Study
 from varq.problems import EigenPhase, Molecule
 from varq.problems.eigenphase import circular_difference
@@ -101,6 +101,20 @@ def default(share: float) -> Iterator[Line]:
         yield Line(f"default policy, N = {n}: V N^2", value, spread, high=21.5, note=note)
 
 
+def ahead(share: float) -> Iterator[Line]:
+    """The policy that looks two experiments ahead, without noise and with it, beside the default one."""
+    for exponent in range(6, 13):
+        n = 2**exponent
+        value, spread, note = _scaled(_study(share, LookAhead(), n), n**2)
+        yield Line(f"look-ahead, N = {n}: V N^2", value, spread, high=20, note=note)
+    for name, noise in (("T = 128", {"coherence": 128.0}), ("5 %", {"contrast": 0.9})):
+        (one, spread), (other, width) = (_study(share, p, 1024, **noise).averaged for p in (LookAhead(), Greedy()))
+        ratio = one / other
+        yield Line(
+            f"look-ahead over default, {name}, N = 1024: V", ratio, ratio * math.hypot(spread / one, width / other)
+        )
+
+
 def policies(share: float) -> Iterator[Line]:
     """The others, beside 22-26 adaptive, 40 not (Higgins et al. 2007, 2009), 190-260 robust (Kimmel et al. 2015)."""
     for policy in (Higgins(), Higgins(adaptive=False), Robust(), RandomWalk()):
@@ -166,8 +180,9 @@ def wrong(share: float) -> Iterator[Line]:
 def cover(share: float) -> Iterator[Line]:
     """Credible intervals."""
     for name, noise in (("no noise", {}), ("5 %", {"contrast": 0.9}), ("T = 128", {"coherence": 128.0})):
-        found, spread = _study(share, Greedy(), 256, whole=True, **noise).coverage(0.95)
-        yield Line(f"95 % credible intervals, {name}: cover", found, spread, low=0.93, high=0.97)
+        for n in (64, 256, 1024):
+            found, spread = _study(share, Greedy(), n, whole=True, **noise).coverage(0.95)
+            yield Line(f"95 % credible intervals, {name}, N = {n}: cover", found, spread, low=0.93, high=0.97)
 
 
 def two(share: float) -> Iterator[Line]:
@@ -189,11 +204,12 @@ def circuits(share: float) -> Iterator[Line]:
     """The same variances whether outcomes are drawn or measured, for the same eight phases."""
     runs = max(200, int(4000 * share))
     phases = np.resize(np.random.default_rng(SEED).uniform(0, 2 * math.pi, 8), runs)
-    policies = (Semiclassical(), Higgins(), Higgins(adaptive=False), Greedy(), Robust(), RandomWalk())
-    for policy, n in zip(policies, (15, 42, 42, 32, 42, 24), strict=True):
+    policies = (Semiclassical(), Higgins(), Higgins(adaptive=False), Greedy(), LookAhead(), Robust(), RandomWalk())
+    for policy, n in zip(policies, (15, 42, 42, 32, 32, 42, 24), strict=True):
         drawn = phase_study(_task(policy, n), runs, phases=phases, seed=SEED)
-        for way in ("loop", "circuit"):
-            study = phase_study(_task(policy, n), runs, phases=phases, seed=SEED + 1, through=way)
+        for way in ("loop", "circuit", "device"):
+            few = phases if way != "device" else phases[: max(200, runs // 10)]
+            study = phase_study(_task(policy, n), len(few), phases=few, seed=SEED + 1, through=way)
             for what in ("sampled", "averaged"):
                 (value, spread), (other, width) = getattr(study, what), getattr(drawn, what)
                 gap = 0.0 if value == other else abs(value - other) / math.hypot(spread, width)
@@ -235,7 +251,7 @@ def speed(share: float) -> Iterator[Line]:
 
 TABLES: dict[str, Callable[[float], Iterator[Line]]] = {
     f.__name__: f
-    for f in (textbook, default, policies, coherence, readout, both, wrong, cover, two, circuits, energy, speed)
+    for f in (textbook, default, ahead, policies, coherence, readout, both, wrong, cover, two, circuits, energy, speed)
 }
 
 

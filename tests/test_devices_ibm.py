@@ -202,7 +202,7 @@ def test_a_job_that_fails_says_why(monkeypatch):
 )
 def test_circuits_beyond_the_limits_are_refused(sent, match):
     service = open_ibm("ibm.fake_manila")
-    assert service.limits == Limits(shots=100000, wires=5)
+    assert service.limits == Limits(shots=100000, wires=5, job_shots=10_000_000)
     for ask in (service.compile, lambda c: service.submit(c, "a")):
         with pytest.raises(PermanentError, match=match):
             ask([sent])

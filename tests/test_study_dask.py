@@ -304,7 +304,8 @@ def test_a_client_that_is_killed_loses_nothing(capsys: pytest.CaptureFixture[str
         before = rows("store")
         with ising() as study:
             assert study.finish(executor=found["address"])["done"] == CELLS
-            assert set(study.ledger()["state"]) <= {"done", ""}
+            # A cell that a worker was still at, for the client that is gone, was put off once: "unfinished".
+            assert set(study.ledger()["state"]) <= {"done", "", "unfinished"}
     check_whole(before, capsys, "client")
 
 
@@ -327,7 +328,7 @@ def hungry() -> Any:
             def started(working: Any, cell: Any) -> Any:
                 kept = []
                 if working.order.task(cell).seed == 3:
-                    time.sleep(5)  # Dask waits for ever for a worker that is ended while it starts
+                    time.sleep(12)  # Dask waits for ever for a worker that is ended while it starts
                 while working.order.task(cell).seed == 3:
                     kept.append(np.ones(4_000_000))
                     time.sleep(0.01)

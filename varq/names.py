@@ -38,6 +38,7 @@ TABLE = MappingProxyType(
         "optimizer:natural-gradient": "varq.optimizers.natural:NaturalGradient",
         "policy:greedy": "varq.algorithms.phases.greedy:Greedy",
         "policy:semiclassical": "varq.algorithms.phases.ladder:Semiclassical",
+        "policy:look-ahead": "varq.algorithms.phases.lookahead:LookAhead",
         "policy:higgins": "varq.algorithms.phases.ladder:Higgins",
         "policy:robust": "varq.algorithms.phases.robust:Robust",
         "policy:random-walk": "varq.algorithms.phases.walk:RandomWalk",

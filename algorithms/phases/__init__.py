@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from varq.algorithms.phases.greedy import Greedy
     from varq.algorithms.phases.ladder import Higgins, Semiclassical
+    from varq.algorithms.phases.lookahead import LookAhead
     from varq.algorithms.phases.robust import Robust
     from varq.algorithms.phases.spectrum import Spectrum
     from varq.algorithms.phases.walk import RandomWalk
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Greedy": "varq.algorithms.phases.greedy",
     "Higgins": "varq.algorithms.phases.ladder",
+    "LookAhead": "varq.algorithms.phases.lookahead",
     "RandomWalk": "varq.algorithms.phases.walk",
     "Robust": "varq.algorithms.phases.robust",
     "Semiclassical": "varq.algorithms.phases.ladder",
@@ -22,6 +24,7 @@ _HOME = {
 __all__ = [
     "Greedy",
     "Higgins",
+    "LookAhead",
     "RandomWalk",
     "Robust",
     "Semiclassical",

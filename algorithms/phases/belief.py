@@ -18,9 +18,10 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Law", "below", "density", "enough", "flat", "moment", "updated", "window"]
+__all__ = ["Law", "below", "density", "direction", "enough", "first_best", "flat", "moment", "updated", "window"]
 
 MOST_VISIBLE = 1 - 1e-12  # an outcome that the model calls impossible must not divide by zero
+TIE = 1e-9  # relative difference below which gains of narrow densities differ by rounding alone
 NEGLIGIBLE = 7.85  # a Gaussian's moments beyond this over its width are below 1e-13
 
 
@@ -108,6 +109,22 @@ def moment(xp: Any, moments: Any, order: Any) -> Any:
     inside = xp.abs(order) < moments.shape[1]
     found = xp.sum(moments, axis=0)[xp.where(inside, xp.abs(order), 0)]
     return xp.where(inside, xp.where(order < 0, xp.conj(found), found), 0.0)
+
+
+def direction(xp: Any, value: Any) -> Any:
+    """The angle of a complex number, radians; 0 for 0, of which XLA may make NaN where it knows it beforehand."""
+    somewhere = (value.real != 0) | (value.imag != 0)
+    return xp.arctan2(value.imag, xp.where(somewhere, value.real, 1.0))
+
+
+def first_best(xp: Any, values: Any, axis: int | None = None, tie: float = TIE) -> Any:
+    """The place of the first of the largest values, with those that rounding alone tells apart taken for equal.
+
+    A flat density makes all angles alike: which one rounding prefers depends on how the code was compiled, and a policy
+    must choose the same experiment wherever it runs.
+    """
+    top = xp.max(values, axis=axis, keepdims=axis is not None)
+    return xp.argmax(values >= top - tie * xp.abs(top), axis=axis)
 
 
 def density(moments: NDArray[np.complex128], points: int) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from varq.algorithms.phases import belief
 from varq.algorithms.phases.method import PolicyMethod
 from varq.algorithms.phases.policy import Believing, Setting, State, one_ahead
 
-__all__ = ["Greedy", "GreedyPolicy"]
+__all__ = ["TINY", "Greedy", "GreedyPolicy", "usual_reserve"]
 
 ANGLES = 16  # reference angles tried, over half a turn
 TINY = 1e-15  # rounding of 1 - |a_1|^2
@@ -41,7 +41,7 @@ class Greedy:
 
     reserve: float | None = None
     kind: ClassVar[str] = "policy:greedy"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     fresh: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -55,12 +55,17 @@ class Greedy:
 
     def policy(self, setting: Setting) -> GreedyPolicy:
         """The policy for a budget and a noise."""
-        usual = RESERVE if setting.noisy else 1
-        return GreedyPolicy(setting, float(usual if self.reserve is None else self.reserve))
+        return GreedyPolicy(setting, usual_reserve(setting, self.reserve))
 
     def method(self, setting: Setting, together: int | None) -> PolicyMethod:
         """The method that a session drives, with so many experiments in a request."""
         return PolicyMethod(self.policy(setting), self.together if together is None else together)
+
+
+def usual_reserve(setting: Setting, given: float | None) -> float:
+    """The reserve that was given, or else the usual one, which is larger under noise."""
+    usual = RESERVE if setting.noisy else 1
+    return float(usual if given is None else given)
 
 
 class GreedyPolicy(Believing):
@@ -87,6 +92,16 @@ class GreedyPolicy(Believing):
 
     def choose(self, xp: Any, state: State) -> tuple[Any, Any]:
         """The power and angle of the largest gain among powers of the square root of 2 and sixteen angles."""
+        now = xp.maximum(1 - xp.abs(xp.sum(state.moments[:, 1])) ** 2, TINY)
+        sharp = self._sharpness(xp, state)
+        gain = xp.log(now / xp.maximum(1 - sharp**2, TINY)) / self.powers[:, None]
+        gain = xp.where((self._need > state.left)[:, None], -xp.inf, gain)
+        best = belief.first_best(xp, gain)
+        power = xp.where(self._over(xp, state), 0, xp.asarray(self.powers)[best // ANGLES])
+        return power, xp.asarray(self._angles)[best % ANGLES]
+
+    def _sharpness(self, xp: Any, state: State) -> Any:
+        """What is expected after an experiment of each power and angle, shape (powers, angles)."""
         powers, size = self.powers, state.moments.shape[1]
         v = self.setting.law.visibility(xp, powers) / 2
         up = xp.sum(v * state.moments[:, np.minimum(powers + 1, size - 1)], axis=0)
@@ -94,13 +109,7 @@ class GreedyPolicy(Believing):
         first = xp.sum(state.moments[:, 1])
         turn = np.exp(-1j * self._angles)
         shift = turn * up[:, None] + np.conj(turn) * down[:, None]
-        sharp = (xp.abs(first + shift) + xp.abs(first - shift)) / 2
-        now = xp.maximum(1 - xp.abs(first) ** 2, TINY)
-        gain = xp.log(now / xp.maximum(1 - sharp**2, TINY)) / powers[:, None]
-        gain = xp.where((self._need > state.left)[:, None], -xp.inf, gain)
-        best = xp.argmax(gain)
-        power = xp.where(self._over(xp, state), 0, xp.asarray(powers)[best // ANGLES])
-        return power, xp.asarray(self._angles)[best % ANGLES]
+        return (xp.abs(first + shift) + xp.abs(first - shift)) / 2
 
     def update(self, xp: Any, state: State, power: Any, angle: Any, bit: Any) -> State:
         """Bayes' rule."""

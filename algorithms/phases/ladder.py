@@ -15,6 +15,7 @@ from varq.algorithms.phases.policy import Believing, Setting, State
 __all__ = ["Higgins", "LadderPolicy", "Semiclassical"]
 
 ANGLES = 24  # reference angles tried, over half a turn
+EQUAL = 1e-12  # of sharpnesses, by rounding; larger ones tell angles apart that guard against rare large errors
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Higgins:
     repeats: int | None = None
     extra: int | None = None
     kind: ClassVar[str] = "policy:higgins"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     fresh: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -143,7 +144,7 @@ class LadderPolicy(Believing):
         """The power of this step, at the angle that what is known of twice the phase times this power asks for."""
         at = xp.minimum(state.done, self._count - 1)
         power, first = xp.asarray(self.powers)[at], xp.asarray(self._first)[at]
-        base = xp.where(first, xp.angle(belief.moment(xp, state.moments, 2 * power)) / 2, state.own)
+        base = xp.where(first, belief.direction(xp, belief.moment(xp, state.moments, 2 * power)) / 2, state.own)
         angle = base + xp.asarray(self._turns)[at]
         if self._adaptive:
             angle = xp.where(first, angle, self._sharpest(xp, state, power))
@@ -156,7 +157,7 @@ class LadderPolicy(Believing):
         turn = np.exp(-1j * self._angles)
         shift = turn * belief.moment(xp, seen, 2 * power) + np.conj(turn) * belief.moment(xp, seen, 0)
         now = belief.moment(xp, state.moments, power)
-        best = xp.argmax(xp.abs(now + shift) + xp.abs(now - shift))
+        best = belief.first_best(xp, xp.abs(now + shift) + xp.abs(now - shift), tie=EQUAL)
         return xp.asarray(self._angles)[best]
 
     def update(self, xp: Any, state: State, power: Any, angle: Any, bit: Any) -> State:

@@ -140,7 +140,7 @@ class Believing:
 
     def estimate(self, xp: Any, state: State) -> Any:
         """The mean direction of the posterior density, radians in [0, 2 pi)."""
-        return xp.mod(xp.angle(belief.moment(xp, state.moments, 1)), 2 * math.pi)
+        return xp.mod(belief.direction(xp, belief.moment(xp, state.moments, 1)), 2 * math.pi)
 
 
 def one_ahead(policy: Policy, state: State, most: int) -> tuple[list[int], list[float]]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from varq import checks
+from varq.algorithms.phases import belief
 from varq.algorithms.phases.method import PolicyMethod
 from varq.algorithms.phases.policy import Believing, Setting, State
 
@@ -116,7 +117,7 @@ class RobustPolicy(Believing):
         by = xp.maximum(power, 1)
         # As many zeros as ones in both settings point nowhere: the branch is then kept as it is.
         known = (cosine != 0) | (sine != 0)
-        away = xp.where(known, xp.arctan2(sine, xp.where(known, cosine, 1.0)) - by * state.own.phase, 0.0)
+        away = xp.where(known, belief.direction(xp, cosine + 1j * sine) - by * state.own.phase, 0.0)
         moved = state.own.phase + (xp.mod(away + math.pi, 2 * math.pi) - math.pi) / by
         own = _Own(xp.where(ends, moved, state.own.phase), xp.where(ends, 0.0, cosine), xp.where(ends, 0.0, sine))
         return self._learned(xp, state, power, angle, bit)._replace(own=own)

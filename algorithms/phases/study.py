@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,12 @@ from numpy.typing import NDArray
 
 from varq.algorithms.phases import belief
 from varq.algorithms.phases.belief import Law
-from varq.algorithms.phases.policy import Policy, Sequential, Setting
+from varq.algorithms.phases.policy import Policy, Sequential, Setting, State
 from varq.algorithms.phases.samplers import Sampler
 from varq.precision import in_double
 from varq.protocol import Array
 
-__all__ = ["Study", "simulate", "summarized"]
+__all__ = ["Study", "simulate", "summarized", "told"]
 
 CHUNK_BYTES = 1 << 21  # of moments that are worked on together: a core's share of cache
 TURN = 2 * math.pi
@@ -39,6 +40,7 @@ class Study:
         ranks: posterior probability between the point opposite the mean direction and the true phase, in [0, 1],
             shape (runs,): even over [0, 1] if densities are right; None if only the moments that matter were kept.
         law: by which outcomes were drawn.
+        unfinished: runs that had not come to their end.
     """
 
     phases: Array
@@ -48,6 +50,7 @@ class Study:
     experiments: NDArray[np.int64]
     ranks: Array | None
     law: Law
+    unfinished: int = 0
 
     @property
     def errors(self) -> Array:
@@ -143,7 +146,7 @@ def _loop(policy: Policy, sampler: Sampler, phases: Any, key: Any) -> Any:
 
 def _summary(policy: Policy, state: Any, phase: Any) -> Any:
     first = belief.moment(jnp, state.moments, 1)
-    opposite = jnp.angle(first) - jnp.pi
+    opposite = belief.direction(jnp, first) - jnp.pi
     rank = belief.below(jnp, state.moments, opposite, jnp.mod(phase - opposite, TURN))
     spent = policy.setting.applications - state.left
     return policy.estimate(jnp, state), jnp.abs(first), spent, state.done, rank
@@ -201,6 +204,22 @@ def summarized(spec: Sequential, setting: Setting, law: Law, phases: Array, bits
             return policy.update(jnp, state, power, angle, bit), None
 
         state, _ = jax.lax.scan(step, policy.init(jnp), row)
-        return _summary(policy, state, phase)
+        return _summary(policy, state, phase), policy.choose(jnp, state)[0] > 0
 
-    return _study(jax.jit(jax.vmap(one))(bits, phases), setting, phases, law)
+    found, going = jax.jit(jax.vmap(one))(bits, phases)
+    return dataclasses.replace(_study(found, setting, phases, law), unfinished=int(np.sum(going)))
+
+
+@in_double
+def told(policy: Policy, law: Law, phases: Array, states: Sequence[State]) -> Study:
+    """What runs came to that ended in these states.
+
+    Args:
+        policy: the policy.
+        law: by which outcomes were drawn, for the bounds.
+        phases: the true phase of each run, radians, shape (runs,).
+        states: the last one of each run.
+    """
+    joined = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    found = jax.vmap(lambda state, phase: _summary(policy, state, phase))(joined, phases)
+    return _study(found, policy.setting, phases, law)

@@ -59,6 +59,7 @@ def feed_forward(
     rounds: int,
     shots: int,
     seed: int,
+    misread: Callable[[Any], Any] | None = None,
 ) -> NDArray[np.uint8]:
     """The outcomes of a measured circuit that chooses its own experiments; the system is prepared once.
 
@@ -71,14 +72,17 @@ def feed_forward(
         rounds: of experiments.
         shots: how often the circuit runs.
         seed: of the outcomes.
+        misread: the probability that the bit of a power is read wrongly, traced by JAX; None for no noise.  A coin
+            qubit, measured beside the control, draws whether it is.
 
     Returns:
-        Measured bits, shape (shots, rounds).
+        Bits as they were read, shape (shots, rounds).
     """
     # What is known holds the next experiment: each is chosen once, and read wherever the circuit needs it.
     first = (init, *choose(init))
     pack, unpack = _packing(first)
     wires = len(state).bit_length()
+    coin = wires
 
     def step(known: Any, bit: Any) -> Any:
         before, power, angle = unpack(known)
@@ -86,7 +90,7 @@ def feed_forward(
         return pack((now, *choose(now)))
 
     @qml.set_shots(shots)  # type: ignore[untyped-decorator]
-    @qml.qnode(qml.device(DEFAULT, wires=wires, seed=seed), interface="jax", diff_method=None)  # type: ignore[untyped-decorator]
+    @qml.qnode(qml.device(DEFAULT, wires=wires + (misread is not None), seed=seed), interface="jax", diff_method=None)  # type: ignore[untyped-decorator]
     def circuit() -> Any:
         known: Any = None
         bits = []
@@ -96,6 +100,8 @@ def feed_forward(
             _experiment(known, first[1:], unpack, matrices, wires)
             qml.Hadamard(0)
             bit = qml.measure(0, reset=True)
+            if misread is not None:
+                bit = _read(bit, known, first[1], unpack, misread, coin)
             bits.append(bit)
             known = outcome(lambda b: step(pack(first), b), bit) if known is None else outcome(step, known, bit)
         return [qml.sample(bit) for bit in bits]
@@ -126,6 +132,18 @@ def _experiment(
         qml.PhaseShift(outcome(lambda vector: -unpack(vector)[2], known), 0)
     else:
         qml.PhaseShift(-first[1], 0)
+
+
+def _read(
+    bit: Any, known: Any, first: Any, unpack: Callable[[Any], Any], misread: Callable[[Any], Any], coin: int
+) -> Any:
+    """The bit as it is read: turned over where the coin falls on 1."""
+
+    def angle(power: Any) -> Any:
+        return 2 * jnp.arcsin(jnp.sqrt(misread(power)))
+
+    qml.RY(angle(first) if known is None else outcome(lambda vector: angle(unpack(vector)[1]), known), coin)
+    return outcome(lambda b, c: (b + c) % 2, bit, qml.measure(coin, reset=True))
 
 
 def _packing(tree: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
