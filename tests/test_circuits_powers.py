@@ -108,7 +108,7 @@ def test_varq_qubit_takes_the_matrix_of_long_powers() -> None:
     assert not by_gates(CHAIN, -1, simulated=False)
 
 
-@pytest.mark.parametrize("device", ["default.qubit", "varq.qubit"])
+@pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit", "varq.qubit"])
 @pytest.mark.parametrize("name", ["TFIM", "H2", "T", "PauliRot", "oracle"])
 def test_experiments_have_the_law(name: str, device: str) -> None:
     """Exact probabilities of the circuit that is sent, whatever the device."""

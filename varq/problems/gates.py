@@ -144,13 +144,13 @@ def product_formula(words: PauliSum, time: float, order: int) -> tuple[Gate, ...
     """
     constant = float(np.real(words.constant))
     terms = [(float(np.real(c)), word) for c, word in words.words() if set(word) != {"I"}]
-    turns: list[list[Any]] = []
+    turns: list[tuple[int, float]] = []
     for place, share in _shares(len(terms), 1.0, order):
         if turns and turns[-1][0] == place:
-            turns[-1][1] += share
+            turns[-1] = (place, turns[-1][1] + share)
         else:
-            turns.append([place, share])
-    rotations = [_rotation(*terms[place], time * share) for place, share in turns]
+            turns.append((place, share))
+    rotations = [_rotation(terms[place], time * share) for place, share in turns]
     return (*rotations, *([Gate("GlobalPhase", (), (constant * time,))] if constant else []))
 
 
@@ -318,7 +318,8 @@ def _shares(terms: int, share: float, order: int) -> Iterator[tuple[int, float]]
             yield from _shares(terms, share * part, order - 2)
 
 
-def _rotation(coefficient: float, word: str, time: float) -> Gate:
+def _rotation(term: tuple[float, str], time: float) -> Gate:
+    coefficient, word = term
     wires = tuple(k for k, letter in enumerate(word) if letter != "I")
     return Gate("PauliRot", wires, (2 * coefficient * time,), word.replace("I", ""))
 
