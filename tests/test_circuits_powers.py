@@ -12,6 +12,7 @@ from test_problems_gates import oracle
 import varq
 from varq.algorithms import QPE, VQE, PhaseEstimation, qpe
 from varq.circuits.powers import MOST_SIMULATED, Block, apply_power, by_gates, power_block
+from varq.devices.qiskit_circuits import decomposed
 from varq.keys import Key
 from varq.node.bits import Size
 from varq.node.nodes import Nodes
@@ -62,6 +63,17 @@ def test_gates_give_the_controlled_power(name: str) -> None:
         for op in queued(problem, power):
             found = qml.matrix(op, wire_order=range(problem.wires + 1)) @ found
         assert np.abs(found - controlled_matrix(problem, power)).max() < EXACT
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_machines_have_gates_for_it(name: str) -> None:
+    """What is sent to IBM: the same power, without a matrix in it."""
+    problem = PROBLEMS[name]
+    wires = range(problem.wires + 1)
+    tape = decomposed(qml.tape.QuantumScript(queued(problem, 2), [qml.sample(wires=wires)]))
+    assert not [op.name for op in tape.operations if "Unitary" in op.name or len(op.wires) > 3]
+    found = qml.matrix(qml.tape.QuantumScript(tape.operations), wire_order=wires)
+    assert np.abs(found - controlled_matrix(problem, 2)).max() < EXACT
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -171,7 +171,8 @@ class EigenPhase:
             problem: a problem with a Hamiltonian on up to 10 wires, a PennyLane observable, a `PauliSum` or a Hermitian
                 matrix.
             time: in inverse units of the energy; not 0.  None for one with which all levels fit into one turn.
-            state: as for `EigenPhase`; None for the ground state.
+            state: as for `EigenPhase`; None for the ground state, which is an eigenstate of a product formula only up
+                to the formula's error.
             trotter: number of steps of the product formula, whose eigenphases are then sought, and by whose rotations
                 devices apply it; None for the exact evolution, which is one unitary gate.
             order: of the product formula (Suzuki's): 1, 2, 4, 6 ...
