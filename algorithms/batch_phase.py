@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,10 +16,11 @@ from varq.algorithms.fourier_law import STATES, estimate, outcome_law
 from varq.algorithms.phase import EIGENSTATE
 from varq.algorithms.phases.posterior import TWO_PI
 from varq.algorithms.task import Task, put, settled, usual_device
-from varq.circuits.frames import controlled_by_many, controlled_by_one, prepared, sine_state
-from varq.devices.catalog import abilities, called
+from varq.circuits.frames import Apply, controlled_by_many, controlled_by_one, prepared, sine_state
+from varq.circuits.powers import Blocks, apply_power, by_gates, power_block, prepare_by_gates
+from varq.devices.catalog import DEFAULT, abilities, called
 from varq.keys import Key
-from varq.node.bits import Bitwise, check_middle
+from varq.node.bits import Bitwise, Size, check_middle
 from varq.node.nodes import Nodes
 from varq.protocol import Array, Finished, Outcome, Plan, Progress, Reason, Reply, Request, Sample, Stop, Value
 
@@ -41,12 +42,15 @@ class QPE(Task):
     computed; `stderr` is then that of a single shot.  `details` has the histogram (`outcomes`, `frequencies`), the
     exact `law` in closed form, the 95 % credible `interval`, and `applications`, `qubits`, `gates`, `depth`.
 
+    Controlled powers are applied by the problem's gates where it has any, and `gates` and `depth` count these.  Of a
+    power of more than a few gates, `varq.qubit` is given the matrix in their place: the law is the same to rounding.
+
     A state of several eigenphases gives a mixture of their laws; the estimate is of the phase that is seen most, the
     others count as a background of unknown share.
 
     Args:
         problem: an `EigenPhase`, or what has its `phases`, `weights`, `state`, `wires`, `power(exponent)`, `title` and
-            `reference()`.
+            `reference()`, and may have its `gates`, `steps` and `preparation`.
         bits: t, at most 16.
         state: of the control register: "uniform", of textbooks, whose Holevo variance falls as 2/N with N applications;
             or "sine", the best one, whose variance is tan(pi / (N + 2))^2.
@@ -124,7 +128,7 @@ class QPE(Task):
             if progress.state is None or not progress.state.done:
                 return Outcome()
             counts = exact() if progress.state.counts is None else progress.state.counts
-            return self._concluded(counts, sampler)
+            return self._concluded(counts)
 
         return Plan(
             method=_Batch(self.bits, self.shots, lambda counts: estimate(counts, self.state, self._mixed)),
@@ -146,25 +150,48 @@ class QPE(Task):
         return not pure or abilities(spec.unwrap(self.device)).noise
 
     def _sampler(self, nodes: Nodes) -> Bitwise:
-        problem, many = self.problem, self.control == "qft"
-        controls = tuple(range(self.bits if many else 1))
-        target = list(range(len(controls), len(controls) + problem.wires))
+        return nodes.bits(self._circuit(self._apply), len(self._controls) + self.problem.wires, self._controls)
+
+    @property
+    def _controls(self) -> tuple[int, ...]:
+        return tuple(range(self.bits if self.control == "qft" else 1))
+
+    @property
+    def _target(self) -> list[int]:
+        return list(range(len(self._controls), len(self._controls) + self.problem.wires))
+
+    def _apply(self, wire: int, j: int) -> None:
+        """The controlled power 2^j: by gates, or as one gate."""
+        if by_gates(self.problem, 1 << j, called(spec.unwrap(self.device)) == DEFAULT):
+            apply_power(self.problem, 1 << j, wire, self._target)
+        else:
+            qml.ControlledQubitUnitary(self.problem.power(1 << j), wires=[wire, *self._target])
+
+    def _stand_in(self, wire: int, j: int) -> None:
+        """What counts as much as the power's gates, also where the simulator takes one matrix for all of them."""
+        if by_gates(self.problem, 1 << j, simulated=False):
+            Blocks(power_block(self.problem, 1 << j), [wire, *self._target])
+        else:
+            self._apply(wire, j)
+
+    def _circuit(self, apply: Apply) -> Callable[[Any], list[Any] | None]:
+        problem, controls = self.problem, self._controls
         amplitudes = sine_state(self.bits) if self.state == "sine" else None
 
-        def apply(wire: int, j: int) -> None:
-            qml.ControlledQubitUnitary(problem.power(1 << j), wires=[wire, *target])
-
         def circuit(x: Any) -> list[Any] | None:
-            prepared(problem.state, target)
-            if not many:
+            if getattr(problem, "preparation", None) is not None:
+                prepare_by_gates(problem.preparation, self._target)
+            else:
+                prepared(problem.state, self._target)
+            if self.control == "semiclassical":
                 return controlled_by_one(apply, controls[0], self.bits)
             controlled_by_many(apply, controls, amplitudes)
             return None
 
-        return nodes.bits(circuit, len(controls) + problem.wires, controls)
+        return circuit
 
-    def _concluded(self, counts: Array, sampler: Bitwise) -> Outcome:
-        size = sampler.size(_NOTHING)
+    def _concluded(self, counts: Array) -> Outcome:
+        size = Size.recorded(self._circuit(self._stand_in), _NOTHING, len(self._controls) + self.problem.wires)
         told = estimate(counts if self.shots else _MANY * counts, self.state, self._mixed)
         # Outcomes of a computed law that cannot occur have a probability of rounding.
         seen = np.flatnonzero(counts > 1e-12)

@@ -41,7 +41,8 @@ class PhaseEstimation(Task):
 
     Without a device, outcomes are drawn from this law, for one preparation of the state, which the experiments
     collapse: a state of several eigenphases gives one of them, by its weight.  On a device each experiment is a circuit
-    with a state of its own.
+    with a state of its own, and the power is applied by the problem's gates where it has any (on `varq.qubit` as one
+    matrix where they are many: the law is the same to rounding).
 
     Args:
         problem: an `EigenPhase`.
@@ -144,7 +145,7 @@ class PhaseEstimation(Task):
         assert self.applications is not None
         method = self._method(self.applications)
         drawn = self.device == LIKELIHOOD
-        circuits = None if drawn else nodes.experiments(self.problem.power, self.problem.state)
+        circuits = None if drawn else nodes.experiments(self.problem)
         return Plan(
             method=method,
             start=np.zeros(0),

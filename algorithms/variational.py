@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -151,6 +152,25 @@ class VQE(Task):
         ansatz = as_ansatz(usual_ansatz(self.problem) if self.ansatz is None else self.ansatz, self.problem)
         cost = Nodes(DEFAULT).cost(ansatz, self.problem.hamiltonian, ansatz.wires, ansatz.shape)
         return cost.state(checks.array("parameters", parameters, ansatz.shape))
+
+    def circuit(self, parameters: Any) -> Callable[[], None]:
+        """A function that queues the ansatz with these parameters: a state that phase estimation prepares by gates.
+
+        Args:
+            parameters: of the ansatz' shape, such as a result's.
+
+        Raises:
+            ValueError: for parameters of another shape.
+
+        Example:
+            >>> from varq.problems import EigenPhase, Molecule
+            >>> h2 = Molecule.load("H2")
+            >>> prepare = VQE(problem=h2).circuit([0.0, 0.0, 0.0])
+            >>> [gate.name for gate in EigenPhase.from_hamiltonian(h2, state=prepare).preparation][:2]
+            ['PauliX', 'PauliX']
+        """
+        ansatz = as_ansatz(usual_ansatz(self.problem) if self.ansatz is None else self.ansatz, self.problem)
+        return partial(ansatz, checks.array("parameters", parameters, ansatz.shape))
 
     def _verify(self, cost: Evaluating, key: Key) -> Report:
         """The gradient by two methods, a Hermitian Hamiltonian, and the electrons that a chemical ansatz keeps."""

@@ -317,7 +317,7 @@ def test_circuits_have_the_law(device: str) -> None:
     asked = [(1, 0.3), (3, 1.1), (4, -0.4)]
     shots = 2000
     request = Experiment(np.repeat([p for p, _ in asked], shots), np.repeat([a for _, a in asked], shots))
-    circuits = Nodes(device, shots=1).experiments(rotation.power, rotation.state)
+    circuits = Nodes(device, shots=1).experiments(rotation)
     reply = circuits.evaluate(request, Key.from_seed(1))
     assert reply.outcomes is not None
     assert reply.executions == len(asked)
@@ -327,7 +327,7 @@ def test_circuits_have_the_law(device: str) -> None:
 
 
 def test_circuits_answer_experiments_alone() -> None:
-    circuits = Nodes("varq.qubit", shots=1).experiments(TURN.power, TURN.state)
+    circuits = Nodes("varq.qubit", shots=1).experiments(TURN)
     with pytest.raises(TypeError, match=r"answers experiments\. Got Value"):
         circuits.prepare(Value(np.zeros(1)), Key.from_seed(0))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from varq import spec
-from varq.algorithms import QAOA, VQE, PhaseEstimation
+from varq.algorithms import QAOA, QPE, VQE, PhaseEstimation
 from varq.ansatze import UCCSD, HardwareEfficient, KUpCCGSD
 from varq.cli import specfile
 from varq.cli.mistakes import InputError
@@ -30,6 +30,7 @@ H2 = Molecule.load("H2", bond=0.75)
 SQUARE = [(0, 1), (1, 2), (2, 3), (3, 0)]
 DECAY = Optax.schedule("exponential_decay", init_value=0.1, transition_steps=5, decay_rate=0.9)
 TURN = np.diag([1.0, 1j])
+QUARTER = [("T", (0,)), ("PauliRot", (0,), (np.pi / 4,), "Z"), ("GlobalPhase", (), (-np.pi / 8,))]
 
 SAME: list[tuple[str, str, Any]] = [
     (
@@ -193,6 +194,24 @@ SAME: list[tuple[str, str, Any]] = [
         state = 1
         """,
         PhaseEstimation(problem=EigenPhase(TURN, 1), applications=64),
+    ),
+    (
+        "a unitary by its gates",
+        """
+        algorithm = "qpe"
+        bits = 3
+        [problem]
+        kind = "eigenphase"
+        unitary = [[1, 0], [0, "1j"]]
+        gates = [
+            ["T", [0], []],
+            ["PauliRot", [0], [0.7853981633974483], "Z"],
+            ["GlobalPhase", [], [-0.39269908169872414]],
+        ]
+        preparation = [["PauliX", [0]]]
+        state = 1
+        """,
+        QPE(problem=EigenPhase(TURN, 1, gates=QUARTER, preparation=[("PauliX", (0,))]), bits=3),
     ),
 ]
 

@@ -140,11 +140,12 @@ def test_gates_and_states() -> None:
 
 
 def test_it_survives_the_spec() -> None:
-    for problem in (EigenPhase(random_unitary(4), 2), EigenPhase(qml.T(0), [0, 1])):
+    for problem in (EigenPhase(random_unitary(4), 2), EigenPhase(qml.QubitUnitary(np.diag([1, 1j]), 0), [0, 1])):
         again = spec.loads(spec.dumps(problem))
         assert spec.identity(again) == spec.identity(problem)
         assert np.array_equal(again.unitary, problem.unitary)
-    assert spec.identity(EigenPhase(qml.T(0), 1)) == spec.identity(EigenPhase(qml.matrix(qml.T(0)), [0, 1]))
+    known = EigenPhase(qml.QubitUnitary(np.diag([1, 1j]), 0), 1)
+    assert spec.identity(known) == spec.identity(EigenPhase(np.diag([1, 1j]), [0, 1]))
     assert spec.identity(EigenPhase(qml.T(0), 1)) != spec.identity(EigenPhase(qml.T(0), 0))
 
 

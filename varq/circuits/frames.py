@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from varq.simulator.outcomes import outcome
 
-__all__ = ["controlled_by_many", "controlled_by_one", "fourier", "one_round", "prepared", "sine_state", "turn_after"]
+__all__ = [
+    "Apply",
+    "controlled_by_many",
+    "controlled_by_one",
+    "fourier",
+    "one_round",
+    "prepared",
+    "sine_state",
+    "turn_after",
+]
 
 Apply = Callable[[Any, int], None]
 """Queues the unitary to the power 2**j, controlled by a wire: `apply(wire, j)`."""

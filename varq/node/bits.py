@@ -13,6 +13,7 @@ from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
 from varq import checks
+from varq.circuits.powers import Blocks
 from varq.devices.catalog import DEFAULT, OpenDevice
 from varq.devices.digests import structure_digest
 from varq.devices.service import Bits, Circuit, Service, run_now
@@ -33,13 +34,13 @@ class Size:
 
     @classmethod
     def recorded(cls, circuit: Callable[[Array], Any], x: Array, wires: int) -> Size:
-        """The size of what a circuit function queues on wires 0 .. wires-1."""
-        operations = _recorded(circuit, x)[0].operations
-        layers = dict.fromkeys(range(wires), 0)
-        for operation in operations:
-            layer = 1 + max(layers[w] for w in operation.wires)
-            layers.update(dict.fromkeys(operation.wires, layer))
-        return cls(wires, len(operations), max(layers.values()))
+        """The size of what a circuit function queues on wires 0 .. wires-1, each of its `Blocks` counted as it says."""
+        count, layers = 0, np.zeros(wires)
+        for operation in _recorded(circuit, x)[0].operations:
+            held, one = list(operation.wires), not isinstance(operation, Blocks)
+            layers[held] = 1 + layers[held].max() if one else operation.block.after(layers[held])
+            count += 1 if one else operation.block.gates
+        return cls(wires, count, int(layers.max()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
 """Experiments of phase estimation as circuits: a control qubit, a controlled power of a unitary, a reference angle.
 
-The control is wire 0 and the system has wires 1 .. n.  After a Hadamard gate, the controlled U^p, a phase of -angle on
-the control and another Hadamard gate, P(0) = (1 + cos(p phase - angle)) / 2 on an eigenstate.
+The control is wire 0 and the system has wires 1 .. n; the power is queued by gates where they are known.  After a
+Hadamard gate, the controlled U^p, a phase of -angle on the control and another Hadamard gate, P(0) =
+(1 + cos(p phase - angle)) / 2 on an eigenstate.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 import pennylane as qml
 from numpy.typing import NDArray
 
-from varq.devices.catalog import OpenDevice
+from varq.circuits.powers import apply_power, by_gates, prepare_by_gates
+from varq.devices.catalog import DEFAULT, OpenDevice
 from varq.devices.service import Bits, Circuit, Service, run_now
 from varq.keys import Key
 from varq.node.traced import Traced
@@ -40,8 +42,8 @@ class Experiments:
     """Answers requests for experiments by circuits, each with a fresh state.
 
     Args:
-        power: gives the matrix U^p for an integer p, shape (2^n, 2^n).
-        state: the system's state vector, shape (2^n,).
+        problem: an `EigenPhase`, or what has its `state` and `power(exponent)`; the powers are queued by its gates
+            where it has any.
         opened: the device.
         reach: opens the device where no session does.
         precision: "double" or "single".
@@ -49,37 +51,46 @@ class Experiments:
 
     def __init__(
         self,
-        power: Callable[[int], NDArray[np.complex128]],
-        state: NDArray[np.complex128],
+        problem: Any,
         opened: OpenDevice,
         reach: Callable[[], Service],
         precision: str = "double",
     ) -> None:
-        self._power = power
-        self._state = state
+        self._problem = problem
         self._opened = opened
         self._precision = precision
-        self._wires = len(state).bit_length()
+        self._wires = len(problem.state).bit_length()
         self._reach = reach
         self._traced: Callable[[int], Traced] = cache(self._trace)
 
     def _trace(self, power: int) -> Traced:
-        unitary = self._power(power)
+        simulated = self._opened.name == DEFAULT
+        gates = by_gates(self._problem, power, simulated)
+        unitary = None if gates else self._problem.power(power)
         measured: Any = [([], [qml.sample(wires=range(self._wires))])]
-        circuit = partial(self._queue, unitary)
+        circuit = partial(self._queue, power, unitary)
         return Traced(circuit, (1,), measured, self._opened, shots=1, precision=self._precision)
 
-    def _queue(self, unitary: NDArray[np.complex128], x: Any) -> None:
-        index = np.flatnonzero(np.abs(self._state) > 0)
-        if len(index) == 1:  # a basis state, which machines prepare by a few X gates
-            bits = [int(b) for b in np.binary_repr(int(index[0]), self._wires - 1)]
-            qml.BasisState(np.array(bits), wires=range(1, self._wires))
-        else:
-            qml.StatePrep(self._state, wires=range(1, self._wires))
+    def _queue(self, power: int, unitary: NDArray[np.complex128] | None, x: Any) -> None:
+        self._queue_state()
         qml.Hadamard(0)
-        controlled(unitary)
+        if unitary is None:
+            apply_power(self._problem, power, 0, range(1, self._wires))
+        else:
+            controlled(unitary)
         qml.PhaseShift(-x[0], 0)
         qml.Hadamard(0)
+
+    def _queue_state(self) -> None:
+        state, wires = self._problem.state, range(1, self._wires)
+        index = np.flatnonzero(np.abs(state) > 0)
+        if getattr(self._problem, "preparation", None) is not None:
+            prepare_by_gates(self._problem.preparation, wires)
+        elif len(index) == 1:  # a basis state, which machines prepare by a few X gates
+            bits = [int(b) for b in np.binary_repr(int(index[0]), self._wires - 1)]
+            qml.BasisState(np.array(bits), wires=wires)
+        else:
+            qml.StatePrep(state, wires=wires)
 
     def prepare(self, request: Request, key: Key, precision: float = 1.0) -> Prepared:
         """The circuits of a request; experiments that are alike share one.

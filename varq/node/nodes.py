@@ -105,17 +105,16 @@ class Nodes:
         sampled = SampledCost(circuit, pauli, shape, opened, self.shots, sums, self.precision, **ways)
         return Cost(None, sampled, reach, shape)
 
-    def experiments(self, power: Callable[[int], NDArray[np.complex128]], state: NDArray[np.complex128]) -> Experiments:
+    def experiments(self, problem: Any) -> Experiments:
         """Phase estimation on this device: one control qubit, and a unitary's powers on a fresh state each time.
 
         Args:
-            power: gives the matrix U^p for an integer p, shape (2^n, 2^n).
-            state: of the system, shape (2^n,).
+            problem: an `EigenPhase`, or what has its `state` and `power(exponent)`.
         """
         device = DEFAULT if self.device is None else self.device
-        opened = open_device(device, len(state).bit_length(), self.precision)
+        opened = open_device(device, len(problem.state).bit_length(), self.precision)
         reach = cache(partial(open_service, device, self.precision))
-        return Experiments(power, state, opened, reach, self.precision)
+        return Experiments(problem, opened, reach, self.precision)
 
     def bits(self, circuit: Callable[[Array], Any], wires: int, asked: tuple[int, ...] = ()) -> Bitwise:
         """What answers samples of a circuit's bits.

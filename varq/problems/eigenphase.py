@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -14,6 +14,14 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from varq import checks
+from varq.problems.gates import (
+    applied,
+    as_gates,
+    gates_of_circuit,
+    gates_of_operator,
+    matrix_of,
+    product_formula,
+)
 from varq.problems.operator import Operator
 from varq.problems.pauli import PauliSum
 
@@ -21,6 +29,7 @@ __all__ = ["EigenPhase", "circular_difference", "energy_from_phase"]
 
 MOST_WIRES = 10  # a dense unitary of 16 MB, diagonalized in seconds
 MERGED = 1e-9  # eigenphases closer than this are one, radians
+GATES = 1e-7  # distance at which gates give another vector; a unitary itself is checked to 1e-8
 EMPTY = 1e-12  # a weight below this is rounding
 
 MARGIN = 0.95  # of half a turn between the middle of the levels and the outermost
@@ -32,18 +41,27 @@ TURN = 2 * math.pi
 class EigenPhase:
     """A unitary and a state: which phases phi, with U |v> = exp(i phi) |v>, does the state hold?
 
+    A device applies the unitary by `gates` where they are known: those of a PennyLane operator, of a circuit
+    (`from_circuit`), or of a product formula (`from_hamiltonian(..., trotter=n)`).  A matrix and an exact evolution are
+    one unitary gate, which no machine has.
+
     Args:
         unitary: a matrix, shape (2^n, 2^n) with n up to 10, wire 0 the most significant bit; or a PennyLane operator,
-            whose matrix is kept.
+            whose matrix and gates are kept.
         state: a vector, shape (2^n,), of norm 1; or the index of a basis state; None for basis state 0, the state that
-            devices start in.
+            devices start in; or a function without arguments that queues the operations which prepare it, such as
+            `VQE(...).circuit(parameters)`: devices then run these.
         time: of the evolution exp(-i H time) that the unitary is, in inverse units of the energy; None if it is none.
         near: with `time`, the middle of the levels: an energy is the one of its phase that is closest to it.
+        gates: that apply the unitary, in order, as (name, wires, numbers) or (name, wires, numbers, more); a record
+            holds them so.
+        steps: how often `gates` are applied for one unitary; None for once.
+        preparation: the gates that prepare `state` from |0...0>, up to a global phase.
 
     Raises:
         TypeError: if the unitary is neither.
-        ValueError: if the matrix is not unitary or not 2^n wide, or the state is not normalized, of another length, or
-            out of range.
+        ValueError: if the matrix is not unitary or not 2^n wide, the state is not normalized, of another length, or
+            out of range, or gates give another unitary or another state.
 
     Example:
         >>> gate = EigenPhase(qml.T(0), state=1)
@@ -57,20 +75,89 @@ class EigenPhase:
     state: Any = None
     time: float | None = None
     near: float = 0.0
+    gates: Any = None
+    steps: int | None = None
+    preparation: Any = None
 
     kind: ClassVar[str] = "problem:eigenphase"
     version: ClassVar[int] = 2
     unit: ClassVar[str] = "rad"
 
     def __post_init__(self) -> None:
-        matrix = _matrix(self.unitary)
+        matrix, gates = _matrix(self.unitary), self.gates
+        if gates is None and isinstance(self.unitary, qml.operation.Operator):
+            gates = gates_of_operator(self.unitary)
         object.__setattr__(self, "unitary", matrix)
-        object.__setattr__(self, "state", _vector(self.state, len(matrix)))
+        self._keep_gates(gates)
+        self._keep_state()
         if self.time is not None:
             object.__setattr__(self, "time", checks.real("time", self.time))
             if self.time == 0:
                 raise ValueError("time must not be 0: the phase would say nothing of the energy.")
         object.__setattr__(self, "near", checks.real("near", self.near))
+
+    def _keep_gates(self, given: Any) -> None:
+        if given is None:
+            if self.steps is not None:
+                raise ValueError(f"steps must come with gates that they repeat. Got steps={self.steps}, gates=None.")
+            return
+        gates = as_gates("gates", given, self.wires)
+        steps = 1 if self.steps is None else checks.integer("steps", self.steps, 1)
+        size = len(self.unitary)
+        probe = np.exp(1j * np.arange(size) ** 2)[:, None] / math.sqrt(size)
+        # A probe takes each step by itself; of many steps the matrix is multiplied with itself.
+        found = applied(gates, probe, steps) if steps <= size else matrix_of(gates, self.wires, steps) @ probe
+        gap = float(np.linalg.norm(found - self.unitary @ probe))
+        if gap > GATES:
+            raise ValueError(
+                f"gates must give the unitary, its phase included. They are off by {gap:.3g}. "
+                "Use EigenPhase.from_circuit(oracle, wires), which computes the matrix."
+            )
+        object.__setattr__(self, "gates", gates)
+        object.__setattr__(self, "steps", steps if steps > 1 else None)
+
+    def _keep_state(self) -> None:
+        state, preparation, size = self.state, self.preparation, len(self.unitary)
+        if callable(state):
+            preparation = gates_of_circuit("state", state, self.wires, prepares=True)
+        if preparation is None:
+            object.__setattr__(self, "state", _vector(state, size))
+            return
+        gates = as_gates("preparation", preparation, self.wires)
+        found = applied(gates, np.eye(size, 1, dtype=np.complex128))[:, 0]
+        vector = _vector(found if callable(state) else state, size)
+        if abs(abs(complex(np.vdot(found, vector))) - 1) > GATES:
+            raise ValueError(
+                f"preparation must give the state. Their overlap is {abs(complex(np.vdot(found, vector))):.6g}. "
+                "Give the function that prepares it as the state."
+            )
+        object.__setattr__(self, "state", vector)
+        object.__setattr__(self, "preparation", gates)
+
+    @classmethod
+    def from_circuit(cls, oracle: Callable[[], Any], wires: int, state: Any = None) -> EigenPhase:
+        """The unitary of a circuit, a phase oracle for instance, which devices apply gate by gate.
+
+        Args:
+            oracle: takes nothing and queues PennyLane operations on wires 0 .. wires-1.  It is called once; gates that
+                PennyLane can only decompose are kept as what they decompose into.
+            wires: how many, up to 10.
+            state: as for `EigenPhase`.
+
+        Raises:
+            TypeError: if `oracle` is no function.
+            ValueError: if it queues nothing, measures, acts on other wires, prepares a state, or is not unitary.
+
+        Example:
+            >>> def marked():
+            ...     qml.CZ([0, 1])
+            ...     qml.PhaseShift(0.5, 0)
+            >>> round(EigenPhase.from_circuit(marked, wires=2, state=3).reference(), 6)
+            3.641593
+        """
+        count = checks.integer("wires", wires, 1, MOST_WIRES)
+        gates = gates_of_circuit("oracle", oracle, count)
+        return cls(matrix_of(gates, count), state, gates=gates)
 
     @classmethod
     def from_hamiltonian(
@@ -84,9 +171,10 @@ class EigenPhase:
             problem: a problem with a Hamiltonian on up to 10 wires, a PennyLane observable, a `PauliSum` or a Hermitian
                 matrix.
             time: in inverse units of the energy; not 0.  None for one with which all levels fit into one turn.
-            state: as for `EigenPhase`; None for the ground state.
-            trotter: number of steps of the product formula, whose eigenphases are then sought; None for the exact
-                evolution.
+            state: as for `EigenPhase`; None for the ground state, which is an eigenstate of a product formula only up
+                to the formula's error.
+            trotter: number of steps of the product formula, whose eigenphases are then sought, and by whose rotations
+                devices apply it; None for the exact evolution, which is one unitary gate.
             order: of the product formula (Suzuki's): 1, 2, 4, 6 ...
 
         Raises:
@@ -106,11 +194,12 @@ class EigenPhase:
         span = checks.real("time", time)
         if span == 0:
             raise ValueError("time must not be 0: every phase would be 0. Leave it out for one that fits.")
+        start = vectors[:, 0] if state is None else state
         if trotter is None:
-            evolution = (vectors * np.exp(-1j * span * levels)) @ vectors.conj().T
-        else:
-            evolution = _product_formula(matrix, span, checks.integer("trotter", trotter, 1), _order(order))
-        return cls(evolution, vectors[:, 0] if state is None else state, span, middle)
+            return cls((vectors * np.exp(-1j * span * levels)) @ vectors.conj().T, start, span, middle)
+        steps, words = checks.integer("trotter", trotter, 1), PauliSum.from_matrix(matrix)
+        gates = product_formula(words, span / steps, _order(order))
+        return cls(matrix_of(gates, words.wires, steps), start, span, middle, gates, steps)
 
     @classmethod
     def from_phases(cls, phases: Sequence[float], weights: Sequence[float] | None = None) -> EigenPhase:
@@ -292,17 +381,6 @@ def _order(order: int) -> int:
     if number != 1 and number % 2:
         raise ValueError(f"order must be 1 or even, as Suzuki's formulas are. Got {number}. Use order=2.")
     return number
-
-
-def _product_formula(matrix: NDArray[np.complex128], time: float, steps: int, order: int) -> NDArray[np.complex128]:
-    """exp(-i H time) by Suzuki's formula over the Pauli words of H, in the order in which they are listed."""
-    words = PauliSum.from_matrix(matrix)
-    # PennyLane's formula approximates exp(+i H t); a word that stands alone needs a second one to be a sum.
-    terms = [words[k : k + 1].operator() for k in range(len(words))]
-    if len(terms) < 2:
-        return np.asarray(scipy.linalg.expm(-1j * time * matrix), dtype=np.complex128)
-    formula = qml.TrotterProduct(qml.sum(*terms), -time, n=steps, order=order)
-    return np.asarray(qml.matrix(formula, wire_order=range(words.wires)), dtype=np.complex128)
 
 
 def _hamiltonian_matrix(problem: Any) -> NDArray[np.complex128]:
