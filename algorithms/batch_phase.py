@@ -17,7 +17,7 @@ from varq.algorithms.phase import EIGENSTATE
 from varq.algorithms.phases.posterior import TWO_PI
 from varq.algorithms.task import Task, put, settled, usual_device
 from varq.circuits.frames import controlled_by_many, controlled_by_one, prepared, sine_state
-from varq.devices.catalog import abilities, called
+from varq.devices.catalog import abilities
 from varq.keys import Key
 from varq.node.bits import Bitwise, check_middle
 from varq.node.nodes import Nodes
@@ -98,7 +98,7 @@ class QPE(Task):
         """This spec with every choice made."""
         device = usual_device(device)
         if self.control == "semiclassical":
-            check_middle("control='semiclassical'", called(spec.unwrap(device)))
+            check_middle("control='semiclassical'", spec.unwrap(device))
             if shots is None:
                 hint = "Give shots, or use control='qft': without shots, all 2^bits branches of outcomes are summed."
                 checks.integer("bits", self.bits, maximum=_SUMMED, hint=hint)
@@ -136,7 +136,7 @@ class QPE(Task):
             stop=Stop(),
             title=self.title,
             unit="rad",
-            prepare=None if self.shots is None or self.control == "semiclassical" else sampler.prepare,
+            prepare=None if self.shots is None else sampler.prepare,
         )
 
     @property
