@@ -163,6 +163,17 @@ def test_runs_on_them_are_refused_when_they_are_made(device: Any) -> None:
         Nodes("default.qubit").bits(measured, wires=2).prepare(Sample(NONE, 5), Key.from_seed(0))
 
 
+@pytest.mark.parametrize("control", ["semiclassical", "qft"])
+def test_devices_of_samples_alone_want_shots(control: str) -> None:
+    quiet = varq.device("varq.qubit", readout_error=0.0)
+    task = replace(phases(), control=control)
+    with (
+        Session(varq.spread("varq.qubit", quiet), store=None, progress=False) as session,
+        pytest.raises(ValueError, match=r"Exact probabilities need .* Got shots=None on spread\(.* Give shots"),
+    ):
+        session.run(task)
+
+
 # -- what a circuit is ---------------------------------------------------------------------------------------------
 
 

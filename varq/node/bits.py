@@ -99,7 +99,16 @@ class Bitwise:
         return prepared.decode(run_now(self.reach(), prepared.circuits))
 
     def probabilities(self, x: Array) -> NDArray[np.float64]:
-        """The exact probability of each outcome, the first bit the most significant, shape (2**bits,)."""
+        """The exact probability of each outcome, the first bit the most significant, shape (2**bits,).
+
+        Raises:
+            ValueError: on a device that gives samples alone.
+        """
+        if not self.opened.abilities.analytic:
+            raise ValueError(
+                f"Exact probabilities need a simulator that gives them. Got shots=None on {self.opened.name}. "
+                "Give shots, such as shots=1000, or use varq.qubit."
+            )
         script, outcomes = _recorded(self.circuit, x)
         law = qml.probs(wires=self.asked) if outcomes is None else qml.probs(op=outcomes)
         tapes, join = self._written(QuantumScript(script.operations, [law]))
