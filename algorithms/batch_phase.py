@@ -102,7 +102,7 @@ class QPE(Task):
         """This spec with every choice made."""
         device = usual_device(device)
         if self.control == "semiclassical":
-            check_middle("control='semiclassical'", called(spec.unwrap(device)))
+            check_middle("control='semiclassical'", spec.unwrap(device))
             if shots is None:
                 hint = "Give shots, or use control='qft': without shots, all 2^bits branches of outcomes are summed."
                 checks.integer("bits", self.bits, maximum=_SUMMED, hint=hint)
@@ -140,7 +140,7 @@ class QPE(Task):
             stop=Stop(),
             title=self.title,
             unit="rad",
-            prepare=None if self.shots is None or self.control == "semiclassical" else sampler.prepare,
+            prepare=None if self.shots is None else sampler.prepare,
         )
 
     @property

@@ -8,28 +8,28 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from varq import checks, spec
 from varq.algorithms.batch_phase import CONTROLS
 from varq.algorithms.fourier_law import outcome_law
 from varq.algorithms.order_finding import Attempt, OrderFinding, Search
+from varq.algorithms.permuted import Permuted
 from varq.algorithms.phases.posterior import TWO_PI
 from varq.algorithms.task import Task, put, settled, usual_device
 from varq.circuits.adders import Registers, multiply
 from varq.circuits.frames import controlled_by_many, controlled_by_one, one_round, prepared, turn_after
 from varq.circuits.integers import is_prime, perfect_power, powers_of_base
-from varq.circuits.permutation import Multiplication, semiclassical_outcomes, transformed_outcomes
-from varq.devices.catalog import called
+from varq.circuits.permutation import Multiplication
+from varq.devices.catalog import PERMUTATION, called
 from varq.keys import Key
 from varq.node.bits import Bitwise, Size
 from varq.node.nodes import Nodes
 from varq.node.rounds import Rounds
-from varq.protocol import Array, Outcome, Plan, Progress, Reply, Request, Sample, Stop
+from varq.protocol import Array, Outcome, Plan, Prepared, Progress, Reply, Request, Stop
 
 __all__ = ["BACKENDS", "LARGEST", "SHOTS", "Shor"]
 
-BACKENDS = ("permutation", "gates")
+BACKENDS = (PERMUTATION, "gates")
 SHOTS = 16  # of an attempt
 LARGEST = {
     ("permutation", "semiclassical"): 20,
@@ -174,31 +174,24 @@ class Shor(Task):
             known=self._classical if self.prechecks else None,
             attempts=self.attempts,
         )
-        sampler = nodes.bits(*self._circuit()) if self.backend == "gates" and self.control == "qft" else None
+        sampler: Permuted | Bitwise | _Reversed
+        if self.backend == "permutation":
+            sampler = Permuted(self.N, self._bits, self.control, self.precision, *self._circuit()[:2])
+        elif self.control == "qft":
+            sampler = nodes.bits(*self._circuit())
+        else:
+            sampler = _Reversed(self._rounds(nodes))
         return Plan(
             method=method,
             start=np.zeros(0),
-            evaluate=self._permuted if self.backend == "permutation" else self._gates(nodes, sampler),
+            evaluate=sampler.evaluate,
             conclude=self._conclude,
             final=lambda progress: None,
             reference=lambda: None,  # the answer proves itself: its factors multiply to N
             stop=Stop(),
             title=self.title,
-            prepare=None if sampler is None else sampler.prepare,
+            prepare=sampler.prepare,
         )
-
-    def _gates(self, nodes: Nodes, sampler: Bitwise | None) -> Callable[[Request, Key], Reply]:
-        """What answers samples of Beauregard's circuit: of one circuit, or round by round."""
-        if sampler is not None:
-            return sampler.evaluate
-        rounds = self._rounds(nodes)
-
-        def evaluate(request: Request, key: Key) -> Reply:
-            reply = rounds.evaluate(request, key)
-            assert reply.outcomes is not None
-            return replace(reply, outcomes=reply.outcomes[:, ::-1])  # the most significant bit is measured last
-
-        return evaluate
 
     def _rounds(self, nodes: Nodes) -> Rounds:
         """Beauregard's circuit with one control wire."""
@@ -233,7 +226,7 @@ class Shor(Task):
                 if gates:
                     multiply(factors[j], self.N, wire, registers)
                 else:
-                    Multiplication(wires=[wire, *registers.x])
+                    Multiplication(factors[j], self.N, wires=[wire, *registers.x])
 
             self._one(registers)
             if len(controls) == 1:
@@ -242,19 +235,6 @@ class Shor(Task):
             return None
 
         return circuit, wires, controls
-
-    def _permuted(self, request: Request, key: Key) -> Reply:
-        if not isinstance(request, Sample):
-            raise TypeError(f"Order finding answers samples. Got {type(request).__name__}.")
-        base, rng = int(request.x[0]), key.generator()
-        bits: NDArray[np.uint8]
-        if self.control == "semiclassical":
-            dtype = "complex64" if self.precision == "single" else "complex128"
-            luck = rng.random((request.shots, self._bits))
-            bits = semiclassical_outcomes(base, self.N, self._bits, luck, dtype)
-        else:
-            bits = transformed_outcomes(base, self.N, self._bits, rng.random((request.shots, 2)))
-        return Reply(outcomes=bits, executions=1)
 
     def _conclude(self, progress: Progress) -> Outcome:
         found: Search | None = progress.state
@@ -285,3 +265,21 @@ class Shor(Task):
             return seen
         phases = TWO_PI * np.arange(attempt.order) / attempt.order
         return {**seen, "law": outcome_law(phases, np.full(attempt.order, 1 / attempt.order), self._bits)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Reversed:
+    """Beauregard's circuit round by round, its bits turned around: the most significant is measured last."""
+
+    rounds: Rounds
+
+    def prepare(self, request: Request, key: Key, precision: float = 1.0) -> Prepared:
+        """The one circuit of a sample."""
+        prepared = self.rounds.prepare(request, key, precision)
+        return replace(prepared, decode=lambda bits: prepared.decode([bits[0][:, ::-1]]))
+
+    def evaluate(self, request: Request, key: Key) -> Reply:
+        """The reply to a sample."""
+        reply = self.rounds.evaluate(request, key)
+        assert reply.outcomes is not None
+        return replace(reply, outcomes=reply.outcomes[:, ::-1])

@@ -167,7 +167,7 @@ def _by_jobs(task: PhaseEstimation, policy: Sequential, setting: Setting, phases
     """Every run by a loop on the host, all of them in step: one request holds the next experiment of each."""
     device = DEFAULT if task.device == LIKELIHOOD else task.device
     dataclasses.replace(task, device=device)  # which checks that the state can be prepared anew for each experiment
-    circuits = Nodes(device, shots=1).experiments(task.problem.power, task.problem.state)
+    circuits = Nodes(device, shots=1).experiments(task.problem)
     made = policy.policy(setting)
     states = [made.init(np) for _ in phases]
     for count in itertools.count():

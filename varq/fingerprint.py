@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 from varq import names
 
-__all__ = ["of_function", "restore"]
+__all__ = ["installed", "is_library", "of_function", "restore"]
 
 Encode = Callable[..., Any]
 
@@ -98,7 +98,7 @@ class _Walk:
     def value(self, value: Any) -> Any:
         if isinstance(value, types.ModuleType) and _in_library(value):
             return {"$": "module", "name": value.__name__}
-        if _installed(value):
+        if installed(value):
             return {"$": "installed", "module": value.__module__, "name": value.__qualname__}
         if isinstance(value, types.FunctionType):
             return self.function(value)
@@ -107,7 +107,7 @@ class _Walk:
         if type(value) is dict and all(isinstance(key, str) and not key.startswith("$") for key in value):
             return {key: self.value(entry) for key, entry in value.items()}
         # An instance of a user's own class may have methods, which its data do not tell; a spec has its version.
-        if not (_is_library(type(value).__module__) or dataclasses.is_dataclass(value)):
+        if not (is_library(type(value).__module__) or dataclasses.is_dataclass(value)):
             raise _UnwritableError
         data = self.encode(value)
         if _has_opaque(data):
@@ -121,20 +121,20 @@ def _has_opaque(data: Any) -> bool:
     return isinstance(data, list) and any(_has_opaque(v) for v in data)
 
 
-def _installed(value: Any) -> bool:
+def installed(value: Any) -> bool:
     """Whether `value` is a class or function that an installed package (or Python itself) defines at its own name."""
     module = getattr(value, "__module__", None)
     qualified = getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualified, str) or names.loaded(module, qualified) is not value:
         return False
-    return _is_library(module)
+    return is_library(module)
 
 
 def _in_library(module: types.ModuleType) -> bool:
-    return sys.modules.get(module.__name__) is module and _is_library(module.__name__)
+    return sys.modules.get(module.__name__) is module and is_library(module.__name__)
 
 
-def _is_library(module: str) -> bool:
+def is_library(module: str) -> bool:
     """Whether a module belongs to this package, an installed one, or Python: its name then tells what it holds."""
     top = module.partition(".")[0]
     if top == __name__.partition(".")[0]:
@@ -167,7 +167,7 @@ def _read(code: types.CodeType, operations: frozenset[str]) -> Iterator[tuple[st
             yield (str(instruction.argval), *(str(i.argval) for i in taken))
         elif instruction.opname == "IMPORT_NAME":
             level = instructions[place - 2].argval
-            if level != 0 or not _is_library(instruction.argval):
+            if level != 0 or not is_library(instruction.argval):
                 raise _UnwritableError
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

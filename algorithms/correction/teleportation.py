@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -22,10 +21,11 @@ from varq.algorithms.correction.lookup import MOST_BITS, Lookup
 from varq.algorithms.correction.memory_circuits import check_basis, pure
 from varq.algorithms.correction.noise import Noise, as_noise
 from varq.algorithms.task import Task, put, settled, usual_device
-from varq.devices.catalog import DEFAULT, called
+from varq.devices.catalog import DEFAULT, abilities, called
+from varq.devices.service import Bits, run_now
 from varq.keys import Key
 from varq.node.nodes import Nodes
-from varq.protocol import Finished, Outcome, Plan, Progress, Reason, Reply, Request, Sample, Stop
+from varq.protocol import Finished, Outcome, Plan, Prepared, Progress, Reason, Reply, Request, Sample, Stop
 
 __all__ = ["LogicalTeleportation"]
 
@@ -134,7 +134,7 @@ class LogicalTeleportation(Task):
             ValueError: for another device than varq.qubit.
         """
         device = usual_device(device)
-        if called(spec.unwrap(device)) != DEFAULT:
+        if not abilities(spec.unwrap(device)).middle:
             raise ValueError(
                 f"A decoder in the loop needs a device that asks it while the circuit runs: {DEFAULT}. "
                 f"Got device={called(spec.unwrap(device))!r}. Leave the device out."
@@ -175,11 +175,19 @@ class LogicalTeleportation(Task):
 
         sampler = nodes.bits(circuit, course.wires, ())
 
+        def prepare(request: Request, key: Key, precision: float = 1.0) -> Prepared:
+            prepared = sampler.prepare(request, key, precision)
+            spent: list[float] = []
+
+            def decode(bits: Sequence[Bits]) -> Reply:
+                reply = prepared.decode(bits)
+                return replace(reply, tracked=self._timed(watch, asked, sum(spent), reply))
+
+            return Prepared(tuple(replace(one, told=spent.append) for one in prepared.circuits), decode)
+
         def evaluate(request: Request, key: Key) -> Reply:
-            began = time.perf_counter()
-            reply = sampler.evaluate(request, key)
-            spent = time.perf_counter() - began
-            return replace(reply, tracked=self._timed(watch, asked, spent, reply))
+            prepared = prepare(request, key)
+            return prepared.decode(run_now(sampler.reach(), prepared.circuits))
 
         return Plan(
             method=_Counting(self.shots, self.batch, course.expected),
@@ -190,13 +198,18 @@ class LogicalTeleportation(Task):
             reference=self.reference,
             stop=Stop(),
             title=self.title,
+            prepare=prepare,
         )
 
     def _timed(self, watch: Stopwatch, asked: list[Asked], spent: float, reply: Reply) -> dict[str, float]:
-        """What a batch told of the decoder, and the seconds that the simulator took for a round of one shot."""
+        """What a batch told of the decoder, and the seconds that the simulator took for a round of one shot.
+
+        Nothing where no circuit ran, as in a forecast: the readout is always decoded.
+        """
         assert reply.outcomes is not None
         latency = watch.take()
-        assert latency is not None  # the readout is always decoded
+        if latency is None:
+            return {}
         rounds = len(reply.outcomes) * self.rounds * (self.hops + 1)
         return {
             "changed": sum(one.changed() for one in asked[:-1]) / self.hops,

@@ -24,10 +24,16 @@ class Multiplication(qml.operation.Operation):  # type: ignore[misc]  # PennyLan
     """A controlled modular multiplication as one operation, which says what the permutation stands for in a circuit.
 
     Args:
+        factor: by which the work wires are multiplied.
+        modulus: N.
         wires: the control, then the work wires.
     """
 
     num_params = 0
+
+    def __init__(self, factor: int, modulus: int, wires: Sequence[int]) -> None:
+        self._hyperparameters = {"factor": int(factor), "modulus": int(modulus)}
+        super().__init__(wires=wires)
 
 
 def semiclassical_outcomes(

@@ -22,6 +22,7 @@ from varq.devices.untouched import Untouched
 __all__ = [
     "DEFAULT",
     "KNOWN",
+    "PERMUTATION",
     "Abilities",
     "OpenDevice",
     "abilities",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 DEFAULT = "varq.qubit"
+
+PERMUTATION = "permutation"
+"""Takes the jobs of order finding, whose circuits bring programs of their own; it is no device for anything else."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Abilities:
         sessions: whether its vendor keeps a machine close in a session.
         paid: whether it costs money or a share of a scarce machine.
         extra: what to install for it; "" if it comes with varq.
+        middle: whether it runs circuits whose angles follow from what was measured in their middle.
     """
 
     gradient: str
@@ -63,11 +68,12 @@ class Abilities:
     sessions: bool = False
     paid: bool = False
     extra: str = ""
+    middle: bool = False
 
 
 KNOWN = MappingProxyType(
     {
-        "varq.qubit": Abilities("jax", seeded=True, single=True),
+        "varq.qubit": Abilities("jax", seeded=True, single=True, middle=True),
         "lightning.qubit": Abilities("adjoint", seeded=True, single=True),
         # Its own adjoint method takes 20 s for a 12-qubit UCCSD gradient where backprop takes 3 s.
         "default.qubit": Abilities("backprop", seeded=True),
@@ -213,6 +219,7 @@ def abilities(device: Any) -> Abilities:
             jobs="jobs",
             sessions=any(one.sessions for one in each),
             paid=any(one.paid for one in each),
+            middle=all(one.middle for one in each),
         )
     name = called(device)
     near = max((start for start in VENDORS if name.startswith(start)), key=len, default=None)
@@ -311,18 +318,21 @@ def _service(device: Any, precision: str, any_gates: bool) -> Service:
         service: Service = device
         return service
     name = called(device)
+    if device == PERMUTATION:
+        return LocalService(name, lambda wires: None, lambda device, seed: None)
     row = _vendor(name)
     if row is not None:
         options = device.arguments if isinstance(device, Device) else {}
         opened_service: Service = names.find("device", row)(name, **options)
         return opened_service
     own = isinstance(device, (str, Device))
-    seeded = KNOWN.get(name, Abilities(_SHIFT)).seeded or (not own and hasattr(device, "reseed"))
+    able = KNOWN.get(name, Abilities(_SHIFT))
+    seeded = able.seeded or (not own and hasattr(device, "reseed"))
 
     def opened(wires: int) -> Any:
         return open_device(device, wires, precision).device
 
-    return LocalService(name, opened, _reseed if seeded else None, any_gates=any_gates)
+    return LocalService(name, opened, _reseed if seeded else None, any_gates=any_gates, middle=able.middle)
 
 
 def _reseed(device: Any, seed: int) -> None:

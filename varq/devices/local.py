@@ -28,6 +28,7 @@ class LocalService(Plain):
         paid: whether running a circuit costs something, which varq cannot know of another's device.
         any_gates: whether circuits come in any gates and are written in the device's own first; if not, they are
             written for it already.
+        middle: whether the device runs circuits whose angles follow from what was measured before.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class LocalService(Plain):
         reseed: Callable[[Any, int], None] | None,
         paid: bool = False,
         any_gates: bool = False,
+        middle: bool = False,
     ) -> None:
         self.name = name
         self.paid = paid
@@ -46,6 +48,7 @@ class LocalService(Plain):
         self._device = device
         self._reseed = reseed
         self._any_gates = any_gates
+        self._middle = middle
         self._devices: dict[int, Any] = {}
         self._configs: dict[str, ExecutionConfig] = {}
         self._results: dict[str, JobResult] = {}
@@ -58,6 +61,10 @@ class LocalService(Plain):
         """Nothing: there is no session to open."""
         return None
 
+    def takes(self, circuit: Circuit) -> bool:
+        """Whether a circuit can run here that measures in its middle or has a program: those run in this process."""
+        return circuit.program is not None or self._middle
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Run one job; returns its id."""
         began = time.perf_counter()
@@ -69,9 +76,9 @@ class LocalService(Plain):
     def _run(self, circuits: Sequence[Circuit]) -> list[Bits]:
         if self._reseed is not None:
             return [self._one(circuit) for circuit in circuits]
-        out: list[Bits | None] = [None] * len(circuits)
-        for wires in sorted({c.wires for c in circuits}):
-            places = [k for k, c in enumerate(circuits) if c.wires == wires]
+        out: list[Bits | None] = [self._one(circuit) if circuit.bound else None for circuit in circuits]
+        for wires in sorted({c.wires for c in circuits if not c.bound}):
+            places = [k for k, c in enumerate(circuits) if c.wires == wires and not c.bound]
             device, config = self._opened(circuits[places[0]])
             results = device.execute(tuple(self._written(device, circuits[k].tape) for k in places), config)
             for k, result in zip(places, results, strict=True):
@@ -79,11 +86,18 @@ class LocalService(Plain):
         return [bits for bits in out if bits is not None]
 
     def _one(self, circuit: Circuit) -> Bits:
-        device, config = self._opened(circuit)
-        assert self._reseed is not None
-        self._reseed(device, circuit.seed)
-        (result,) = device.execute((self._written(device, circuit.tape),), config)
-        return _bits(result, circuit.wires, self.name)
+        device = self._device_of(circuit)
+        if self._reseed is not None:
+            self._reseed(device, circuit.seed)
+        began = time.perf_counter()
+        if circuit.program is not None:
+            result: Any = circuit.program(device, circuit)
+        else:
+            device, config = self._opened(circuit)
+            (result,) = device.execute((self._written(device, circuit.tape),), config)
+        if circuit.told is not None:
+            circuit.told(time.perf_counter() - began)
+        return _bits(result, circuit.width, self.name)
 
     def _written(self, device: Any, tape: QuantumScript) -> QuantumScript:
         """A tape in gates that the device takes as they are."""
@@ -95,12 +109,15 @@ class LocalService(Plain):
         return written
 
     def _opened(self, circuit: Circuit) -> tuple[Any, ExecutionConfig]:
-        if circuit.wires not in self._devices:
-            self._devices[circuit.wires] = self._device(circuit.wires)
-        device = self._devices[circuit.wires]
+        device = self._device_of(circuit)
         if circuit.structure not in self._configs:
             self._configs[circuit.structure] = device.setup_execution_config(ExecutionConfig(), circuit.tape)
         return device, self._configs[circuit.structure]
+
+    def _device_of(self, circuit: Circuit) -> Any:
+        if circuit.wires not in self._devices:
+            self._devices[circuit.wires] = self._device(circuit.wires)
+        return self._devices[circuit.wires]
 
     def find(self, tag: str) -> str | None:
         """None: a job that is not in this process's hands never ran to its end."""

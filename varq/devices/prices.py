@@ -112,6 +112,7 @@ _MANAGED = Price(per_second=0.075 / 60, least_seconds=3.0, dated="2025", source=
 PRICES = MappingProxyType(
     {
         "varq.qubit": FREE,
+        "permutation": FREE,
         "default.*": FREE,
         "lightning.*": FREE,
         "qiskit.aer": FREE,

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pennylane.tape import QuantumScript
 
-__all__ = ["Bits", "Circuit", "JobResult", "JobStatus", "Limits", "Mode", "Plain", "Service", "run_now"]
+__all__ = ["Bits", "Circuit", "JobResult", "JobStatus", "Limits", "Mode", "Plain", "Service", "check_taken", "run_now"]
 
 Bits: TypeAlias = NDArray[np.uint8]
-"""Measured bits of one circuit, shape (shots, wires), wire 0 first."""
+"""Measured bits of one circuit, shape (shots, wires), wire 0 first; or (shots, asked) of values in the order asked."""
 
 
 class Mode(StrEnum):
@@ -48,14 +48,21 @@ class JobStatus(StrEnum):
 class Circuit:
     """One circuit to be run: data, which a job carries and a journal can name.
 
+    A circuit that measures in its middle may hold functions of what it measured, and a program is one: such circuits
+    run in the process that made them, on a service that `takes` them, and no two of them are taken for one another.
+
     Args:
-        tape: gates with numbers in them on wires 0 .. wires-1, and one `qml.sample(wires=range(wires))`; its trainable
-            parameters are those in `values`.
-        wires: how many wires are measured.
+        tape: gates with numbers in them on wires 0 .. wires-1, and one `qml.sample(wires=range(wires))`, or one of the
+            values measured in its middle that are asked for; its trainable parameters are those in `values`.
+        wires: how many wires there are; without `asked`, all of them are measured.
         shots: how many times it runs.
         seed: of its own random numbers, where the device takes one.
         structure: digest of everything but `values` and `shots`: circuits of one structure are translated once.
         values: the numbers of the trainable parameters, in the order of `tape.trainable_params`, flattened.
+        asked: how many bits a shot gives, where these are values that the tape samples and not all wires at its end.
+        program: runs it in another way than by its tape, which then says what is run: given a PennyLane device and the
+            circuit, with its own shots and seed, the bits, shape (shots, width).
+        told: is told the seconds that it took, by a service of this process.
     """
 
     tape: QuantumScript
@@ -64,6 +71,24 @@ class Circuit:
     seed: int
     structure: str
     values: NDArray[np.float64]
+    asked: int | None = None
+    program: Callable[[Any, Circuit], Bits] | None = None
+    told: Callable[[float], None] | None = None
+
+    @property
+    def width(self) -> int:
+        """How many bits a shot gives."""
+        return self.wires if self.asked is None else self.asked
+
+    @property
+    def bound(self) -> bool:
+        """Whether it runs in the process that made it, if anywhere."""
+        return self.asked is not None or self.program is not None
+
+    @property
+    def twin(self) -> Hashable:
+        """What equals that of another circuit if the two are sent once: a digest cannot tell all functions apart."""
+        return (self.digest, id(self)) if self.bound else self.digest
 
     @cached_property
     def digest(self) -> str:
@@ -162,6 +187,9 @@ class Service(Protocol):
             shapes: shots and wires of each circuit of the job.
         """
 
+    def takes(self, circuit: Circuit) -> bool:
+        """Whether a circuit can run here that measures in its middle or has a program; asked of no other."""
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Send one job; returns its id at the vendor.
 
@@ -200,7 +228,7 @@ class Service(Protocol):
 
 
 class Plain:
-    """What most services say: a job is one piece of work to its vendor, and is metered alone."""
+    """What most services say: a job is one piece of work to its vendor, metered alone, of circuits that are data."""
 
     def metered(self) -> float | None:
         """None: there is no session that is metered."""
@@ -210,12 +238,32 @@ class Plain:
         """One, whatever the job holds."""
         return 1
 
+    def takes(self, circuit: Circuit) -> bool:
+        """False: what holds Python functions never leaves the process that made it."""
+        return False
+
+
+def check_taken(circuits: Sequence[Circuit], service: Service) -> None:
+    """ValueError unless a service takes all circuits, those that measure in their middle or have a program among them.
+
+    Args:
+        circuits: to be sent.
+        service: which is to run them.
+    """
+    if not all(service.takes(circuit) for circuit in circuits if circuit.bound):
+        raise ValueError(
+            "A circuit that goes on by what it measured in its middle holds Python functions, and runs on a simulator "
+            f"in the process that made it. Got one for {service.name}. Use varq.qubit, or a circuit that measures at "
+            "its end, such as control='qft' makes."
+        )
+
 
 def run_now(service: Service, circuits: Sequence[Circuit]) -> tuple[Bits, ...]:
     """The bits of circuits on a service that runs a job while it is sent, within this process.
 
     Raises:
-        ValueError: for a service whose jobs cost something: only a session's journal keeps them from running twice.
+        ValueError: for a service whose jobs cost something: only a session's journal keeps them from running twice; or
+            for circuits that it does not take.
     """
     if service.paid:
         raise ValueError(
@@ -224,5 +272,6 @@ def run_now(service: Service, circuits: Sequence[Circuit]) -> tuple[Bits, ...]:
         )
     if not circuits:
         return ()
+    check_taken(circuits, service)
     service.compile(circuits)
     return service.result(service.submit(circuits, "")).bits

@@ -10,11 +10,12 @@ import numpy as np
 import pennylane as qml
 from numpy.typing import NDArray
 from pennylane.devices import ExecutionConfig
+from pennylane.ops import MeasurementValue
 from pennylane.tape import QuantumScript
 
 from varq import checks
 from varq.circuits.powers import Blocks
-from varq.devices.catalog import DEFAULT, OpenDevice
+from varq.devices.catalog import DEFAULT, OpenDevice, abilities, called
 from varq.devices.digests import structure_digest
 from varq.devices.service import Bits, Circuit, Service, run_now
 from varq.keys import Key
@@ -63,44 +64,52 @@ class Bitwise:
     reach: Callable[[], Service]
 
     def prepare(self, request: Request, key: Key, precision: float = 1.0) -> Prepared:
-        """The one circuit of a sample, measured at its end, and how its bits become the reply.
+        """The one circuit of a sample, measured at its end or in its middle, and how its bits become the reply.
 
         Raises:
             TypeError: for another request.
+            ValueError: if it measures in its middle, on a device that runs no such circuits.
         """
         x, shots = _sample(request)
-        script, _ = _recorded(self.circuit, x)
-        tape = QuantumScript(script.operations, [qml.sample(wires=range(self.wires))], round(shots * precision))
+        script, outcomes = _recorded(self.circuit, x)
+        if outcomes is not None and not self.opened.abilities.middle:
+            raise ValueError(_ALONE.format(name="A circuit that measures in its middle", device=self.opened.name))
+        measured = qml.sample(wires=range(self.wires)) if outcomes is None else qml.sample(outcomes)
+        tape = QuantumScript(script.operations, [measured], round(shots * precision))
         (written,), _ = self._written(tape)
         numbers = written.get_parameters(trainable_only=False)
-        written.trainable_params = [k for k, v in enumerate(numbers) if np.ndim(v) == 0 and np.isrealobj(v)]
+        written.trainable_params = [k for k, v in enumerate(numbers) if _is_free(v)]
         values = np.array([float(v) for v in written.get_parameters()])
+        asked = None if outcomes is None else len(outcomes)
         total = int(tape.shots.total_shots)
-        circuit = Circuit(written, self.wires, total, key.seed(), structure_digest(written), values)
+        circuit = Circuit(written, self.wires, total, key.seed(), structure_digest(written), values, asked)
 
         def decode(bits: Sequence[Bits]) -> Reply:
-            return Reply(outcomes=bits[0][:, list(self.asked)], executions=1)
+            return Reply(outcomes=bits[0] if outcomes is not None else bits[0][:, list(self.asked)], executions=1)
 
         return Prepared((circuit,), decode)
 
     def evaluate(self, request: Request, key: Key) -> Reply:
-        """The reply to a sample: of a circuit that measures in its middle by this device, here; of another by a job.
+        """The reply to a sample, by a job that runs here and now.
 
         Raises:
             TypeError: for another request.
+            ValueError: as `prepare`.
         """
-        x, shots = _sample(request)
-        script, outcomes = _recorded(self.circuit, x)
-        if outcomes is None:
-            prepared = self.prepare(request, key)
-            return prepared.decode(run_now(self.reach(), prepared.circuits))
-        self.opened.device.reseed(key.seed())
-        tapes, join = self._written(QuantumScript(script.operations, [qml.sample(outcomes)], shots))
-        found = np.asarray(unwrapped(join(self._run(tapes))))
-        return Reply(outcomes=found.astype(np.uint8).reshape(shots, len(outcomes)), executions=1)
+        prepared = self.prepare(request, key)
+        return prepared.decode(run_now(self.reach(), prepared.circuits))
 
     def probabilities(self, x: Array) -> NDArray[np.float64]:
-        """The exact probability of each outcome, the first bit the most significant, shape (2**bits,)."""
+        """The exact probability of each outcome, the first bit the most significant, shape (2**bits,).
+
+        Raises:
+            ValueError: on a device that gives samples alone.
+        """
+        if not self.opened.abilities.analytic:
+            raise ValueError(
+                f"Exact probabilities need a simulator that gives them. Got shots=None on {self.opened.name}. "
+                "Give shots, such as shots=1000, or use varq.qubit."
+            )
         script, outcomes = _recorded(self.circuit, x)
         law = qml.probs(wires=self.asked) if outcomes is None else qml.probs(op=outcomes)
         tapes, join = self._written(QuantumScript(script.operations, [law]))
@@ -126,13 +135,22 @@ def _recorded(circuit: Callable[[Array], Any], x: Array) -> tuple[QuantumScript,
     return QuantumScript.from_queue(queue), returned if isinstance(returned, list) else None
 
 
-def check_middle(name: str, device: str) -> None:
-    """ValueError unless a device runs circuits whose angles follow from what was measured."""
-    if device != DEFAULT:
-        raise ValueError(
-            f"{name} needs angles computed from measured outcomes, which {DEFAULT} alone takes. Got device={device!r}. "
-            f"Leave the device out, or use control='qft'."
-        )
+_ALONE = (
+    "{name} needs angles computed from measured outcomes, which "
+    f"{DEFAULT} alone takes. "
+    "Got device={device!r}. Leave the device out, or use control='qft'."
+)
+
+
+def check_middle(name: str, device: Any) -> None:
+    """ValueError unless a device, or each of a spread, runs circuits whose angles follow from what was measured."""
+    if not abilities(device).middle:
+        raise ValueError(_ALONE.format(name=name, device=called(device)))
+
+
+def _is_free(value: Any) -> bool:
+    """Whether a number of a tape is one that may differ between circuits of one structure."""
+    return not isinstance(value, MeasurementValue) and np.ndim(value) == 0 and bool(np.isrealobj(value))
 
 
 def _sample(request: Request) -> tuple[Array, int]:

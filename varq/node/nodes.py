@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq import checks, spec
-from varq.devices.catalog import DEFAULT, open_device, open_service
+from varq.devices.catalog import DEFAULT, abilities, open_device, open_service
 from varq.devices.service import Service, run_now
 from varq.devices.several import Spread
 from varq.keys import Key
@@ -157,12 +157,13 @@ class Nodes:
         """
         device = DEFAULT if self.device is None else self.device
         opened = open_device(device, wires, self.precision)
-        if not opened.abilities.analytic or opened.abilities.noise:
+        each_of = [abilities(one) for one in (device.devices if isinstance(device, Spread) else (device,))]
+        if not all(able.analytic and not able.noise for able in each_of):
             raise ValueError(
                 f"Rounds that go on by what was measured need a simulator of pure states. Got {opened.name}. "
                 "Use varq.qubit, lightning.qubit or default.qubit, or control='qft'."
             )
-        return Rounds(first, each, count, wires, opened)
+        return Rounds(first, each, count, wires, opened, cache(partial(open_service, device, self.precision)))
 
 
 def _operator(observable: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from varq.devices.prices import Price
-from varq.devices.service import Circuit, Limits
+from varq.devices.service import Circuit, Limits, Service, check_taken
 from varq.session.budget import Budget, Use
 from varq.session.pace import Pace
 from varq.session.queue import packed
@@ -52,14 +52,16 @@ class Costs:
             return Use(len(circuits), shots, idle + (self._pace.seconds(0, shots) if busy is None else busy), 0.0)
         jobs = self.jobs_of(circuits) if jobs is None else jobs
         seconds = idle + (self._pace.seconds(len(jobs), shots) if busy is None else busy)
-        tasks = sum(self._tasks([(c.shots, c.wires) for c in job]) for job in jobs)
+        tasks = sum(self._tasks([(c.shots, c.width) for c in job]) for job in jobs)
         return Use(len(circuits), shots, seconds, self._price.cost(tasks, len(circuits), shots, seconds))
 
 
 def check_circuits(
-    circuits: Sequence[Circuit], device: str, limits: Limits, price: Price | None, budget: Budget
+    circuits: Sequence[Circuit], service: Service, limits: Limits, price: Price | None, budget: Budget
 ) -> None:
     """ValueError for circuits that a device does not take, or whose cost is limited and cannot be known."""
+    check_taken(circuits, service)
+    device = service.name
     most, deepest = limits.wires, limits.depth
     for circuit in circuits:
         if deepest is not None and (depth := circuit.tape.graph.get_depth()) > deepest:

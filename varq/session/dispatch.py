@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from threading import RLock
@@ -297,7 +297,7 @@ class Dispatcher:
     # -- inside --
 
     def _check(self, circuits: Sequence[Circuit]) -> None:
-        check_circuits(circuits, self.service.name, self.limits, self.price, self._account.budget)
+        check_circuits(circuits, self.service, self.limits, self.price, self._account.budget)
 
     def _next(self) -> list[list[Slot[Item]]]:
         """The next submission: all that goes together, or as little as finds out how long the device takes."""
@@ -309,12 +309,12 @@ class Dispatcher:
                     self._end(work.items[0].ticket, BudgetError(why))
                 return []
             left = [item.circuit for work in works for item in work.items[work.taken :]]
-            most = self._trial.circuits(self._costs.use(list({c.digest: c for c in left}.values())))
+            most = self._trial.circuits(self._costs.use(list({c.twin: c for c in left}.values())))
             if most is None:
                 self._reckon(works)
             else:
                 limits = replace(limits, circuits=min(most, limits.circuits or most))
-        return self.queue.jobs(limits, lambda item: item.circuit.digest, None if most is None else 1)
+        return self.queue.jobs(limits, lambda item: item.circuit.twin, None if most is None else 1)
 
     def _reckon(self, works: Sequence[Work[Item]]) -> None:
         """Set aside what waits by the pace that was found out; what does not fit into the budget is not sent."""
@@ -364,9 +364,9 @@ class Dispatcher:
 
     def _filled(self, slots: Sequence[Slot[Item]], number: int, idle: float) -> Filled | None:
         """A job of the circuits in its slots, equal ones once; None if the budget has no place for it any more."""
-        items: dict[str, list[Item]] = {}
+        items: dict[Hashable, list[Item]] = {}
         for slot in slots:
-            items.setdefault(slot.item.circuit.digest, []).append(slot.item)
+            items.setdefault(slot.item.circuit.twin, []).append(slot.item)
             self._release([slot.item])
         circuits = [same[0].circuit for same in items.values()]
         use = self._costs.use(circuits, [circuits], idle)

@@ -251,7 +251,7 @@ def _requests(plan: Plan, key: Key, most: int) -> list[tuple[Circuit, ...]]:
             prepared = None if plan.prepare is None else plan.prepare(request, key, 1.0)
             found.append(() if prepared is None else prepared.circuits)
             if prepared is not None and isinstance(request, Sample):
-                reply = prepared.decode([np.zeros((c.shots, c.wires), np.uint8) for c in prepared.circuits])
+                reply = prepared.decode([np.zeros((c.shots, c.width), np.uint8) for c in prepared.circuits])
             else:
                 reply = _made_up(request, rng)
             state, _ = plan.method.tell(state, reply)

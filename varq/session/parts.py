@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from pennylane.tape import QuantumScript
@@ -31,7 +32,7 @@ def part(circuit: Circuit, shots: int, *path: int | str) -> Circuit:
     tape = circuit.tape
     fewer = QuantumScript(tape.operations, tape.measurements, shots, tape.trainable_params)
     seed = Key.from_seed(circuit.seed).fold(*path).seed()
-    return Circuit(fewer, circuit.wires, shots, seed, circuit.structure, circuit.values)
+    return replace(circuit, tape=fewer, shots=shots, seed=seed)
 
 
 def joined(parts: Sequence[Bits], counts: Sequence[int]) -> list[Bits]:

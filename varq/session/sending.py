@@ -285,7 +285,7 @@ def _checked(job: Job, result: JobResult, device: str) -> JobResult:
     """A result, if it is one of what was sent."""
     wanted = [row.shots for row in job.rows]
     got = [bits.shape for bits in result.bits]
-    wires = [c.wires for c in job.circuits] or [shape[-1] for shape in got]
+    wires = [c.width for c in job.circuits] or [shape[-1] for shape in got]
     if got != list(zip(wanted, wires, strict=False)) or len(got) != len(wanted):
         raise PermanentError(
             f"A result must have (shots, wires) of each of its circuits, {list(zip(wanted, wires, strict=False))[:4]} "

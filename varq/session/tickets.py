@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import TypeAlias
@@ -80,10 +80,10 @@ class Ticket:
 
     def missing(self) -> list[Item]:
         """What is to be sent; equal circuits once."""
-        found: dict[str, list[int]] = {}
+        found: dict[Hashable, list[int]] = {}
         for k, part in enumerate(self.parts):
             if self.bits[k] is None and k not in self.elsewhere:
-                found.setdefault(part.digest, []).append(k)
+                found.setdefault(part.twin, []).append(k)
         return [Item(self, tuple(places)) for places in found.values()]
 
     def outcome(self) -> list[Bits]:
