@@ -328,7 +328,7 @@ def hungry() -> Any:
             def started(working: Any, cell: Any) -> Any:
                 kept = []
                 if working.order.task(cell).seed == 3:
-                    time.sleep(12)  # Dask waits for ever for a worker that is ended while it starts
+                    time.sleep(5)  # Dask waits for ever for a worker that is ended while it starts
                 while working.order.task(cell).seed == 3:
                     kept.append(np.ones(4_000_000))
                     time.sleep(0.01)

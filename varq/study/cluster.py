@@ -32,6 +32,7 @@ log = logging.getLogger("varq")
 _ONE_AT_A_TIME = threading.Lock()  # of a process: PennyLane's queue of operations is one for all its threads
 _ALLOWED = 5  # workers that may be lost with one order before a local cluster gives it back
 _PATIENCE = 3600.0  # seconds without a worker after which a cluster is given up: what waits in a queue may take long
+_AGAIN = 600  # seconds in which a worker of a local cluster that was lost has to be back
 _KNOWN = 0.5  # seconds for which it is taken to be known who they are
 
 
@@ -394,6 +395,7 @@ def local_cluster(
         ValueError: for fewer than 1 worker, or a label that there is not.
     """
     try:
+        import dask
         from distributed import Nanny, Scheduler, SpecCluster
         from distributed.system import MEMORY_LIMIT
     except ModuleNotFoundError as error:
@@ -419,7 +421,12 @@ def local_cluster(
     }
 
     class Local(SpecCluster):  # type: ignore[misc]
-        """Ends even where its workers take long to."""
+        """Ends even where its workers take long to, and waits for those that start again."""
+
+        def _update_worker_status(self, op: str, msg: Any) -> None:
+            # Dask gives a worker 15 s to come back before it closes it for good: a busy machine may need a minute.
+            with dask.config.set({"distributed.deploy.lost-worker-timeout": f"{_AGAIN} s"}):
+                super()._update_worker_status(op, msg)
 
         def close(self, timeout: float | None = None) -> Any:
             try:
