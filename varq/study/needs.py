@@ -117,7 +117,7 @@ def check_offered(wanted: Mapping[Labels, int], offers: Mapping[str, float] | No
             has = f"JAX has {checks.counted(graphics(), 'graphics processor')} in this process"
         else:
             lacking = [(name, count) for name, count in labels if offers.get(name, 0) < count]
-            has = f"it offers {listed(offers)}"
+            has = f"it offers {listed(dict(sorted(offers.items())))}"
         if lacking:
             raise ValueError(
                 f"What a cell needs must be offered where it runs. {checks.counted(cells, 'cell')} "

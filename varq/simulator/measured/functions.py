@@ -55,7 +55,11 @@ def abstract(shape: tuple[int, ...], dtype: Any) -> Any:
 def evaluate(traced: Traced, consts: Sequence[Any], *inputs: Any) -> list[Any]:
     """What a traced function gives, with the constants of another of its text in the place of its own."""
     run: Any = jax.core.eval_jaxpr  # untyped in JAX
-    found: list[Any] = run(traced.jaxpr, consts, *inputs)
+    try:
+        found: list[Any] = run(traced.jaxpr, consts, *inputs)
+    except TypeError:  # JAX 0.7 takes no double for what was traced as a single number of a caller
+        same = [jnp.asarray(c, v.aval.dtype) for c, v in zip(consts, traced.jaxpr.constvars, strict=True)]
+        found = run(traced.jaxpr, same, *inputs)
     return found
 
 
