@@ -212,7 +212,8 @@ def circuits(share: float) -> Iterator[Line]:
             study = phase_study(_task(policy, n), len(few), phases=few, seed=SEED + 1, through=way)
             for what in ("sampled", "averaged"):
                 (value, spread), (other, width) = getattr(study, what), getattr(drawn, what)
-                gap = 0.0 if math.isclose(value, other, rel_tol=1e-9) else abs(value - other) / math.hypot(spread, width)
+                same = math.isclose(value, other, rel_tol=1e-9)
+                gap = 0.0 if same else abs(value - other) / math.hypot(spread, width)
                 yield Line(f"{policy!r:.30}, {way} against law, {what}: s.e. apart", gap, high=4)
 
 

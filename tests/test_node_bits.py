@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
+from measured_samples import BITS, NONE, PHASE, each, measured
 from simulator_branches import fits
 
-from varq.circuits.frames import controlled_by_one, one_round, turn_after
 from varq.keys import Key
 from varq.node.bits import Size
 from varq.node.nodes import Nodes
@@ -19,8 +19,6 @@ pytestmark = pytest.mark.flagless
 
 EXACT = 1e-10  # linear algebra in float64
 SHOTS = 4000
-PHASE, BITS = 1.9, 4
-NONE = np.zeros(0)
 
 
 def fejer() -> Any:
@@ -28,19 +26,6 @@ def fejer() -> Any:
     size = 1 << BITS
     x = np.arange(size)
     return np.abs(np.exp(1j * np.outer(PHASE - 2 * np.pi * x / size, x)).sum(axis=1) / size) ** 2
-
-
-def apply(wire: int, j: int) -> None:
-    qml.ControlledPhaseShift(PHASE * 2**j, wires=[wire, 1])
-
-
-def measured(x: Any) -> list[Any]:
-    qml.X(1)
-    return controlled_by_one(apply, 0, BITS)
-
-
-def each(x: Any, number: int, bits: tuple[int, ...]) -> None:
-    one_round(apply, 0, BITS - 1 - number, float(turn_after(*bits)))
 
 
 def counts_of(bits: Any) -> Any:

@@ -8,10 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from varq import checks
 from varq.algorithms.phases import belief
-from varq.algorithms.phases.greedy import TINY, GreedyPolicy, usual_reserve
-from varq.algorithms.phases.method import PolicyMethod
+from varq.algorithms.phases.greedy import TINY, Greedy, GreedyPolicy, usual_reserve
 from varq.algorithms.phases.policy import Setting, State
 
 __all__ = ["LookAhead", "LookAheadPolicy"]
@@ -20,7 +18,7 @@ SIGNS = np.array([1.0, -1.0])[:, None, None]  # of an outcome, before two axes o
 
 
 @dataclass(frozen=True)
-class LookAhead:
+class LookAhead(Greedy):
     """Make the first of the pair of experiments with the largest expected gain in log Holevo variance per application.
 
     The second of a pair is no longer than the first, and is chosen anew once that has told its outcome.  An experiment
@@ -46,27 +44,12 @@ class LookAhead:
         True
     """
 
-    reserve: float | None = None
     kind: ClassVar[str] = "policy:look-ahead"
     version: ClassVar[int] = 1
-    fresh: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.reserve is not None:
-            object.__setattr__(self, "reserve", checks.real("reserve", self.reserve, minimum=1))
-
-    @property
-    def together(self) -> int:
-        """Each experiment is chosen from what the one before told."""
-        return 1
 
     def policy(self, setting: Setting) -> LookAheadPolicy:
         """The policy for a budget and a noise."""
         return LookAheadPolicy(setting, usual_reserve(setting, self.reserve))
-
-    def method(self, setting: Setting, together: int | None) -> PolicyMethod:
-        """The method that a session drives, with so many experiments in a request."""
-        return PolicyMethod(self.policy(setting), self.together if together is None else together)
 
 
 class LookAheadPolicy(GreedyPolicy):
