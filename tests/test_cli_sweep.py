@@ -52,6 +52,13 @@ def file() -> Path:
     return path
 
 
+def test_looking_ahead_takes_no_name(file: Path) -> None:
+    """What is only forecast may still be changed under its name."""
+    good("run", file, "--dry-run")
+    file.write_text(STUDY.replace("0.5", "0.7"), encoding="utf-8")
+    assert "4 cells in 4 batches" in good("run", file, "--dry-run")
+
+
 def test_a_study_is_run_looked_at_and_exported(file: Path) -> None:
     ahead = good("run", file, "--dry-run")
     assert "4 cells in 4 batches" in ahead

@@ -11,7 +11,7 @@ from varq import checks, spec
 from varq.store.job_records import STUDY, SessionRecord
 from varq.store.store import Store
 
-__all__ = ["StudyRecord", "known", "named", "recorded"]
+__all__ = ["StudyRecord", "is_recorded", "known", "named", "recorded"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,57}")
 
@@ -51,20 +51,29 @@ def named(name: Any) -> str:
     return str(name)
 
 
+def is_recorded(store: Store, study: StudyRecord) -> bool:
+    """Whether a study is in the store.
+
+    Raises:
+        ValueError: if the store has another one of that name.
+    """
+    there = known(store, study.name)
+    if there is not None and there.digest != study.digest:
+        raise ValueError(
+            f"The name of a study stands for one list of cells. {study.name!r} has {len(there.runs)} cells in the "
+            f"store, and another list of {len(study.runs)} came. Give another name=; runs that both have in common "
+            "are found again and not repeated."
+        )
+    return there is not None
+
+
 def recorded(store: Store, study: StudyRecord) -> None:
     """Put a study into the store, unless it is there.
 
     Raises:
         ValueError: if the store has another one of that name.
     """
-    there = known(store, study.name)
-    if there is not None:
-        if there.digest != study.digest:
-            raise ValueError(
-                f"The name of a study stands for one list of cells. {study.name!r} has {len(there.runs)} cells in the "
-                f"store, and another list of {len(study.runs)} came. Give another name=; runs that both have in common "
-                "are found again and not repeated."
-            )
+    if is_recorded(store, study):
         return
     body = {
         "cells": study.digest,

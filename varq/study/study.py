@@ -29,7 +29,7 @@ from varq.study.grid import Grid, axes_of
 from varq.study.needs import check_offered
 from varq.study.placement import Placements, ledger
 from varq.study.purse import Purse
-from varq.study.record import StudyRecord, named, recorded, shown
+from varq.study.record import StudyRecord, is_recorded, named, recorded, shown
 from varq.study.table import Table
 from varq.study.work import End, State
 
@@ -118,7 +118,7 @@ class Study:
         rows = tuple(shown(grid.values(index)) for index in range(len(grid)))
         ids = tuple(self._layout.ids)
         self.record = StudyRecord(self.name, self._layout.digest, grid.names, rows, ids, warm)
-        recorded(self._store, self.record)
+        is_recorded(self._store, self.record)  # a name that is taken is an error; this one is, once something is run
 
     def __enter__(self) -> Study:
         return self
@@ -197,6 +197,7 @@ class Study:
                     "Workers need a store on disk, where each writes a file of its own. This one is in memory. "
                     "Give sweep(..., store='folder')."
                 )
+            recorded(self._store, self.record)
             states = self._states(precise=True)
             wanted = {State.FAILED} if only_failed else {State.MISSING, State.UNFINISHED}
             if failed:
