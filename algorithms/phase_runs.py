@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from varq import checks
+from varq import checks, spec
 from varq.algorithms.phase import LIKELIHOOD, PhaseEstimation
 from varq.algorithms.phases.belief import Law
 from varq.algorithms.phases.noise import believed, single
@@ -68,6 +68,7 @@ def phase_study(
         TypeError: if `task` is no `PhaseEstimation`.
         ValueError: for a policy that does not learn from one experiment after the other, an unknown way, a true noise
             other than the device's own with "device", or numbers out of range.
+        RuntimeError: if runs need more rounds than their measured circuit has.
 
     Example:
         >>> import numpy as np
@@ -100,7 +101,7 @@ def phase_study(
                 "contrast and coherence must be left out with through='device', whose noise is its own. Got "
                 f"contrast={contrast}, coherence={coherence}. Use through='loop' or 'circuit'."
             )
-        return _by_jobs(resolved, policy, setting, few, key.fold("jobs"))
+        return _by_jobs(task.resolve(task.device, task.shots), policy, setting, few, key.fold("jobs"))
     held = _phases(phases, count, key, count)
     if through == LIKELIHOOD:
         return simulate(policy, setting, Likelihood(truth), truth, held, draws)
@@ -167,7 +168,7 @@ def _by_jobs(task: PhaseEstimation, policy: Sequential, setting: Setting, phases
     """Every run by a loop on the host, all of them in step: one request holds the next experiment of each."""
     device = DEFAULT if task.device == LIKELIHOOD else task.device
     dataclasses.replace(task, device=device)  # which checks that the state can be prepared anew for each experiment
-    circuits = Nodes(device, shots=1).experiments(task.problem)
+    circuits = Nodes(spec.unwrap(device), shots=1).experiments(task.problem)
     made = policy.policy(setting)
     states = [made.init(np) for _ in phases]
     for count in itertools.count():

@@ -30,6 +30,7 @@ from varq.precision import double
 from varq.problems import EigenPhase, Molecule, TransverseFieldIsing
 from varq.problems.eigenphase import circular_difference
 from varq.protocol import Experiment, Value
+from varq.testing.executions import counted
 
 pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
 
@@ -203,11 +204,26 @@ def test_the_pair_that_is_looked_for_is_the_best_one(law: Law) -> None:
 
 
 def test_looking_ahead_lowers_the_variance() -> None:
-    """V N^2 near 16.5, where the default policy has 20 and other peers 22 and more."""
+    """V N^2 near 17, where the default policy has 20 and other peers 22 and more."""
     study = phase_study(estimation("look-ahead", 128), 2000, seed=1)
     for value, spread in (study.averaged, study.sampled):
         assert (value - SIGMAS * spread) * 128**2 < 17.5
         assert (value + SIGMAS * spread) * 128**2 > 14
+
+
+def test_looking_ahead_goes_on_at_many_applications() -> None:
+    """Where all sharpnesses are near 1: candidates must still be told apart."""
+    scaled = []
+    for seed in range(4):
+        policy = LookAhead().policy(Setting(65536, Law(), whole=False))
+        state, rng = policy.init(np), np.random.default_rng(seed)
+        phase = rng.uniform(0, TWO_PI)
+        while (found := policy.choose(np, state))[0]:
+            power, angle = found
+            bit = int(rng.random() > (1 + math.cos(power * phase - angle)) / 2)
+            state = policy.update(np, state, power, angle, bit)
+        scaled.append((abs(state.moments[0, 1]) ** -2 - 1) * 65536**2)
+    assert np.median(scaled) < 18
 
 
 def test_robust_estimation_survives_what_it_does_not_know() -> None:
@@ -395,6 +411,14 @@ def test_a_loop_on_the_host_has_the_law(policy: Any) -> None:
     same_errors(drawn, found)
 
 
+@pytest.mark.parametrize("device", ["default.qubit", qml.device("default.qubit", wires=2)], ids=["name", "object"])
+def test_a_study_runs_on_the_device_of_its_task(device: Any) -> None:
+    with counted(lambda: seen.append(1)):
+        seen: list[int] = []
+        phase_study(estimation("semiclassical", 3, device=device), 4, through="device", phases=np.ones(4))
+    assert len(seen) >= 2
+
+
 NOISE = {"contrast": 0.8, "coherence": 20.0}
 
 
@@ -516,6 +540,10 @@ BAD: list[tuple[Any, str]] = [
     (
         lambda: phase_study(estimation("greedy", 16), 5, through="device", contrast=0.9),
         "must be left out with through='device'.*Got contrast=0.9, coherence=None. Use through='loop'",
+    ),
+    (
+        lambda: phase_study(estimation("greedy", 4, device="nosuch"), 2, through="device"),
+        "nosuch",
     ),
     (
         lambda: phase_study(PhaseEstimation(problem=TWO), 5, through="device"),

@@ -199,6 +199,12 @@ def in_the_middle() -> None:
 
 
 BAD: list[tuple[Any, str]] = [
+    (
+        lambda: EigenPhase(np.eye(4), gates=[("MultiControlledX", (0, 1), (), 1)], steps=1),
+        "control values of MultiControlledX must be of type",
+    ),
+    (lambda: EigenPhase(np.eye(4), gates=[("PauliRot", (0, 1), (0.1,), None)], steps=1), "word of PauliRot must be"),
+    (lambda: EigenPhase.from_hamiltonian(qml.Z(0), order=3), "order must be 1 or even"),
     (lambda: EigenPhase.from_circuit(lambda: None, 2), "oracle must queue at least one operation. Got none"),
     (lambda: EigenPhase.from_circuit(qml.X(0), 2), "oracle must be a function without arguments. Got X"),
     (lambda: EigenPhase.from_circuit(measuring, 2), "oracle must not measure. Got expval"),

@@ -71,7 +71,7 @@ class LookAheadPolicy(GreedyPolicy):
     def choose(self, xp: Any, state: State) -> tuple[Any, Any]:
         """The power and angle with which the best pair begins; of the best single experiment where no pair is left."""
         sharp = self._sharpness(xp, state)
-        likely = belief.first_best(xp, sharp, axis=1)
+        likely = belief.first_best(xp, self._gain(xp, state, sharp, 1), axis=1)
         angles = xp.asarray(self._angles)[likely]
         pairs = self._gain(xp, state, self._after_two(xp, state, xp.exp(-1j * angles)), self._cost)
         pairs = xp.max(xp.where(self._needs > state.left, -xp.inf, pairs), axis=1)

@@ -91,8 +91,8 @@ def by_gates(problem: Any, exponent: int, simulated: bool) -> bool:
     gates = getattr(problem, "gates", None)
     if gates is None or exponent < 0:
         return False
-    repeats = raised(gates, exponent * (getattr(problem, "steps", None) or 1))[1]
-    return not simulated or repeats * len(gates) <= MOST_SIMULATED
+    powers, repeats = raised(gates, exponent * (getattr(problem, "steps", None) or 1))
+    return not simulated or repeats * len(powers) <= MOST_SIMULATED
 
 
 def apply_power(problem: Any, exponent: int, control: Any, target: Sequence[Any]) -> None:

@@ -195,10 +195,11 @@ class EigenPhase:
         if span == 0:
             raise ValueError("time must not be 0: every phase would be 0. Leave it out for one that fits.")
         start = vectors[:, 0] if state is None else state
+        order = _order(order)
         if trotter is None:
             return cls((vectors * np.exp(-1j * span * levels)) @ vectors.conj().T, start, span, middle)
         steps, words = checks.integer("trotter", trotter, 1), PauliSum.from_matrix(matrix)
-        gates = product_formula(words, span / steps, _order(order))
+        gates = product_formula(words, span / steps, order)
         return cls(matrix_of(gates, words.wires, steps), start, span, middle, gates, steps)
 
     @classmethod

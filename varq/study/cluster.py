@@ -424,7 +424,8 @@ def local_cluster(
         """Ends even where its workers take long to, and waits for those that start again."""
 
         def _update_worker_status(self, op: str, msg: Any) -> None:
-            # Dask gives a worker 15 s to come back before it closes it for good: a busy machine may need a minute.
+            # Dask gives a worker 15 s to come back before it closes it for good: a busy machine may need a minute.  It
+            # reads that number here: distributed/deploy/spec.py of 2024.8 and 2026.
             with dask.config.set({"distributed.deploy.lost-worker-timeout": f"{_AGAIN} s"}):
                 super()._update_worker_status(op, msg)
 

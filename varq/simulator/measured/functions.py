@@ -55,11 +55,12 @@ def abstract(shape: tuple[int, ...], dtype: Any) -> Any:
 def evaluate(traced: Traced, consts: Sequence[Any], *inputs: Any) -> list[Any]:
     """What a traced function gives, with the constants of another of its text in the place of its own."""
     run: Any = jax.core.eval_jaxpr  # untyped in JAX
-    try:
-        found: list[Any] = run(traced.jaxpr, consts, *inputs)
-    except TypeError:  # JAX 0.7 takes no double for what was traced as a single number of a caller
-        same = [jnp.asarray(c, v.aval.dtype) for c, v in zip(consts, traced.jaxpr.constvars, strict=True)]
-        found = run(traced.jaxpr, same, *inputs)
+    if jax.__version_info__ < (0, 8):  # which take no double for what was traced as a single number of a caller
+        consts = [
+            jnp.asarray(c, v.aval.dtype) if jnp.issubdtype(v.aval.dtype, jnp.inexact) else c
+            for c, v in zip(consts, traced.jaxpr.constvars, strict=True)
+        ]
+    found: list[Any] = run(traced.jaxpr, consts, *inputs)
     return found
 
 
