@@ -23,8 +23,8 @@ class LookAhead(Greedy):
 
     The second of a pair is no longer than the first, and is chosen anew once that has told its outcome.  An experiment
     that is ambiguous by itself is found good if a shorter one can settle which branch is meant, and bad if none can:
-    rare large errors, of which much of the variance of `Greedy` is made, are left out.  V N^2 falls from about 20 to 16
-    or 17; a choice takes some twenty times as long.  Not from the literature: derived from `Greedy`, and measured by
+    rare large errors, of which much of the variance of `Greedy` is made, are left out.  V N^2 falls from about 20 to
+    about 17; a choice takes some twenty times as long.  Not from the literature: derived from `Greedy`, and measured by
     `benchmarks/phases.py`.  (A second experiment that may be longer than the first is always put off, and hundreds of
     short ones are made.)
 
