@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from functools import partial
@@ -101,7 +100,9 @@ def phase_study(
                 "contrast and coherence must be left out with through='device', whose noise is its own. Got "
                 f"contrast={contrast}, coherence={coherence}. Use through='loop' or 'circuit'."
             )
-        return _by_jobs(task.resolve(task.device, task.shots), policy, setting, few, key.fold("jobs"))
+        # With a device the task checks that its state can be prepared anew for each experiment.
+        named = DEFAULT if task.device in (None, LIKELIHOOD) else task.device
+        return _by_jobs(task.resolve(named, task.shots), policy, setting, few, key.fold("jobs"))
     held = _phases(phases, count, key, count)
     if through == LIKELIHOOD:
         return simulate(policy, setting, Likelihood(truth), truth, held, draws)
@@ -166,9 +167,7 @@ def _by_circuits(
 
 def _by_jobs(task: PhaseEstimation, policy: Sequential, setting: Setting, phases: Array, key: Key) -> Study:
     """Every run by a loop on the host, all of them in step: one request holds the next experiment of each."""
-    device = DEFAULT if task.device == LIKELIHOOD else task.device
-    dataclasses.replace(task, device=device)  # which checks that the state can be prepared anew for each experiment
-    circuits = Nodes(spec.unwrap(device), shots=1).experiments(task.problem)
+    circuits = Nodes(spec.unwrap(task.device), shots=1).experiments(task.problem)
     made = policy.policy(setting)
     states = [made.init(np) for _ in phases]
     for count in itertools.count():

@@ -13,7 +13,7 @@ from varq.algorithms.phases import belief
 from varq.algorithms.phases.method import PolicyMethod
 from varq.algorithms.phases.policy import Believing, Setting, State, one_ahead
 
-__all__ = ["TINY", "Greedy", "GreedyPolicy", "usual_reserve"]
+__all__ = ["Greedy", "GreedyPolicy", "usual_reserve"]
 
 ANGLES = 16  # reference angles tried, over half a turn
 TINY = 1e-15  # rounding of 1 - |a_1|^2
@@ -92,13 +92,16 @@ class GreedyPolicy(Believing):
 
     def choose(self, xp: Any, state: State) -> tuple[Any, Any]:
         """The power and angle of the largest gain among powers of the square root of 2 and sixteen angles."""
-        now = xp.maximum(1 - xp.abs(xp.sum(state.moments[:, 1])) ** 2, TINY)
-        sharp = self._sharpness(xp, state)
-        gain = xp.log(now / xp.maximum(1 - sharp**2, TINY)) / self.powers[:, None]
+        gain = self._gain(xp, state, self._sharpness(xp, state), self.powers[:, None])
         gain = xp.where((self._need > state.left)[:, None], -xp.inf, gain)
         best = belief.first_best(xp, gain)
         power = xp.where(self._over(xp, state), 0, xp.asarray(self.powers)[best // ANGLES])
         return power, xp.asarray(self._angles)[best % ANGLES]
+
+    def _gain(self, xp: Any, state: State, sharp: Any, cost: Any) -> Any:
+        """The expected fall of the logarithm of the Holevo variance for what it costs."""
+        now = xp.maximum(1 - xp.abs(xp.sum(state.moments[:, 1])) ** 2, TINY)
+        return xp.log(now / xp.maximum(1 - sharp**2, TINY)) / cost
 
     def _sharpness(self, xp: Any, state: State) -> Any:
         """What is expected after an experiment of each power and angle, shape (powers, angles)."""

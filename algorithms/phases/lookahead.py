@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq.algorithms.phases import belief
-from varq.algorithms.phases.greedy import TINY, Greedy, GreedyPolicy, usual_reserve
+from varq.algorithms.phases.greedy import Greedy, GreedyPolicy, usual_reserve
 from varq.algorithms.phases.policy import Setting, State
 
 __all__ = ["LookAhead", "LookAheadPolicy"]
@@ -79,11 +79,6 @@ class LookAheadPolicy(GreedyPolicy):
         alone = xp.where(self._need > state.left, -xp.inf, alone)
         best = belief.first_best(xp, xp.where(xp.max(pairs) > -xp.inf, pairs, alone))
         return xp.where(self._over(xp, state), 0, xp.asarray(self.powers)[best]), angles[best]
-
-    def _gain(self, xp: Any, state: State, sharp: Any, cost: Any) -> Any:
-        """The expected fall of the logarithm of the Holevo variance for what it costs."""
-        now = xp.maximum(1 - xp.abs(xp.sum(state.moments[:, 1])) ** 2, TINY)
-        return xp.log(now / xp.maximum(1 - sharp**2, TINY)) / cost
 
     def _after_two(self, xp: Any, state: State, turn: Any) -> Any:
         """The expected sharpness after a first experiment of each power, and the best second one of each power.

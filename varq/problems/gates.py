@@ -233,16 +233,14 @@ def _checked(name: str, entry: Any, wires: int, hint: str) -> Gate:
     else:
         checks.instance(f"the numbers of {gate.name}", gate.numbers, (tuple, list, np.ndarray), hint)
         numbers = tuple(checks.real(f"a number of {gate.name}", x) for x in gate.numbers)
-    if gate.name == "MultiControlledX":
-        checks.instance("the control values of MultiControlledX", gate.more, (tuple, list, str), hint)
-    elif gate.name == "PauliRot":
-        checks.instance("the word of PauliRot", gate.more, str, hint)
     more: Any = None
+    if gate.name == "PauliRot":
+        more = checks.instance("the word of PauliRot", gate.more, str, hint)
+    elif gate.name == "MultiControlledX":
+        more = checks.instance("the control values of MultiControlledX", gate.more, (tuple, list, str), hint)
     try:
         if gate.name == "MultiControlledX":
-            more = tuple(bool(int(b)) for b in gate.more)
-        elif gate.name == "PauliRot":
-            more = gate.more
+            more = tuple(bool(int(b)) for b in more)
         out = Gate(gate.name, place, numbers, more)
         with qml.QueuingManager.stop_recording():
             operation(out, range(wires))
