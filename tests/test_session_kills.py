@@ -1,15 +1,13 @@
 """SIGKILL, for real, on every optimizer: the run carried on is the run undisturbed, and nothing is executed twice."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 import pytest
+from harness import printed
 
 from varq.keys import Key
 from varq.node.nodes import Nodes
@@ -107,16 +105,7 @@ def run_harness(
     steps: int = STEPS,
     device: str = "varq.qubit",
 ) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-c", HARNESS, json.dumps([names, kills, steps, shots, device])],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    found: list[dict[str, Any]] = printed(HARNESS, folder, json.dumps([names, kills, steps, shots, device]))
     assert list(dict.fromkeys(entry["name"] for entry in found)) == list(names)
     for entry in found:
         assert entry["same_trace"], entry

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
+from harness import printed
 from measured_samples import BITS, CIRCUITS, NONE, SHOTS, TASKS, each, flip, measured, phases, planned, structure, told
 from session_service import SESSION, Scripted, dispatcher, states, store_of
 from simulator_branches import fits
@@ -283,16 +284,7 @@ for point in ("after journal", "inside tell", "after execute"):
 
 
 def test_a_run_killed_between_its_job_and_its_method_does_not_run_again(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", HARNESS],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = {point: rest for point, *rest in map(json.loads, done.stdout.splitlines())}
+    found = {point: rest for point, *rest in printed(HARNESS, tmp_path)}
     # The same value after two lives; how often the device ran; nothing outside of steps; the same journal.
     assert found["after journal"] == found["inside tell"] == [True, 2, 1, 0, True]
     # Nothing was paid for, and the journal had no reply: the same bits are drawn once more.
