@@ -193,7 +193,7 @@ def ising(store: str, cells: int = 24, steps: int = 60) -> Study:
 def rows(store: str) -> dict[tuple[str, int, str], tuple[float, Any]]:
     """All that is recorded, with the seconds that it took."""
     with open_store(store, read_only=True) as opened:
-        found = [(record.id, row) for record in opened.list() for row in opened.rows(record.id)]
+        found = [(record.id, row) for record in opened.list() for row in opened.rows(record.id) if row.executions]
     return {(run, row.step, row.role): (row.seconds, row.content) for run, row in found}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 import sys
 import threading
@@ -16,12 +17,13 @@ import pytest
 import varq
 from varq import spec
 from varq.algorithms import VQE, Minimize
-from varq.optimizers import SPSA
+from varq.optimizers import SPSA, Optax
 from varq.problems import Molecule, TransverseFieldIsing
 from varq.protocol import Stop
 from varq.store.lease import Process
 from varq.study.executors import Here, executor_of
 from varq.study.study import Study
+from varq.study.work import failed
 
 EXACT = 1e-10  # hartree: one compiled function for several cells and one for each differ by rounding
 BONDS = (0.7, 0.735, 0.8)
@@ -146,6 +148,37 @@ def test_a_cell_whose_predecessor_failed_starts_from_its_default_and_says_so() -
     assert f"its default, as run {study.layout.ids[1]} gave no parameters" in notes[2]
     asked = spec.loads(study.store.rows(study.layout.ids[2])[0].request, study.store.array).x
     assert np.array_equal(asked, task.resolve("lightning.qubit", None).initial)
+
+
+@pytest.mark.parametrize("failed_first", [False, True])
+def test_a_run_goes_on_from_where_it_began_whatever_became_of_the_other_since(failed_first: bool) -> None:
+    options: dict[str, Any] = {"store": "store", "progress": False}
+    adam = dataclasses.replace(h2(stop=Stop(steps=4)), optimizer=Optax("adam", learning_rate=0.02))
+    first = varq.start(adam, **options)
+    first.step(2)
+    with varq.open_store("store") as store:
+        if failed_first:
+            assert failed(store, first.id, "its workers were lost")
+        else:
+            first.finish()
+        ended = None if failed_first else spec.loads(store.find(first.id).result or "", store.array).parameters
+        began = adam.resolve("varq.qubit", None).initial if ended is None else ended
+        following = varq.start(dataclasses.replace(adam, initial=first.id, seed=1), **options)
+        following.step(2)
+        other = varq.run(adam, stop=Stop(steps=9), **options)
+        assert other.steps == 9
+        assert not np.array_equal(other.parameters, began)
+        result = varq.resume(following.id, **options)
+        assert (result.replay, result.steps) == ("exact", 4)
+        assert result.details["started_from"] == (
+            f"its default, as run {first.id} gave no parameters" if failed_first else f"run {first.id}"
+        )
+        asked = [spec.loads(row.request, store.array).x for row in store.rows(following.id) if row.role == "step"]
+        assert np.array_equal(asked[0], began)
+        assert [row.role for row in store.rows(following.id)].count("start") == 1
+        assert store.verify() == []
+        store.remove([first.id])
+        assert varq.run(dataclasses.replace(adam, initial=first.id, seed=1), stop=Stop(steps=6), **options).steps == 6
 
 
 def test_a_run_cannot_start_from_one_that_has_not_ended() -> None:

@@ -269,8 +269,8 @@ class Plan:
         unit: of the value.
         prepare: the circuits of a request, where circuits answer it: given the request, its device key, and by how much
             its shots are multiplied.  None where `evaluate` does not run circuits that a job could carry.
-        verify: checks the cost at a random point, given what answers requests and a key; raises if a check fails.  None
-            where there is nothing to check.
+        verify: checks the cost at a random point, given what answers requests and a key, or raises; None for no checks.
+        started_from: in words, where `start` is from, if another run decides it.
     """
 
     method: Method
@@ -284,6 +284,7 @@ class Plan:
     unit: str = ""
     prepare: Callable[[Request, Key, float], Prepared] | None = None
     verify: Callable[[Evaluating, Key], Any] | None = None
+    started_from: str = ""
 
 
 @dataclass(frozen=True)

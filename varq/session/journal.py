@@ -17,9 +17,9 @@ from varq.session.replay import CLOSE, ReplayError, difference
 from varq.store.records import Row
 from varq.store.store import Store
 
-__all__ = ["Answer", "Journal"]
+__all__ = ["Answer", "Journal", "recorded_start"]
 
-STEP, FINAL = "step", "final"
+STEP, START, FINAL = "step", "start", "final"
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,22 @@ class Journal:
             raise ReplayError(step, gap, then, self._now, detail=why)
         return Answer(reply, True, max(gap, np.finfo(float).tiny), row.seconds)
 
+    def begin(self, source: Any, start: NDArray[Any], where: str) -> None:
+        """Record where the first step begins, if another run decides it: that run may have another result one day.
+
+        Args:
+            source: what the spec says of it.
+            start: parameters.
+            where: in words, where they are from.
+        """
+        if self.has(0) or self.has(0, START):
+            return
+        arrays: dict[str, NDArray[Any]] = {}
+        asked, answered = spec.dumps(source, arrays), spec.dumps([start, where], arrays)
+        row = Row(0, START, asked, _digest(asked), answered, "", None, None, 0.0, 0, self._others)
+        self._store.append(self._run_id, row, arrays)
+        self._rows[0, START] = row
+
     def write(self, step: int, request: Request, reply: Reply, key: Key, seconds: float, role: str = STEP) -> None:
         """Record a reply; when this returns it survives the death of the process."""
         arrays: dict[str, NDArray[Any]] = {}
@@ -96,6 +112,15 @@ class Journal:
         self._store.append(self._run_id, row, arrays)
         if role == FINAL:
             self._rows[step, role] = row
+
+
+def recorded_start(store: Store, run: str) -> tuple[NDArray[Any], str] | None:
+    """The parameters where a run that another one gave them has begun, and in words where they are from."""
+    for row in store.rows(run) if run else ():
+        if row.role == START:
+            start, where = spec.loads(row.reply, store.array)
+            return start, where
+    return None
 
 
 def _digest(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from varq import checks, names, spec
 from varq.devices.catalog import called
 from varq.protocol import Reason, Result, Stop
+from varq.session.journal import FINAL
 from varq.store.records import Row, RunRecord
 from varq.store.store import Store
 
@@ -55,8 +56,8 @@ def carried(rows: Sequence[Row], kept: int, then: dict[str, str], now: dict[str,
         now: those when the other one was.
     """
     versions = None if now == then else spec.canonical(then)
-    steps = [row for row in rows if row.role == "step" and row.step < kept]
-    return [dataclasses.replace(row, versions=row.versions or versions) for row in steps]
+    kept_rows = [row for row in rows if row.role != FINAL and row.step < kept]
+    return [dataclasses.replace(row, versions=row.versions or versions) for row in kept_rows]
 
 
 def finished(result: Result, rule: Callable[[], Stop]) -> bool:

@@ -11,10 +11,22 @@ from numpy.typing import NDArray
 
 from varq import names, spec
 from varq.keys import Key
-from varq.protocol import Event, Finished, Observer, Outcome, Plan, Progress, Reason, Reply, Request, Result, Stop
+from varq.protocol import (
+    Event,
+    Finished,
+    Observer,
+    Outcome,
+    Plan,
+    Progress,
+    Reason,
+    Reply,
+    Request,
+    Result,
+    Stop,
+)
 from varq.session.journal import FINAL, STEP, Answer, Journal
 from varq.session.trace import Trace, is_finite
-from varq.store.records import RunRecord
+from varq.store.records import STARTED_FROM, RunRecord
 from varq.store.store import Store
 
 __all__ = ["Loop", "Pending"]
@@ -85,6 +97,7 @@ class Loop:
         self.rule = stop
         self._observers = observers
         self._stopping = stopping
+        self._resolved = resolved
         self._closing: _Closing | None = None
         self._state: Any = None
         # A repeated or forked run asks as the first one did; its samples are drawn anew.
@@ -126,6 +139,8 @@ class Loop:
         if self._stale:
             self._state, self.trace, self._stale, self._closing = None, Trace(), False, None
         self._journal.refresh(self.steps)
+        if self.plan.started_from and not self.steps:
+            self._journal.begin(self._resolved.initial, self.plan.start, self.plan.started_from)
         if self._state is None:
             self._state = self.plan.method.init(self.plan.start, self._method_key)
         if not self._announced:
@@ -216,7 +231,7 @@ class Loop:
         return event
 
     def _concluded(self, reason: Reason, message: str, progress: Progress, rule: Stop | None = None) -> Result:
-        outcome = self.plan.conclude(progress)
+        outcome, where = self.plan.conclude(progress), self.plan.started_from
         return Result(
             run_id=self.id,
             title=self.plan.title,
@@ -234,7 +249,7 @@ class Loop:
             replay_difference=self._gap,
             message=message,
             rule=rule,
-            details=outcome.details,
+            details={**outcome.details, STARTED_FROM: where} if where else outcome.details,
         )
 
     def _keep(self, result: Result) -> None:

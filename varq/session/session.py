@@ -441,7 +441,7 @@ class Session:
         return record
 
     def _run(self, record: RunRecord, resolved: Any, rule: Stop | None, take_over: bool) -> Run:
-        plan = self._desk.reporter.measured(record.id, partial(planned, resolved, self.store))
+        plan = self._desk.reporter.measured(record.id, partial(planned, resolved, self.store, record.id))
         return Run(record, resolved, plan, self.store, rule, self._desk.step, self._observers, take_over)
 
     def _known(

@@ -9,9 +9,13 @@ from typing import Any
 
 from varq import checks
 
-__all__ = ["ROLES", "Finding", "GcReport", "MergeReport", "Row", "RunRecord", "brief_seal", "seal"]
+__all__ = ["ROLES", "STARTED_FROM", "Finding", "GcReport", "MergeReport", "Row", "RunRecord", "brief_seal", "seal"]
 
-ROLES = ("step", "final")  # a step of the method; the one request after the last step that gives the answer
+ROLES = ("step", "start", "final")
+"""A step of the method; where the first one began, if another run decided it; the one request after the last step."""
+
+STARTED_FROM = "started_from"
+"""The detail of a result that says where its run started, if another run decided it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Row:
 
     Args:
         step: number of the step.
-        role: "step", or "final" for the request after the last step.
+        role: "step"; "start" for where the first step began, if another run decided it; or "final" for the request
+            after the last step.
         request: canonical JSON of the request.
         digest: SHA-256 of the request, arrays included.
         reply: canonical JSON of the reply.

@@ -46,7 +46,7 @@ CREATE INDEX runs_created ON runs (created DESC, id);
 CREATE TABLE steps (
     run INTEGER NOT NULL,           -- runs.number
     step INTEGER NOT NULL,
-    role TEXT NOT NULL,             -- 'step' or 'final'
+    role TEXT NOT NULL,             -- 'step', 'start' or 'final'
     request TEXT NOT NULL,          -- JSON
     digest TEXT NOT NULL,
     reply TEXT NOT NULL,            -- JSON

@@ -21,7 +21,7 @@ from varq.store.folder import Folder, store_folder
 from varq.store.jobs import Jobs
 from varq.store.lease import Keeper, Lease, Process
 from varq.store.parts import CompactReport, take_in
-from varq.store.records import Finding, GcReport, MergeReport, Row, RunRecord
+from varq.store.records import ROLES, Finding, GcReport, MergeReport, Row, RunRecord
 from varq.store.tables import Outcome, Stored
 
 __all__ = ["Store", "open_store"]
@@ -306,7 +306,7 @@ class Store:
         return known
 
     def rows(self, run_id: str, first: int = 0) -> Rows:
-        """The journal of a run from step `first` on, by step; within a step, "step" before "final".
+        """The journal of a run from step `first` on, by step; within a step in the order of `records.ROLES`.
 
         Raises:
             ConflictError: if two hosts recorded different contents for one step; shows both.
@@ -319,7 +319,7 @@ class Store:
         out: dict[tuple[int, int], Row] = {}
         for file in files:
             for row in tables.read_rows(file, run_id, "AND step >= ?", (first,)):
-                known = out.setdefault((row.step, int(row.role == "final")), row)
+                known = out.setdefault((row.step, ROLES.index(row.role)), row)
                 if not known.same_as(row):
                     raise tables.conflict(run_id, known, row)
         return [out[place] for place in sorted(out)]

@@ -15,10 +15,9 @@ from varq.protocol import Reason, Result
 from varq.session.budget import Budget
 from varq.session.known import finished
 from varq.session.opening import UNSET, Unset, store_of
-from varq.session.planning import STARTED_FROM
 from varq.store.credentials import clean_text
 from varq.store.job_records import STUDY
-from varq.store.records import RunRecord
+from varq.store.records import STARTED_FROM, RunRecord
 from varq.store.store import Store
 from varq.study.cells import Layout, resolved, shards
 from varq.study.executors import executor_of

@@ -251,7 +251,7 @@ class _Working:
                 run = self._started(cell)
                 if not run.done:
                     costs = costs or Together(party.seats, run.spec.precision)
-                    run.loop.take(planned(run.spec, self.session.store, costs.seat(cell.seat)))
+                    run.loop.take(planned(run.spec, self.session.store, run.id, costs.seat(cell.seat)))
                     runs[cell.seat] = run
                 elif run.result is not None:
                     ends[cell.index] = _end(cell, run.result)
