@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,14 @@ def turned(angle: float) -> Any:
     return lambda bit: angle * bit
 
 
+def held(value: Any) -> Any:
+    return lambda bit: bit if value else 0 * bit
+
+
+class Side(Enum):
+    LEFT, RIGHT = object(), object()
+
+
 def structure(act: Any) -> str:
     """Of what a function queues between two measurements."""
     with qml.queuing.AnnotatedQueue() as queue:
@@ -98,6 +107,10 @@ CIRCUITS = {
     "another closure": lambda m: qml.RX(outcome(turned(0.2), m), 0),
     "an array": lambda m: qml.RX(outcome(lambda bit, table: table[0] * bit, m, np.array([0.1, 0.3])), 0),
     "another array": lambda m: qml.RX(outcome(lambda bit, table: table[0] * bit, m, np.array([0.1, 0.4])), 0),
+    "a set": lambda m: qml.RX(outcome(held({("a", 1), ("b", 2), ("c", 3)}), m), 0),
+    "another set": lambda m: qml.RX(outcome(held({("a", 1), ("b", 2), ("c", 4)}), m), 0),
+    "a member": lambda m: qml.RX(outcome(held(Side.LEFT), m), 0),
+    "another member": lambda m: qml.RX(outcome(held(Side.RIGHT), m), 0),
     "an object": lambda m: qml.cond(from_host(Adviser("one"), m)[0], qml.X)(0),
     "another object": lambda m: qml.cond(from_host(Adviser("other"), m)[0], qml.X)(0),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import hashlib
 import types
@@ -87,7 +88,9 @@ class Contents:
         if isinstance(value, Mapping):
             return f"mapping {self._named({str(k): v for k, v in value.items()})}"
         if isinstance(value, (set, frozenset)):
-            return f"set {sorted(map(self.said, value))}"
+            return f"set {self._all(self._ordered(value))}"
+        if isinstance(value, enum.Enum):
+            return f"{type(value).__module__}.{type(value).__qualname__}.{value.name}"
         if isinstance(value, (list, tuple)):
             return f"{type(value).__name__} {self._all(value)}"
         return self._object(value)
@@ -134,6 +137,18 @@ class Contents:
 
     def _all(self, values: Iterable[Any]) -> str:
         return f"[{', '.join(map(self.said, values))}]"
+
+    def _ordered(self, values: Iterable[Any]) -> list[Any]:
+        """The elements of a set in an order that does not hang on their hashes, which differ between processes."""
+
+        def alone(value: Any) -> str:
+            met, self._met = self._met, {}
+            try:
+                return self.said(value)
+            finally:
+                self._met = met
+
+        return sorted(values, key=alone)
 
     def _named(self, values: Mapping[str, Any]) -> str:
         return f"{{{', '.join(f'{name}: {self.said(value)}' for name, value in sorted(values.items()))}}}"
