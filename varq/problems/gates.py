@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmath
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -184,7 +185,7 @@ def gates_of_circuit(name: str, circuit: Callable[[], Any], wires: int, prepares
         ('PhaseShift', (0,), (-1.5707963267948966,))
     """
     hint = f"Give a function that queues PennyLane operations on wires 0 to {wires - 1}."
-    if not callable(circuit):
+    if not callable(circuit) or not _needs_nothing(circuit):
         raise TypeError(f"{name} must be a function without arguments. Got {circuit!r}. {hint}")
     with qml.QueuingManager.stop_recording(), qml.queuing.AnnotatedQueue() as queue:
         circuit()
@@ -205,6 +206,16 @@ def gates_of_circuit(name: str, circuit: Callable[[], Any], wires: int, prepares
         with qml.QueuingManager.stop_recording():
             out += _gates(op, place, name, prepares and not used & set(op.wires))
     return tuple(out)
+
+
+def _needs_nothing(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # one in C that does not say
+        pass
+    return True
 
 
 def as_gates(name: str, given: Any, wires: int) -> tuple[Gate, ...]:
