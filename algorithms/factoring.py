@@ -191,6 +191,7 @@ class Shor(Task):
             stop=Stop(),
             title=self.title,
             prepare=sampler.prepare,
+            requests=lambda: self.attempts,
         )
 
     def _rounds(self, nodes: Nodes) -> Rounds:

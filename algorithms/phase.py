@@ -16,7 +16,7 @@ from varq.algorithms.phases.policy import Concluding, Setting
 from varq.algorithms.task import Task, put, settled
 from varq.keys import Key
 from varq.node.nodes import Nodes
-from varq.protocol import Experiment, Outcome, Plan, Reply, Request, Stop
+from varq.protocol import Experiment, Finished, Outcome, Plan, Reply, Request, Stop
 
 __all__ = ["EIGENSTATE", "LIKELIHOOD", "PhaseEstimation"]
 
@@ -24,6 +24,7 @@ LIKELIHOOD = "likelihood"  # the device that draws outcomes from their law
 MOST_APPLICATIONS = 1024
 MOST_WITH_SHOTS = 16384
 MOST_EVER = 1 << 22
+MOST_REHEARSED = 16384  # applications of which a forecast plays all experiments through, in a second or so
 _MEMORY = "The posterior density is kept with one complex number for each."
 EIGENSTATE = 1e-6  # largest weight on other eigenstates with which a state still counts as an eigenstate
 DOMINANT = 0.75  # least weight of the phase that is sought where the others can be taken for noise
@@ -157,7 +158,22 @@ class PhaseEstimation(Task):
             stop=Stop(),
             title=self.title,
             unit="rad",
+            requests=lambda: self._rehearsed(method),
         )
+
+    def _rehearsed(self, method: Concluding) -> int | None:
+        """Requests until the end, with outcomes drawn from their law; None where that takes long."""
+        assert self.applications is not None
+        if self.applications > MOST_REHEARSED:
+            return None
+        key = Key.from_seed(self.seed)
+        state = method.init(np.zeros(0), key)
+        for number in range(self.applications + 1):
+            request = method.ask(state)
+            if isinstance(request, Finished):
+                return number
+            state, _ = method.tell(state, self._drawn(request, key.fold("rehearsal", number)))
+        return None
 
     def _concluded(self, method: Concluding, state: Any) -> Outcome:
         """The policy's answer, with the energies where the unitary is an evolution."""

@@ -207,7 +207,10 @@ BAD: list[tuple[Any, str]] = [
     (lambda: EigenPhase.from_hamiltonian(qml.Z(0), order=3), "order must be 1 or even"),
     (lambda: EigenPhase.from_circuit(lambda: None, 2), "oracle must queue at least one operation. Got none"),
     (lambda: EigenPhase.from_circuit(qml.X(0), 2), "oracle must be a function without arguments. Got X"),
-    (lambda: EigenPhase.from_circuit(lambda x: qml.RX(x, 0), 2), "oracle must be a function without arg.*Got <function"),
+    (
+        lambda: EigenPhase.from_circuit(lambda x: qml.RX(x, 0), 2),
+        "oracle must be a function without arg.*Got <function",
+    ),
     (lambda: EigenPhase.from_circuit(measuring, 2), "oracle must not measure. Got expval"),
     (lambda: EigenPhase.from_circuit(in_the_middle, 2), "oracle must not measure. Got"),
     (lambda: EigenPhase.from_circuit(lambda: qml.CZ([1, 2]), 2), r"wires 0 to 1. Got \[2\] of CZ. Number them from 0"),

@@ -11,12 +11,13 @@ import pytest
 from session_samples import Metered, task
 
 from varq import names
-from varq.algorithms import VQE, Minimize
+from varq.algorithms import QPE, VQE, Minimize, PhaseEstimation, Shor
+from varq.algorithms.correction import LogicalTeleportation
 from varq.ansatze import HardwareEfficient
 from varq.devices.catalog import device
 from varq.devices.faults import PermanentError
 from varq.devices.prices import Price, price
-from varq.problems import TransverseFieldIsing
+from varq.problems import EigenPhase, TransverseFieldIsing
 from varq.protocol import Event, Stop
 from varq.session import desk
 from varq.session.budget import Budget
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.flagless
 TASK = VQE(
     problem=TransverseFieldIsing(2), ansatz=HardwareEfficient(wires=2, depth=1), optimizer="adam", stop=Stop(steps=4)
 )
+
+EIGEN = EigenPhase(np.diag([1, np.exp(2.0j)]), state=1)
 
 
 def refuse(device: Any, precision: str) -> Any:
@@ -173,3 +176,38 @@ def test_a_forecast_is_what_the_run_uses(budget: Budget | None) -> None:
     assert found.jobs == len(used)
     assert found.shots == pytest.approx(sum(line.shots for line in used), rel=0.01)
     assert budget is None or budget.shots is None or found.shots > 10_000
+
+
+ENDING = {
+    "one sample": (QPE(problem=EIGEN, bits=3), {"circuits": 1, "jobs": 1, "shots": 100}),
+    "rounds": (PhaseEstimation(problem=EIGEN, policy="semiclassical", applications=31), {"steps": 5, "circuits": 5}),
+    "chosen one by one": (PhaseEstimation(problem=EIGEN, applications=40), {}),
+    "batches": (LogicalTeleportation(p=0.05, rounds=1, noise="phenomenological", batch=40), {"steps": 3, "jobs": 3}),
+}
+
+
+@pytest.mark.parametrize(("spec", "known"), ENDING.values(), ids=ENDING)
+def test_a_method_that_ends_by_itself_is_reckoned_with_until_then(spec: Any, known: dict[str, int]) -> None:
+    with Session("varq.qubit", shots=100, store=None, progress=False) as session:
+        found = session.forecast(spec)
+        result = session.run(spec)
+        used = session.ledger()
+    assert found.limited
+    assert "no rule limits" not in str(found)
+    # Where each experiment hangs on the outcomes before, another run has others: about as many.
+    assert found.steps == pytest.approx(result.steps, abs=0 if known else 8)
+    assert found.shots == pytest.approx(sum(line.shots for line in used), abs=0 if known else 8)
+    assert {name: getattr(found, name) for name in known} == known
+
+
+def test_attempts_are_the_most_that_may_be_made() -> None:
+    with Session(store=None, progress=False) as session:
+        found = session.forecast(Shor(15, base=7, attempts=7, shots=3))
+    assert (found.steps, found.limited, found.shots) == (7, True, 21)
+
+
+def test_where_a_method_ends_long_after_an_example_is_told() -> None:
+    with Session("varq.qubit", store=None, progress=False) as session:
+        found = session.forecast(PhaseEstimation(problem=EIGEN, applications=1 << 20, coherence=128.0))
+    assert not found.limited
+    assert "100 steps (an example" in str(found)

@@ -270,6 +270,7 @@ class Plan:
         prepare: the circuits of a request, where circuits answer it: given the request, its device key, and by how much
             its shots are multiplied.  None where `evaluate` does not run circuits that a job could carry.
         verify: checks the cost at a random point, given what answers requests and a key, or raises; None for no checks.
+        requests: how many its method makes until it ends by itself, about, where that can be told; None elsewhere.
         started_from: in words, where `start` is from, if another run decides it.
     """
 
@@ -284,6 +285,7 @@ class Plan:
     unit: str = ""
     prepare: Callable[[Request, Key, float], Prepared] | None = None
     verify: Callable[[Evaluating, Key], Any] | None = None
+    requests: Callable[[], int | None] = lambda: None
     started_from: str = ""
 
 
@@ -312,15 +314,13 @@ class Stop:
 
     def __post_init__(self) -> None:
         hint = "Use None for no limit."
-        if self.steps is not None:
-            object.__setattr__(self, "steps", checks.integer("steps", self.steps, minimum=0, hint=hint))
-        if self.seconds is not None:
-            object.__setattr__(self, "seconds", checks.real("seconds", self.seconds, minimum=0, hint=hint))
-        if self.tolerance is not None:
-            object.__setattr__(self, "tolerance", checks.real("tolerance", self.tolerance, minimum=0, hint=hint))
-        if self.patience is not None:
-            object.__setattr__(self, "patience", checks.integer("patience", self.patience, minimum=1, hint=hint))
-        elif self.tolerance is not None:
+        for name, least in (("steps", 0), ("patience", 1)):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, checks.integer(name, given, minimum=least, hint=hint))
+        for name in ("seconds", "tolerance"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, checks.real(name, given, minimum=0, hint=hint))
+        if self.patience is None and self.tolerance is not None:
             object.__setattr__(self, "patience", 10)
 
 

@@ -150,6 +150,7 @@ class Memory(Task):
     def plan(self, nodes: Nodes) -> Plan:
         """This spec, resolved, made runnable."""
         assert self.shots is not None
+        shots = self.shots
         sampler = _Sampler(self.circuit(), self.decoder)
         return Plan(
             method=_Counting(self.shots, self.batch, self.failures),
@@ -160,6 +161,7 @@ class Memory(Task):
             reference=sampler.exact,
             stop=Stop(),
             title=self.title,
+            requests=lambda: -(-shots // self.batch),
         )
 
     def _usual(self) -> Any:

@@ -164,6 +164,7 @@ class LogicalTeleportation(Task):
     def plan(self, nodes: Nodes) -> Plan:
         """This spec, resolved, made runnable on a device."""
         assert self.shots is not None
+        shots = self.shots
         course, watch = self.course, Stopwatch()
         asked = [self._asked(k, watch) for k in range(self.hops + 1)]
 
@@ -199,6 +200,7 @@ class LogicalTeleportation(Task):
             stop=Stop(),
             title=self.title,
             prepare=prepare,
+            requests=lambda: -(-shots // self.batch),
         )
 
     def _timed(self, watch: Stopwatch, asked: list[Asked], spent: float, reply: Reply) -> dict[str, float]:

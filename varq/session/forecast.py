@@ -64,7 +64,7 @@ class Forecast:
         title: what is run.
         device: where.
         steps: reckoned with.
-        limited: whether a rule limits the steps; if not, `steps` is only an example.
+        limited: whether a rule limits the steps, or the method ends by itself; if not, `steps` is only an example.
         circuits: sent to the device, the last estimate included, which takes what a budget keeps for it.
         jobs: they travel in, when the run has the device for itself.
         shots: of all circuits.
@@ -161,7 +161,8 @@ def forecast(
 ) -> Forecast:
     """What a plan will use up.
 
-    Its method is asked for its first requests, with made-up answers; those that follow are taken to be like the last.
+    Its method is asked for its first requests, with made-up answers; those that follow are taken to be like the last,
+    until a rule ends the run, or the method by itself where that can be told.
 
     Args:
         plan: made runnable on the device.
@@ -172,8 +173,11 @@ def forecast(
         shares_of: what each device runs of a request.
         precision_of: by how much a budget's reserve multiplies the shots of a last estimate that would use so much.
     """
-    wanted = _UNLIMITED if steps is None else steps
+    known = [number for number in (steps, plan.requests()) if number is not None]
+    wanted = min(known, default=_UNLIMITED)
     first = _requests(plan, key, min(wanted, _LOOKED_AT))
+    if len(first) < min(wanted, _LOOKED_AT):  # the method ended
+        known, wanted = [len(first)], len(first)
 
     def reckon(circuits: Sequence[Circuit], times: int = 1) -> None:
         for reckoner, mine in zip(reckoners, shares_of(circuits), strict=True):
@@ -200,7 +204,7 @@ def forecast(
         title=plan.title,
         device=device,
         steps=wanted,
-        limited=steps is not None,
+        limited=bool(known),
         circuits=sum(part.circuits for part in parts),
         jobs=sum(part.jobs for part in parts),
         shots=sum(part.shots for part in parts),

@@ -103,6 +103,7 @@ def _timed(layout: Layout, batch: Batch) -> tuple[float | None, str]:
     began = time.perf_counter()
     plan.evaluate(request, key)
     one = time.perf_counter() - began
-    steps = (whole.stop or plan.stop).steps
-    why = f"{1000 * one:.3g} ms an evaluation, {steps or ASSUMED} steps {'at most' if steps else 'assumed'}"
-    return one * (steps or ASSUMED), f"{why}, without compiling"
+    known = [number for number in ((whole.stop or plan.stop).steps, plan.requests()) if number is not None]
+    steps = min(known, default=ASSUMED)
+    why = f"{1000 * one:.3g} ms an evaluation, {steps} steps {'at most' if known else 'assumed'}"
+    return one * steps, f"{why}, without compiling"
