@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from varq import checks, spec
 from varq.algorithms.fourier_law import STATES, estimate, outcome_law
-from varq.algorithms.phase import EIGENSTATE
+from varq.algorithms.phase import EIGENSTATE, with_energy
 from varq.algorithms.phases.posterior import TWO_PI
 from varq.algorithms.task import Task, put, settled, usual_device
 from varq.circuits.frames import Apply, controlled_by_many, controlled_by_one, prepared, sine_state
@@ -40,7 +40,8 @@ class QPE(Task):
     2 pi k / 2^t (Cleve et al., Proc. R. Soc. A 454, 339 (1998)).  `value` is the phase that all shots tell by Bayes'
     rule, in [0, 2 pi), `stderr` the square root of its Holevo variance.  With shots=None the law of the outcomes is
     computed; `stderr` is then that of a single shot.  `details` has the histogram (`outcomes`, `frequencies`), the
-    exact `law` in closed form, the 95 % credible `interval`, and `applications`, `qubits`, `gates`, `depth`.
+    exact `law` in closed form, the 95 % credible `interval`, `applications`, `qubits`, `gates`, `depth`, and where the
+    unitary is an evolution the `energy` with its `energy_stderr`.
 
     Controlled powers are applied by the problem's gates where it has any, and `gates` and `depth` count these.  Of a
     power of more than a few gates, `varq.qubit` is given the matrix in their place: the law is the same to rounding.
@@ -206,8 +207,10 @@ class QPE(Task):
             "depth": size.depth,
         }
         if self.shots is None:
-            return Outcome(told.phase, _one_shot(counts), None, details)
-        return Outcome(told.phase, told.deviation, None, {**details, "interval": told.interval})
+            found = Outcome(told.phase, _one_shot(counts), None, details)
+        else:
+            found = Outcome(told.phase, told.deviation, None, {**details, "interval": told.interval})
+        return with_energy(self.problem, found)
 
 
 _NOTHING = np.zeros(0)

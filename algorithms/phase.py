@@ -18,7 +18,7 @@ from varq.keys import Key
 from varq.node.nodes import Nodes
 from varq.protocol import Experiment, Finished, Outcome, Plan, Reply, Request, Stop
 
-__all__ = ["EIGENSTATE", "LIKELIHOOD", "PhaseEstimation"]
+__all__ = ["EIGENSTATE", "LIKELIHOOD", "PhaseEstimation", "with_energy"]
 
 LIKELIHOOD = "likelihood"  # the device that draws outcomes from their law
 MOST_APPLICATIONS = 1024
@@ -176,15 +176,8 @@ class PhaseEstimation(Task):
         return None
 
     def _concluded(self, method: Concluding, state: Any) -> Outcome:
-        """The policy's answer, with the energies where the unitary is an evolution."""
-        if state is None:
-            return Outcome()
-        found = method.conclude(state)
-        time = getattr(self.problem, "time", None)
-        if time is None or found.value is None or found.stderr is None:
-            return found
-        energies = {"energy": self.problem.energy(found.value), "energy_stderr": found.stderr / abs(time)}
-        return dataclasses.replace(found, details={**energies, **found.details})
+        """The policy's answer."""
+        return Outcome() if state is None else with_energy(self.problem, method.conclude(state))
 
     def _drawn(self, request: Request, key: Key) -> Reply:
         """Outcomes from their law: of one preparation for all experiments, or of one for each."""
@@ -202,3 +195,12 @@ class PhaseEstimation(Task):
         zero = (1 + seen * np.cos(request.powers * phases - request.angles)) / 2
         bits = (rng.random(len(zero)) >= zero).astype(np.uint8)
         return Reply(outcomes=bits, executions=len(bits))
+
+
+def with_energy(problem: Any, found: Outcome) -> Outcome:
+    """A phase with the energy that it stands for and its standard error, where the unitary is an evolution."""
+    time = getattr(problem, "time", None)
+    if time is None or found.value is None or found.stderr is None:
+        return found
+    energies = {"energy": problem.energy(found.value), "energy_stderr": found.stderr / abs(time)}
+    return dataclasses.replace(found, details={**energies, **found.details})

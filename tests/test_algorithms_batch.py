@@ -143,6 +143,10 @@ def test_a_basis_in_which_the_unitary_is_not_diagonal() -> None:
     result = qpe(problem, bits=5, **QUIET)
     np.testing.assert_allclose(dense(result.details), result.details["law"], atol=EXACT)
     assert abs(result.deviation) < 1e-4
+    ground = np.linalg.eigvalsh(qml.matrix(Molecule.load("H2").hamiltonian, wire_order=range(4)))[0]
+    assert abs(result.details["energy"] - ground) < 1e-4 / 0.9
+    assert result.details["energy_stderr"] == pytest.approx(result.stderr / 0.9)
+    assert "energy" not in qpe(EIGEN, bits=3, **QUIET).details
 
 
 def test_runs_travel_as_jobs_and_come_back_from_the_store(tmp_path: Path) -> None:
