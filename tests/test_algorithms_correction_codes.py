@@ -140,6 +140,32 @@ def test_distances_are_odd_and_positive(kind: type) -> None:
         kind(3.0)
 
 
+@pytest.mark.parametrize(
+    ("code", "claimed", "least"),
+    [
+        (OWN, 4, 3),
+        (Steane(), 4, 3),
+        (FiveQubit(), 5, 3),
+        (RotatedSurface(3), 9, 3),
+        (StabilizerCode(stabilizers=("XXI", "IXX"), logical_x="XII", logical_z="ZZZ", distance=3), 5, 3),
+        (StabilizerCode(stabilizers=("XXXX", "ZZII", "IIZZ"), logical_x="XXII", logical_z="ZIZI", distance=2), 3, 2),
+    ],
+    ids=lambda value: getattr(value, "title", str(value)),
+)
+def test_a_distance_that_an_error_disproves_is_refused(code: Code, claimed: int, least: int) -> None:
+    """Steane's, Shor's and Laflamme's codes have the distance 3; flips of one kind are all that one letter sees."""
+    strings = {"stabilizers": code.stabilizers, "logical_x": code.logical_x, "logical_z": code.logical_z}
+    assert StabilizerCode(**strings, distance=least).distance == least
+    with pytest.raises(
+        ValueError, match=rf"least weight of an error.*Got {claimed}, but.*Give distance={least}"
+    ) as told:
+        StabilizerCode(**strings, distance=claimed)
+    error = str(told.value).split("'")[1]
+    assert sum(letter != "I" for letter in error) == least
+    assert not code.syndrome(error).any()
+    assert code.logical_flips(error).any()
+
+
 def test_strings_that_are_no_code_are_refused() -> None:
     def made(stabilizers: tuple[str, ...], x: str = "X" * 3, z: str = "ZII") -> StabilizerCode:
         return StabilizerCode(stabilizers=stabilizers, logical_x=x, logical_z=z, distance=3)

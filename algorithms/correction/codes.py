@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from functools import reduce
+from itertools import combinations, product
+from operator import xor
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +18,8 @@ from varq import checks
 __all__ = ["Code", "FiveQubit", "Repetition", "RotatedSurface", "StabilizerCode", "Steane", "anticommute"]
 
 Schedule = tuple[tuple[int | None, ...], ...]
+
+_MOST_ERRORS = 100_000  # of one weight that are looked at, in a quarter of a second
 
 
 def anticommute(first: str, second: str) -> bool:
@@ -297,14 +302,16 @@ class StabilizerCode(Code):
         stabilizers: n - 1 independent Pauli strings over n data qubits that commute with each other.
         logical_x: a Pauli string that commutes with all of them.
         logical_z: another one, which anticommutes with `logical_x`.
-        distance: what is claimed; it names the code and sets the default number of rounds.
+        distance: the least number of data qubits on which an error that no stabilizer sees changes the logical qubit;
+            where all stabilizers are of Z alone, or of X alone, of the errors that they can see.  It sets the default
+            number of rounds, and is checked where that takes less than a second.
         flagged: whether circuits have a flag qubit beside each ancilla of a stabilizer of three letters or more.
         title: its name.
 
     The stabilizers are measured one after the other, each from its first data qubit to its last.
 
     Raises:
-        ValueError: if the strings are not such a code.
+        ValueError: if the strings are not such a code, or an error of fewer qubits than `distance` shows it to be less.
 
     Example:
         >>> code = StabilizerCode(stabilizers=("ZZ",), logical_x="XX", logical_z="ZI", distance=1)
@@ -332,6 +339,7 @@ class StabilizerCode(Code):
         for string in strings:
             _pauli("stabilizers", string, wires)
         _consistent(strings, self.logical_x, self.logical_z)
+        _no_lighter(strings, (self.logical_x, self.logical_z), self.distance)
         rows: list[tuple[int | None, ...]] = []
         supports = [[q for q, letter in enumerate(s) if letter != "I"] for s in strings]
         total, done = sum(map(len, supports)), 0
@@ -377,6 +385,31 @@ def _consistent(stabilizers: tuple[str, ...], logical_x: str, logical_z: str) ->
             f"{rule} {wires - 1} independent stabilizers for {wires} data qubits. "
             f"Got {len(stabilizers)}, of which {rank} are independent. Add what is missing, drop products of others."
         )
+
+
+def _no_lighter(stabilizers: tuple[str, ...], logical: tuple[str, str], distance: int) -> None:
+    """ValueError if an error of fewer qubits than the distance changes the logical qubit unseen; small codes alone."""
+    wires, seen = len(logical[0]), set("".join(stabilizers)) - {"I"}
+    letters = {"Z": "X", "X": "Z"}.get("".join(seen), "XYZ")  # what stabilizers of one letter can see
+    # What each letter at each place changes: a bit for each stabilizer, above them one for each logical operator.
+    changes = [
+        [(c, sum(anticommute(c, s[q]) << k for k, s in enumerate((*stabilizers, *logical)))) for c in letters]
+        for q in range(wires)
+    ]
+    unseen = 1 << len(stabilizers)
+    for weight in range(1, min(distance, wires + 1)):
+        if math.comb(wires, weight) * len(letters) ** weight > _MOST_ERRORS:
+            return
+        for places in combinations(range(wires), weight):
+            for error in product(*(changes[q] for q in places)):
+                found = reduce(xor, (change for _, change in error))
+                if found and found % unseen == 0:
+                    letter = dict(zip(places, (c for c, _ in error), strict=True))
+                    string = "".join(letter.get(q, "I") for q in range(wires))
+                    raise ValueError(
+                        f"distance must be the least weight of an error that changes the logical qubit unseen. Got "
+                        f"{distance}, but {string!r} is such an error. Give distance={weight}."
+                    )
 
 
 def _rank(strings: Sequence[str]) -> int:
