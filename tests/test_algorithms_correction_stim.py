@@ -9,7 +9,7 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from varq.algorithms.correction.codes import FiveQubit, Repetition, RotatedSurface
+from varq.algorithms.correction.codes import FiveQubit, Repetition, RotatedSurface, Steane
 from varq.algorithms.correction.memory_circuits import memory_circuit
 from varq.algorithms.correction.stim_tapes import GATES, from_stim, to_stim
 from varq.simulator.outcomes import outcome
@@ -165,7 +165,8 @@ def test_noise_has_the_same_law_on_a_density_matrix() -> None:
 
     circuit = stim.Circuit(
         "R 0 1\nH 0\nDEPOLARIZE1(0.2) 0\nCX 0 1\nDEPOLARIZE2(0.3) 0 1\nX_ERROR(0.1) 1\nY_ERROR(0.15) 0\n"
-        "Z_ERROR(0.2) 0\nE(0.25) X0 Y1\nH 0\nS 1\nH_YZ 1\nM 0 1"
+        "Z_ERROR(0.2) 0\nE(0.25) X0 Y1\nPAULI_CHANNEL_1(0.1, 0.05, 0.2) 1\n"
+        "PAULI_CHANNEL_2(0.1, 0, 0, 0, 0, 0.02, 0, 0, 0, 0, 0, 0, 0, 0, 0.03) 0 1\nH 0\nS 1\nH_YZ 1\nM 0 1"
     )
     translated = from_stim(circuit)
     operations = [op for op in translated.tape.operations if not isinstance(op, qml.ops.MidMeasure)]
@@ -175,6 +176,39 @@ def test_noise_has_the_same_law_on_a_density_matrix() -> None:
     assert close(sampled, np.asarray(exact), SHOTS)
     silent = from_stim(circuit, noise=False)
     assert not any(isinstance(op, qml.operation.Channel) for op in silent.tape.operations)
+
+
+def mechanisms(circuit: Any) -> dict[tuple[str, ...], float]:
+    """What single faults flip, and how likely each is: all that a decoder is told of a circuit."""
+    found = {}
+    for line in circuit.detector_error_model().flattened():
+        if line.type == "error":
+            found[tuple(sorted(map(str, line.targets_copy())))] = line.args_copy()[0]
+    return found
+
+
+@pytest.mark.parametrize("code", [Repetition(3), RotatedSurface(3), Steane(), FiveQubit()], ids=lambda c: c.title)
+@pytest.mark.parametrize("noise", ["code-capacity", "phenomenological", "uniform", "si1000"])
+def test_there_and_back_a_memory_is_the_same(code: Any, noise: str) -> None:
+    circuit = memory_circuit(code, 0.01, noise, rounds=2)
+    translated = from_stim(circuit)
+    again = translated.circuit()
+    there, back = mechanisms(circuit), mechanisms(again)
+    assert there.keys() == back.keys()
+    assert max(abs(there[name] - back[name]) for name in there) < 1e-12
+    assert again.get_detector_coordinates() == circuit.get_detector_coordinates()
+
+
+def test_products_are_measured_without_harm() -> None:
+    """A Bell pair by two products; the second round finds what the first one did, and all stay eigenstates."""
+    import stim
+
+    circuit = stim.Circuit("MPP X0*X1 Z0*Z1 Y0*Y1\nMPP Z0*Z1*Z2 X0*X1 Y0*Y1\nM 2")
+    translated = from_stim(circuit)
+    tape = qml.tape.QuantumScript(translated.tape.operations, [qml.probs(op=list(translated.measured))])
+    (exact,) = qml.execute([tape], qml.device("varq.qubit", wires=4))
+    sampled = law(circuit.compile_sampler(seed=4).sample(SHOTS), 7)
+    assert close(sampled, np.asarray(exact), SHOTS)
 
 
 def test_bases_of_measurements_and_resets() -> None:
@@ -204,6 +238,8 @@ def test_what_stim_does_not_have_is_refused() -> None:
         to_stim(tape_of(lambda: qml.RX(0.3, 0)))
     with pytest.raises(ValueError, match=r"Stim simulates Clifford gates.* Got T"):
         to_stim(tape_of(lambda: qml.T(0)))
+    with pytest.raises(ValueError, match=r"Stim simulates Clifford gates.* Got QubitChannel"):
+        to_stim(tape_of(lambda: qml.QubitChannel([np.diag([1, 0.8]), np.array([[0, 0.6], [0, 0]])], wires=0)))
     with pytest.raises(ValueError, match=r"Stim keeps every outcome.* with postselect"):
         to_stim(tape_of(lambda: qml.measure(0, postselect=1)))
     with pytest.raises(ValueError, match=r"Stim measures qubits. Got expval.* at the end of the tape"):
@@ -230,13 +266,17 @@ def test_what_pennylane_does_not_have_is_refused() -> None:
 
     with pytest.raises(TypeError, match=r"circuit must be a stim.Circuit. Got str"):
         from_stim("H 0")
-    with pytest.raises(ValueError, match=r"measurements of one qubit. Got MPP"):
-        from_stim(stim.Circuit("MPP X0*X1"), noise=False)
+    with pytest.raises(ValueError, match=r"measurements of one qubit, and MPP. Got MXX. Write it with MPP"):
+        from_stim(stim.Circuit("MXX 0 1"), noise=False)
+    with pytest.raises(ValueError, match=r"measurements without noise of their own. Got MPP"):
+        from_stim(stim.Circuit("MPP(0.1) X0*X1"))
+    with pytest.raises(ValueError, match=r"outcomes that are not inverted. Got MPP"):
+        from_stim(stim.Circuit("MPP !X0*X1"))
     with pytest.raises(ValueError, match=r"measurements without noise of their own.*Write X_ERROR before"):
         from_stim(stim.Circuit("M(0.1) 0"))
     with pytest.raises(ValueError, match=r"outcomes that are not inverted"):
         from_stim(stim.Circuit("M !0"))
     with pytest.raises(ValueError, match=r"Got C_XYZ. Decompose it first"):
         from_stim(stim.Circuit("C_XYZ 0"))
-    with pytest.raises(ValueError, match=r"from_stim knows Pauli noise. Got PAULI_CHANNEL_1"):
-        from_stim(stim.Circuit("PAULI_CHANNEL_1(0.1, 0.1, 0.1) 0"))
+    with pytest.raises(ValueError, match=r"from_stim knows Pauli noise. Got ELSE_CORRELATED_ERROR"):
+        from_stim(stim.Circuit("E(0.1) X0\nELSE_CORRELATED_ERROR(0.1) Z0"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
 from types import MappingProxyType
 from typing import Any
@@ -63,6 +64,7 @@ _MAKERS: Mapping[str, Any] = MappingProxyType(
         "ISWAP_DAG": lambda wires: qml.adjoint(qml.ISWAP(wires)),
     }
 )
+_EQUAL = 1e-12  # probabilities and entries closer than this are one
 _NOTES = ("DETECTOR", "OBSERVABLE_INCLUDE", "QUBIT_COORDS", "SHIFT_COORDS", "TICK")
 _BASES = MappingProxyType({"X": "H", "Y": "H_YZ", "Z": ""})
 
@@ -71,7 +73,8 @@ def to_stim(tape: Any, detectors: Any = (), observables: Iterable[Any] = ()) -> 
     """The `stim.Circuit` of a PennyLane tape.
 
     Clifford gates, `qml.measure` with and without reset, Pauli gates under `qml.cond` of outcomes and of their
-    parities, and the noise channels `BitFlip`, `PhaseFlip`, `DepolarizingChannel`, `PauliError` have an equal in Stim.
+    parities, and the noise channels `BitFlip`, `PhaseFlip`, `DepolarizingChannel`, `PauliError`, and `QubitChannel` of
+    one or two wires whose Kraus matrices are multiples of Pauli strings have an equal in Stim.
     A `sample`, `counts` or `probs` of wires at the end measures these; of mid-circuit outcomes it adds nothing.  Wires
     become qubits 0, 1, ... in the tape's order.
 
@@ -139,6 +142,12 @@ class _Sender:
             letters = zip(targets, op.hyperparameters["operators"], strict=True)
             factors = [stim().target_pauli(q, letter) for q, letter in letters if letter != "I"]
             self.circuit.append("E", factors, float(op.parameters[0]))
+        elif op.name == "QubitChannel" and (chances := _pauli_chances(op)) is not None:
+            kind = len(targets)
+            if np.ptp(chances) < _EQUAL:
+                self.circuit.append(f"DEPOLARIZE{kind}", targets, float(np.sum(chances)))
+            else:
+                self.circuit.append(f"PAULI_CHANNEL_{kind}", targets, chances.tolist())
         elif op.name not in SILENT:
             raise ValueError(
                 f"Stim simulates Clifford gates, measurements and Pauli noise. Got {op}. "
@@ -203,6 +212,20 @@ class _Sender:
         return [stim().target_rec(record - self.count) for record in sorted(found) if found.count(record) % 2]
 
 
+def _pauli_chances(channel: Any) -> NDArray[np.float64] | None:
+    """The probability of each Pauli string but the identity in Stim's order; None for noise that is none of Paulis."""
+    if len(channel.wires) > 2:
+        return None
+    strings = _strings(len(channel.wires))
+    chances = np.zeros(len(strings))
+    for kraus in channel.kraus_matrices():
+        found = np.array([np.trace(s.conj().T @ kraus) / len(s) for s in strings])
+        if np.count_nonzero(np.abs(found) > _EQUAL) > 1:
+            return None
+        chances += np.abs(found) ** 2
+    return chances[1:]
+
+
 def _values(detectors: Any) -> list[Any]:
     return list(detectors.values()) if isinstance(detectors, Mapping) else list(detectors)
 
@@ -216,12 +239,24 @@ class Translated:
         measured: the outcomes, in the order of Stim's records.
         detectors: of each detector, the numbers of the outcomes whose parity it is.
         observables: of each observable, the same.
+        coordinates: of each detector, as far as the circuit gives any.
     """
 
     tape: Any
     measured: tuple[Any, ...]
     detectors: tuple[tuple[int, ...], ...]
     observables: tuple[tuple[int, ...], ...]
+    coordinates: tuple[tuple[float, ...], ...] = ()
+
+    def circuit(self) -> Any:
+        """Back to Stim: the same law of outcomes, detectors and observables, in the tape's own gates.
+
+        Resets are measurements there whose outcomes nothing uses, so that records have other numbers.
+        """
+        rows = [[[self.measured[k] for k in row] for row in some] for some in (self.detectors, self.observables)]
+        where = dict(zip(self.coordinates, rows[0], strict=False))
+        named = len(where) == len(rows[0])  # a circuit may give several detectors one place, or none
+        return to_stim(self.tape, where if named else rows[0], rows[1])
 
     def parities(self, outcomes: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Detectors and observables of samples.
@@ -244,10 +279,12 @@ class Translated:
 def from_stim(circuit: Any, noise: bool = True, shots: int | None = None) -> Translated:
     """The tape of a `stim.Circuit`, to run it on any simulator.
 
-    Qubits become wires of the same numbers.  A reset of a qubit that nothing has touched is left out.
+    Qubits become wires of the same numbers.  A reset of a qubit that nothing has touched is left out.  A product of
+    Paulis is measured by one more wire, after the others.
 
     Args:
-        circuit: of Clifford gates, measurements and resets in X, Y or Z, Pauli noise, Paulis controlled by outcomes.
+        circuit: of Clifford gates, measurements and resets in X, Y or Z, measured products of Paulis, Pauli noise,
+            Paulis controlled by outcomes.
         noise: whether noise becomes PennyLane's channels; without, it is left out, and the tape runs on `varq.qubit`.
         shots: of the tape.
 
@@ -274,9 +311,12 @@ class _Receiver:
         self.measured: list[Any] = []
         self.detectors: list[tuple[int, ...]] = []
         self.observables: dict[int, list[int]] = {}
+        self.coordinates: list[tuple[float, ...]] = []
         self.touched: set[int] = set()
+        self.ancilla = 0
 
     def received(self, circuit: Any, shots: int | None) -> Translated:
+        self.ancilla = circuit.num_qubits
         with qml.queuing.AnnotatedQueue() as queue:
             for line in circuit.flattened():
                 self._line(line)
@@ -285,7 +325,7 @@ class _Receiver:
         many = 1 + max(self.observables, default=-1)
         observables = tuple(tuple(self.observables.get(k, ())) for k in range(many))
         tape = qml.tape.QuantumScript(operations, last, shots=shots)
-        return Translated(tape, tuple(self.measured), tuple(self.detectors), observables)
+        return Translated(tape, tuple(self.measured), tuple(self.detectors), observables, tuple(self.coordinates))
 
     def _line(self, line: Any) -> None:
         name, args = line.name, line.gate_args_copy()
@@ -295,9 +335,12 @@ class _Receiver:
         if name[0] in "MR" and name.lstrip("MR") in ("", "X", "Y", "Z"):
             self._measurement(name, line, args)
             return
+        if name == "MPP":
+            self._product(line, args)
+            return
         kind = stim().gate_data(name)
         if kind.produces_measurements:
-            raise ValueError(f"from_stim knows measurements of one qubit. Got {name}. Use an ancilla for a product.")
+            raise ValueError(f"from_stim knows measurements of one qubit, and MPP. Got {name}. Write it with MPP.")
         if kind.is_noisy_gate:
             if self.noise:
                 self._noise(name, line, args)
@@ -309,19 +352,36 @@ class _Receiver:
         records = [len(self.measured) + t.value for t in line.targets_copy() if t.is_measurement_record_target]
         if name == "DETECTOR":
             self.detectors.append(tuple(records))
+            self.coordinates.append(tuple(args))
         elif name == "OBSERVABLE_INCLUDE":
             self.observables.setdefault(int(args[0]), []).extend(records)
 
-    def _measurement(self, name: str, line: Any, args: Sequence[float]) -> None:
+    @staticmethod
+    def _plain(line: Any, args: Sequence[float]) -> None:
+        """ValueError for a measurement with noise of its own, or an outcome that is told inverted."""
         if args:
             raise ValueError(
                 f"from_stim knows measurements without noise of their own. Got {line}. Write X_ERROR before."
             )
+        if any(target.is_inverted_result_target for target in line.targets_copy()):
+            raise ValueError(f"from_stim knows outcomes that are not inverted. Got {line}. Leave the ! out.")
+
+    def _measurement(self, name: str, line: Any, args: Sequence[float]) -> None:
+        self._plain(line, args)
         turn = _BASES[name[-1] if name[-1] in "XY" else "Z"]
         for target in line.targets_copy():
-            if target.is_inverted_result_target:
-                raise ValueError(f"from_stim knows outcomes that are not inverted. Got {line}. Leave the ! out.")
             self._measured(name, target.value, turn)
+
+    def _product(self, line: Any, args: Sequence[float]) -> None:
+        """A wire that is turned by each of the Paulis tells their product."""
+        self._plain(line, args)
+        for group in line.target_groups():
+            qml.Hadamard(self.ancilla)
+            for target in group:
+                _MAKERS[f"C{target.pauli_type}"](wires=[self.ancilla, target.value])
+                self.touched.add(target.value)
+            qml.Hadamard(self.ancilla)
+            self.measured.append(qml.measure(self.ancilla, reset=True))
 
     def _measured(self, name: str, wire: int, turn: str) -> None:
         records, reset = name[0] == "M", "R" in name
@@ -375,14 +435,21 @@ class _Receiver:
             elif name == "Y_ERROR":
                 qml.PauliError("Y", args[0], wires=wires)
             elif name == "DEPOLARIZE2":
-                qml.QubitChannel(_two_qubit(args[0]), wires=wires)
+                qml.QubitChannel(_kraus([args[0] / 15] * 15, 2), wires=wires)
+            elif name.startswith("PAULI_CHANNEL_"):
+                qml.QubitChannel(_kraus(args, len(wires)), wires=wires)
             else:
                 raise ValueError(f"from_stim knows Pauli noise. Got {name}. Leave it out with noise=False.")
             self.touched.update(wires)
 
 
-def _two_qubit(p: float) -> list[NDArray[np.complex128]]:
-    """The Kraus matrices of two-qubit depolarizing noise."""
+def _kraus(chances: Sequence[float], wires: int) -> list[NDArray[np.complex128]]:
+    """The Kraus matrices of noise that is each Pauli string but the identity with a chance, in Stim's order."""
+    weights = [1 - sum(chances), *chances]
+    return [np.sqrt(w) * string for w, string in zip(weights, _strings(wires), strict=True)]
+
+
+def _strings(wires: int) -> list[NDArray[np.complex128]]:
+    """The matrices of all Pauli strings, II, IX, IY, IZ, XI, ..., as Stim orders them."""
     single = [qml.matrix(gate(0)) for gate in _PAULIS]
-    weights = [1 - p] + [p / 15] * 15
-    return [np.sqrt(w) * np.kron(a, b) for w, (a, b) in zip(weights, product(single, repeat=2), strict=True)]
+    return [reduce(np.kron, some) for some in product(single, repeat=wires)]
