@@ -51,8 +51,10 @@ class Shor(Task):
     a^r = 1 modulo N.  An even r with a^(r/2) other than -1 gives the factors.  Nothing knows r beforehand.
 
     `value` is the smaller factor.  `details` holds `factors`, `base`, `order`, `method` ("quantum", or the classical
-    check that answered: "even", "power" or "gcd"), all `attempts`, the histogram of the last one (`outcomes`,
-    `frequencies`, and the `law` of the order found), and the `qubits`, `gates` and `depth` of its circuit.
+    check that answered: "even", "power" or "gcd"), what the classical checks said (`prechecks`: whether N is `even`; of
+    what `power` it is, (root, exponent); and the bases that were drawn and passed over as they share a factor with N,
+    `shared`, (base, factor) each, with any of which N was split already), all `attempts`, the histogram of the last one
+    (`outcomes`, `frequencies`, and the `law` of the order found), and the `qubits`, `gates` and `depth` of its circuit.
 
     Args:
         N: the number, composite, at least 4.
@@ -63,7 +65,7 @@ class Shor(Task):
             simulator); or "qft", 2 n control wires (with gates 4 n + 2 wires, on any device).
         prechecks: whether an even N, a perfect power and a given base that shares a factor with N are answered
             classically, and reported so.  Without, an even N and a power of a prime are refused, which order finding
-            cannot split, and so is such a base.
+            cannot split, and so is such a base.  Either way a prime N is refused, and drawn bases share no factor.
         attempts: most of them.
         shots: of each attempt; None for 16.
 
@@ -248,6 +250,7 @@ class Shor(Task):
             "method": found.method,
             "base": found.base,
             "order": None if found.method != "quantum" or last is None else last.order,
+            "prechecks": {"even": self.N % 2 == 0, "power": perfect_power(self.N), "shared": found.shared},
             "attempts": tuple(attempt.as_data() for attempt in found.attempts),
         }
         if last is not None:

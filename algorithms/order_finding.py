@@ -56,6 +56,7 @@ class Search:
         factors: p <= q with p q = N; None as long as there are none.
         next: the base to try next; None if there is none.
         message: why it ended.
+        shared: bases that were drawn and passed over, each with the factor that it shares with N.
     """
 
     key: Key
@@ -65,6 +66,7 @@ class Search:
     factors: tuple[int, int] | None = None
     next: int | None = None
     message: str = ""
+    shared: tuple[tuple[int, int], ...] = ()
 
 
 class OrderFinding:
@@ -136,7 +138,10 @@ class OrderFinding:
         """With the next base; or with the factors that it shares with N, or why there is none."""
         if len(state.attempts) >= self._most:
             return replace(state, next=None, message=f"all {self._most} attempts are made")
-        base = self._drawn(state) if self._base is None else self._base
+        base = self._base
+        if base is None:
+            base, shared = self._drawn(state)
+            state = replace(state, shared=(*state.shared, *shared))
         if base is None:
             return replace(state, next=None, message="no base is left")
         last = state.attempts[-1] if state.attempts else None
@@ -149,12 +154,20 @@ class OrderFinding:
         said = f"{base} shares a factor with N: no order was needed"
         return replace(state, method="gcd", base=base, factors=factors, next=None, message=said)
 
-    def _drawn(self, state: Search) -> int | None:
-        """A base from 2 to N - 2 that was not tried and shares no factor with N; N - 1, of order 2, never helps."""
+    def _drawn(self, state: Search) -> tuple[int | None, list[tuple[int, int]]]:
+        """A base from 2 to N - 2 that was not tried and shares no factor with N, and those that were passed over.
+
+        N - 1, of order 2, never helps.
+        """
         tried = {attempt.base for attempt in state.attempts}
+        known = dict(state.shared)
         rng = state.key.fold("base", len(state.attempts)).generator()
+        shared: dict[int, int] = {}
         for _ in range(_DRAWS):
             base = int(rng.integers(2, self._modulus - 1))
-            if base not in tried and math.gcd(base, self._modulus) == 1:
-                return base
-        return None
+            factor = math.gcd(base, self._modulus)
+            if factor > 1 and base not in known:
+                shared[base] = factor
+            elif factor == 1 and base not in tried:
+                return base, list(shared.items())
+        return None, list(shared.items())

@@ -244,6 +244,20 @@ def test_what_needs_no_order_is_answered_classically_and_said(
     assert "no order was needed" in result.message
 
 
+@pytest.mark.parametrize("prechecks", [True, False])
+def test_classical_checks_are_told(prechecks: bool) -> None:
+    """Bases that share a factor with N split it on paper: they are passed over, and told."""
+    found = [shor(15, seed=seed, prechecks=prechecks, **QUIET).details["prechecks"] for seed in range(6)]
+    assert all((one["even"], one["power"]) == (False, None) for one in found)
+    shared = [pair for one in found for pair in one["shared"]]
+    assert shared, "no seed drew one, though 6 of the 12 bases from 2 to 13 do"
+    assert all(math.gcd(base, 15) == factor > 1 for base, factor in shared)
+    assert all(len(set(one["shared"])) == len(one["shared"]) for one in found)
+    if prechecks:
+        assert shor(81, **QUIET).details["prechecks"]["power"] == (3, 4)
+        assert shor(22, **QUIET).details["prechecks"]["even"]
+
+
 def test_a_base_that_cannot_help_is_said() -> None:
     result = shor(15, base=14, **QUIET)
     assert (result.value, result.details["factors"], result.reason) == (None, None, Reason.STALLED)

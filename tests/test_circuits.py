@@ -161,8 +161,11 @@ def test_a_modular_addition_leaves_the_ancilla_clean() -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 7, 14, pytest.param(11, marks=pytest.mark.full)])
-def test_gates_multiply_as_the_permutation_does_on_all_basis_states(factor: int) -> None:
-    """N = 15: any amplitudes on all residues, control 0 and 1, at once; sums and ancilla are zero again."""
+def test_gates_multiply_as_the_permutation_does_on_all_residues(factor: int) -> None:
+    """N = 15: any amplitudes on all residues, control 0 and 1, at once; sums and ancilla are zero again.
+
+    The register never holds 15 itself, of which Beauregard's adders leave something in the sums.
+    """
     registers = Registers.after(1, 4)
     rng = np.random.default_rng(SEED)
     weights = rng.normal(size=(2, 15)) + 1j * rng.normal(size=(2, 15))
