@@ -11,6 +11,7 @@ import pytest
 
 import varq
 from varq import spec
+from varq.algorithms import VQE
 from varq.algorithms.correction import packages
 from varq.algorithms.correction.belief import BPOSD
 from varq.algorithms.correction.codes import FiveQubit, Repetition, RotatedSurface, Steane
@@ -23,6 +24,7 @@ from varq.algorithms.correction.threshold import ThresholdStudy, threshold_study
 from varq.algorithms.correction.window import Window
 from varq.algorithms.short import memory
 from varq.cli.specfile import read
+from varq.problems import TransverseFieldIsing
 from varq.protocol import Reason, Stop
 
 pytestmark = [pytest.mark.flagless]
@@ -259,6 +261,19 @@ def test_a_study_runs_each_cell_once(tmp_path: Any) -> None:
         again = threshold_study(codes, [0.02, 0.04], **options)
     assert [r.run_id for r in again.results] == [r.run_id for r in study.results]
     assert again.rates == study.rates
+
+
+@needs_stim
+def test_a_sweep_of_memories_is_a_study_too(tmp_path: Any) -> None:
+    tasks = [Memory(code, p=p, shots=20_000) for code in (Repetition(3), Repetition(5)) for p in (0.02, 0.04)]
+    swept = varq.sweep(tasks, name="memories", store=tmp_path / "store", progress=False)
+    assert ThresholdStudy.of(swept).rates == ()
+    swept.finish()
+    found = ThresholdStudy.of(swept)
+    alone = threshold_study([Repetition(3), Repetition(5)], [0.02, 0.04], shots=20_000)
+    assert (found.distances, found.ps, found.rates) == (alone.distances, alone.ps, alone.rates)
+    with pytest.raises(TypeError, match=r"each spec must be of type Memory.*Give pairs of a Memory and its result"):
+        ThresholdStudy.of([(VQE(problem=TransverseFieldIsing(2)), found.results[0])])
 
 
 @needs_stim

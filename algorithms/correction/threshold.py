@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import curve_fit
 
-from varq import names
+from varq import checks, names
 from varq.algorithms.correction.memory import Memory, per_round
 from varq.protocol import Array, Result
 from varq.session.api import run
@@ -77,14 +77,24 @@ class ThresholdStudy:
     results: tuple[Result, ...] = ()
 
     @classmethod
-    def of(cls, runs: Iterable[tuple[Memory, Result]], title: str = "memories") -> ThresholdStudy:
-        """From specs and their results.
+    def of(cls, runs: Any, title: str = "memories") -> ThresholdStudy:
+        """From specs and their results, wherever they were run.
+
+        Args:
+            runs: pairs of a `Memory` and its result; or a study of memories, `varq.sweep([Memory(...), ...])`, of which
+                the cells that are done count.
+            title: of what.
 
         Raises:
+            TypeError: for a spec that is no `Memory`.
             ValueError: if a run has not counted anything.
         """
         found = []
-        for task, result in runs:
+        pairs: Iterable[tuple[Any, Result]] = runs.results() if hasattr(runs, "results") else runs
+        for task, result in pairs:
+            checks.instance(
+                "each spec", task, Memory, hint="Give pairs of a Memory and its result, or a study of them."
+            )
             if result.value is None or result.stderr is None:
                 raise ValueError(f"Each result must have a value. Got none from {task.title}. Let the run go on first.")
             row = (task.code.distance, task.p, result.value, result.stderr, int(result.details["rounds"]), result)
@@ -210,9 +220,10 @@ def threshold_study(
     existing: str = "return",
     **options: Any,
 ) -> ThresholdStudy:
-    """Run a memory for each code and each noise strength.
+    """Run a memory for each code and each noise strength, one after the other in this process.
 
-    With a store, cells that were run before are not run again, and a study that was stopped goes on.
+    With a store, cells that were run before are not run again, and a study that was stopped goes on.  On several
+    processes or machines, `varq.sweep` of such specs does the same: `ThresholdStudy.of` takes what it found.
 
     Args:
         codes: such as `[RotatedSurface(d) for d in (3, 5, 7)]`.

@@ -304,6 +304,14 @@ class Study:
         """All cells, one row each, made from the store alone: their values, results and what went wrong."""
         return table_of(self._store, self.record)
 
+    def results(self) -> list[tuple[Any, Result]]:
+        """The specs of the cells that are done, in the study's order, each with its result."""
+        found: dict[str, Result] = {}
+        for record in self._store.several(list(dict.fromkeys(self._layout.ids))):
+            if state_of(record) is State.DONE:
+                found[record.id] = spec.loads(record.result or "", self._store.array)
+        return [(self._layout.task(k), found[name]) for k, name in enumerate(self._layout.ids) if name in found]
+
     def best(self, by: str = "value") -> Result:
         """The result of the cell with the least value.
 
