@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from varq.algorithms.correction import (
     Code,
     ErrorModel,
     FaultTracker,
+    FewestFaults,
     FiveQubit,
     LogicalTeleportation,
     Lookup,
@@ -405,6 +407,25 @@ def test_matching_serves_in_the_loop() -> None:
     assert result.value < lookup + SIGMAS * np.sqrt(2 * lookup / 500)
 
 
+@pytest.mark.flagless
+def test_the_usual_decoder_is_a_table_where_one_is_small_enough() -> None:
+    usual = [LogicalTeleportation(**more).resolve(None, None).decoder for more in ({}, {"hops": 2}, {"rounds": 4})]
+    assert usual == [Lookup(), FewestFaults(), FewestFaults()]
+    assert LogicalTeleportation(hops=2).reference() is None
+
+
+@pytest.mark.full
+@pytest.mark.qec
+@pytest.mark.flagless
+def test_two_hops_with_the_usual_decoder_do_better_than_without() -> None:
+    """As on paper: what a bare qubit loses on its way is exact, and gates that follow raw bits err more often."""
+    task = LogicalTeleportation(hops=2, p=0.02, noise="phenomenological", shots=2000)
+    found = varq.run(task, **QUIET)
+    deaf = varq.run(replace(task, listened=False), **QUIET)
+    assert found.value + SIGMAS * found.stderr < found.details["bare"]
+    assert deaf.value > found.value + SIGMAS * np.hypot(found.stderr, deaf.stderr)
+
+
 @pytest.mark.qec
 @pytest.mark.flagless
 def test_a_decoder_that_does_not_fit_is_refused() -> None:
@@ -471,7 +492,7 @@ TABLE = Lookup().from_dem(code_model(Repetition(3), basis="Z"))
         (lambda: LogicalTeleportation(round_time=0), "round_time must be greater than 0"),
         (lambda: LogicalTeleportation(batch=0), "batch must be at least 1"),
         (lambda: varq.run(LogicalTeleportation(device="default.qubit"), **QUIET), "device that asks it while"),
-        (lambda: varq.run(LogicalTeleportation(rounds=4), **QUIET), "look-up table takes at most 22"),
+        (lambda: varq.run(LogicalTeleportation(rounds=4, decoder="lookup"), **QUIET), "look-up table takes at most 22"),
         (lambda: Lookup(most=0), "most must be at least 1"),
         (lambda: Lookup().from_dem(3), "dem must be an ErrorModel"),
         (lambda: Lookup().from_dem("repeat 3 {"), "flattened detector error model"),

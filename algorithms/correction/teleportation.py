@@ -15,6 +15,7 @@ from varq.algorithms.correction.codes import Code, Repetition
 from varq.algorithms.correction.decoders import as_decoder
 from varq.algorithms.correction.faults import stim_model
 from varq.algorithms.correction.feedback import Asked, Stopwatch, decoded
+from varq.algorithms.correction.fewest import FewestFaults
 from varq.algorithms.correction.hops import BARE, Course
 from varq.algorithms.correction.logical import check_noise
 from varq.algorithms.correction.lookup import MOST_BITS, Lookup
@@ -59,7 +60,8 @@ class LogicalTeleportation(Task):
         rounds: of syndrome measurements of both patches before each move, and of the last one at the end.
         p: the probability that the noise takes multiples of.
         noise: "uniform" (every operation fails), "phenomenological", "code-capacity", or a `Noise` without idling.
-        decoder: a decoder or its name; "lookup" needs no extra.
+        decoder: a decoder or its name; None for "lookup", which needs no extra, where its table is small enough, else
+            for the fewest faults (the extra `qec`).
         listened: whether gates follow the decoder.  If not, they follow the bits as they were measured; the decoder
             corrects the readout at the end all the same.
         batch: shots in a request.
@@ -85,7 +87,7 @@ class LogicalTeleportation(Task):
     rounds: int = 2
     p: float = 0.005
     noise: Any = "uniform"
-    decoder: Any = "lookup"
+    decoder: Any = None
     listened: bool = True
     batch: int = 1000
     round_time: float = 1e-6
@@ -95,13 +97,13 @@ class LogicalTeleportation(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.choice("state", self.state, STATES)
-        checks.instance("code", self.code, Code, hint="Give Repetition(3), Steane() or RotatedSurface(3).")
+        checks.instance("code", self.code, Code, hint="Give Repetition(3) or Steane().")
         check_basis(self.code, self._basis)
         for string in self.code.stabilizers:
             if not (pure(string, "X") or pure(string, "Z")):
                 raise ValueError(
                     "code must have stabilizers of X alone and of Z alone, so that CNOT gates act qubit by qubit. Got "
-                    f"the {self.code.title} with {string!r}. Use Repetition(3), Steane() or RotatedSurface(3)."
+                    f"the {self.code.title} with {string!r}. Use Repetition(3) or Steane()."
                 )
         noise = as_noise(self.noise)
         check_noise(noise, self.code)
@@ -111,7 +113,7 @@ class LogicalTeleportation(Task):
             rounds=checks.integer("rounds", self.rounds, minimum=1),
             p=checks.real("p", self.p, minimum=0, maximum=1, hint="It is a probability."),
             noise=noise,
-            decoder=as_decoder(self.decoder),
+            decoder=None if self.decoder is None else as_decoder(self.decoder),
             listened=checks.boolean("listened", self.listened),
             batch=checks.integer("batch", self.batch, minimum=1),
             round_time=checks.real("round_time", self.round_time, above=0, hint="In seconds."),
@@ -139,8 +141,19 @@ class LogicalTeleportation(Task):
                 f"A decoder in the loop needs a device that asks it while the circuit runs: {DEFAULT}. "
                 f"Got device={called(spec.unwrap(device))!r}. Leave the device out."
             )
-        resolved: LogicalTeleportation = settled(self, device, SHOTS if shots is None else shots)
+        shots = SHOTS if shots is None else shots
+        resolved: LogicalTeleportation = settled(self, device, shots, decoder=self._decoder)
         return resolved
+
+    @property
+    def _decoder(self) -> Any:
+        """The one that was chosen, or the usual one."""
+        return self.decoder or (Lookup() if self._tabled else FewestFaults())
+
+    @property
+    def _tabled(self) -> bool:
+        """Whether a table can hold what the last decision hangs on."""
+        return len(self.course.questions[-1].detectors) + 1 <= MOST_BITS
 
     @cached_property
     def course(self) -> Course:
@@ -157,7 +170,7 @@ class LogicalTeleportation(Task):
     def reference(self) -> float | None:
         """The exact probability of a wrong bit; None where it is not known."""
         last = self.course.questions[-1]
-        if not isinstance(self.decoder, Lookup) or len(last.detectors) + len(self.course.questions) > MOST_BITS:
+        if not isinstance(self._decoder, Lookup) or len(last.detectors) + len(self.course.questions) > MOST_BITS:
             return None
         return self.course.failure([self.listened] * self.hops + [True])
 
@@ -244,8 +257,8 @@ class LogicalTeleportation(Task):
 
     def _asked(self, number: int, watch: Stopwatch) -> Asked:
         question, model = self.course.questions[number], self.course.model(number)
-        fits = isinstance(self.decoder, Lookup)
-        decoding = self.decoder.from_dem(model if fits else stim_model(model))
+        fits = isinstance(self._decoder, Lookup)
+        decoding = self._decoder.from_dem(model if fits else stim_model(model))
         return Asked(decoding, question.detectors, question.rounds, [question.raw], watch)
 
 
