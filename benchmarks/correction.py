@@ -9,8 +9,8 @@ that of the next.
 distance: the fewest faults of our circuits that make a logical error and fire no detector.
 window: a sliding window over 50 rounds beside decoding them at once, the same shots for both.
 stream: 10^4 rounds, pushed one by one: the time of a window, and how far the decoder lags where a round comes every
-20 us.  The same stream is decoded several times, of which the fastest pass counts: what
-else the machine does stays out.
+20 us.  The same stream is decoded several times: the fastest pass counts, in which the machine did least else, and the
+one in the middle stands beside it.
 circuit: a logical 1 that moves between two patches of a repetition code, on varq.qubit, the decoder asked between two
 gates; "exact" rates are sums over all sets of faults, made without simulating any state.
 A bound on a counted rate holds if it does two standard errors below, an agreement within four.
@@ -204,20 +204,22 @@ def stream() -> Iterator[Line]:
     rounds, gap = 10_000, 20e-6
     for name in ("plain", "correlated"):
         passes = streamed(name == "correlated", rounds)
-        best = min(passes, key=lambda each: float(each.sum()))  # what the decoder does where the machine lets it
+        ranked = sorted(passes, key=lambda each: float(each.sum()))
+        both = (ranked[0], ranked[len(ranked) // 2])
         # A window is decoded at the push that fills it: every fifth from the tenth on.
-        slow = 1e6 * float(np.quantile(best[9::5], 0.99))
+        slow, usually = (1e6 * float(np.quantile(one[9::5], 0.99)) for one in both)
         what = f"d = 5 stream, {name}: 99 % of windows within"
-        yield Line(what, f"{slow:.0f} us", "<= 1000 us", slow <= 1000, GOOGLE)
-        late = lag(best, gap)
+        yield Line(what, f"{slow:.0f} us, {usually:.0f}", "<= 1000 us", slow <= 1000, GOOGLE)
+        late, later = (lag(one, gap) for one in both)
         usual, last = (float(np.median(part)) for part in (late[:-1000], late[-1000:]))
-        shown = f"{1e6 * late.max():.0f} us; {1e6 * usual:.1f}, {1e6 * last:.1f} us"
+        shown = f"{1e6 * late.max():.0f} us, {1e6 * later.max():.0f}; {1e6 * usual:.1f}, {1e6 * last:.1f} us"
         # A decoder that keeps up is no further behind at the end than it was before.
         kept_up = late.max() < 50 * gap and last <= 1.5 * usual
         what = "the same, 20 us a round: lag at most; medians before, in the last 1000"
         yield Line(what, shown, "under 50 rounds, no growth", kept_up, GOAL)
-        rate = rounds / float(best.sum()) / 1e3
-        yield Line("the same: highest sustained rate", f"{rate:.0f} k/s", ">= 50 k rounds/s", rate >= 50, GOAL)
+        rate, less = (rounds / float(one.sum()) / 1e3 for one in both)
+        shown = f"{rate:.0f} k/s, {less:.0f}"
+        yield Line("the same: highest sustained rate", shown, ">= 50 k rounds/s", rate >= 50, GOAL)
 
 
 def circuit() -> Iterator[Line]:
