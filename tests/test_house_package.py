@@ -14,6 +14,8 @@ from pathlib import Path
 import house
 import pytest
 
+from varq.store.schema import NEEDS
+
 PROJECT = tomllib.loads((house.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SUFFIXES = {".py", ".typed", ".json", ".gz"}  # what a package may hold; anything else must be listed as package data
 
@@ -52,7 +54,20 @@ def test_the_version_is_the_same_everywhere() -> None:
     changes = re.findall(r"^## \[([^\]]+)\]", (house.ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert citation is not None
     assert citation.group(1) == version
-    assert changes[:2] == ["Unreleased", version]
+    assert changes[0] == "Unreleased"
+    release, dev, _ = version.partition(".dev")
+    latest = changes[1]
+    assert (numbers(latest) < numbers(release)) if dev else (latest == version), "between releases it ends in .dev0"
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Of a release, for comparison."""
+    return tuple(map(int, version.split(".")))
+
+
+def test_a_refused_varq_is_told_a_version_that_is_or_will_be() -> None:
+    release = PROJECT["project"]["version"].partition(".dev")[0]
+    assert numbers(NEEDS) <= numbers(release)
 
 
 def test_the_root_knows_the_version() -> None:
