@@ -82,6 +82,21 @@ def test_every_odd_bound_has_its_reason() -> None:
     assert not bare
 
 
+def test_every_extra_is_used_by_itself() -> None:
+    script = (house.ROOT / ".ci" / "extras.py").read_text(encoding="utf-8")
+    used = re.findall(r'^    "(\w+)": ', script, re.MULTILINE)
+    assert set(used) == set(PROJECT["project"]["optional-dependencies"]) - {"test", "dev"}
+
+
+def test_the_legs_of_the_wide_gate_are_those_that_are_named() -> None:
+    wide = (house.ROOT / ".ci" / "full").read_text(encoding="utf-8")
+    legs = re.findall(r"^leg (\w+) \1$", wide, re.MULTILINE)
+    assert f"#   .ci/full LEG...     only these: {', '.join(legs)}\n" in wide
+    assert f"    {' | '.join(legs)}) chosen" in wide
+    named = ", ".join(f"`{leg}`" for leg in legs)
+    assert f"runs some legs: {named}." in (house.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
 def test_both_ends_of_the_jax_range_are_tested() -> None:
     bound = next(d for d in PROJECT["project"]["dependencies"] if d.startswith("jax"))
     lowest = re.search(r">=([\d.]+)", bound)
