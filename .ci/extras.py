@@ -58,7 +58,10 @@ def main(names: list[str]) -> int:
     """Print the names, or use the extras that are named; 1 if one does not do what it is for."""
     if not names:
         print("\n".join(USES))
-    return int(not all(USES[name]() for name in names))
+    idle = [name for name in names if not USES[name]()]
+    if idle:
+        print(f"The packages are here, but this does not work: {', '.join(idle)}", file=sys.stderr)
+    return int(bool(idle))
 
 
 if __name__ == "__main__":
