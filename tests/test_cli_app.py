@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from varq import cli
+from varq import __version__, cli
 from varq.cli.app import app
 from varq.cli.console import print_json
 from varq.cli.mistakes import InputError, asked
@@ -62,7 +62,7 @@ def test_without_a_command_there_is_help(runner: CliRunner) -> None:
 def test_the_version_is_the_package_s(runner: CliRunner) -> None:
     shown = runner.invoke(app, ["--version"])
     assert shown.exit_code == 0
-    assert shown.output == "varq 0.1.0\n"
+    assert shown.output == f"varq {__version__}\n"
 
 
 def test_an_unknown_command_names_the_close_one(runner: CliRunner) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import house
+import numpy as np
 import pytest
+
+from varq.algorithms import minimize
 
 DOCUMENTS = sorted(p for p in house.tree_files() if p.suffix == ".md")
 RUN = [house.ROOT / "README.md", house.ROOT / "CONTRIBUTING.md"]
@@ -82,6 +87,29 @@ def test_the_readme_shows_whole_spec_files() -> None:
     assert all(tomllib.loads(text) for text in files)
 
 
+def test_any_sql_tool_reads_the_default_store_as_the_readme_says() -> None:
+    (command,) = blocks(house.ROOT / "README.md", "sh sql")
+    found = re.search(r"for file in (\S+);.* '(SELECT .+)'", command)
+    assert found is not None
+    result = minimize(_bowl, np.array([1.0]), optimizer="nelder-mead")
+    (file,) = Path().glob(found[1])
+    with closing(sqlite3.connect(file)) as db:
+        db.row_factory = sqlite3.Row
+        (row,) = db.execute(found[2])
+        views = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'")}
+    assert (row["id"], row["value"], row["steps"]) == (result.run_id, result.value, result.steps)
+    assert views == set(re.findall(r"`(\w+)`", _before(command).rpartition("by the views")[2]))
+
+
+def _bowl(x: Any) -> float:
+    return float(x @ x)
+
+
+def _before(block: str) -> str:
+    """The paragraph in front of a block of the README."""
+    return (house.ROOT / "README.md").read_text(encoding="utf-8").partition(block)[0].split("\n\n")[-2]
+
+
 def test_the_two_commands_are_targets() -> None:
     readme = (house.ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (house.ROOT / "Makefile").read_text(encoding="utf-8")
@@ -89,6 +117,23 @@ def test_the_two_commands_are_targets() -> None:
         assert f"make {command}" in readme
         assert re.search(rf"^{command}:", makefile, re.MULTILINE)
     assert "make test" in (house.ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_two_commands_without_make_are_what_make_runs() -> None:
+    makefile = (house.ROOT / "Makefile").read_text(encoding="utf-8")
+    variables = dict(re.findall(r"^(VENV|BIN|WORKERS|INSTALL) = (.*)$", makefile, re.MULTILINE))
+    runs = re.findall(r"^\t@?(.+)$", makefile, re.MULTILINE)
+    for _ in variables:  # one may stand in another
+        runs = [re.sub(r"\$\((\w+)\)", lambda m: variables.get(m[1], m[0]), line) for line in runs]
+    quiet = {line.replace("--quiet --disable-pip-version-check ", "") for line in runs}
+    tests = next(line for line in runs if '-m "not full"' in line)
+    quiet.add(tests.replace("JAX_ENABLE_X64=0 $(PYTEST)", f".venv/bin/pytest -n {variables['WORKERS']}"))
+    (block,) = blocks(house.ROOT / "README.md", "sh plain")
+    made, *steps = re.split(r"\s*&&\s*|\n", block.strip())
+    assert made == f"python3 -m venv {variables['VENV']}"
+    assert set(steps) <= quiet
+    assert len(steps) == 7
+    assert ".venv/bin/varq demo" in steps
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)

@@ -32,7 +32,6 @@ FLOORS = {
     "varq.study": 6,
     "varq.plots": 6,
     "varq.display": 6,
-    "varq.teaching": 6,
     "varq.testing": 6,
     "varq.cli": 7,
     "varq.__main__": 7,
@@ -212,3 +211,8 @@ def test_contributing_shows_the_same_floors() -> None:
         if line.startswith("|") and cells[0].isdigit():
             shown.update({name.strip(" `"): int(cells[0]) for name in cells[1].split(",")})
     assert shown == FLOORS
+
+
+def test_every_room_is_on_disk() -> None:
+    absent = set(FLOORS) - {room(name) for name in house.modules()}
+    assert not absent, f"FLOORS and CONTRIBUTING.md name rooms that are not there: {sorted(absent)}"

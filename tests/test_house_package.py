@@ -14,6 +14,8 @@ from pathlib import Path
 import house
 import pytest
 
+from varq.store.schema import NEEDS
+
 PROJECT = tomllib.loads((house.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SUFFIXES = {".py", ".typed", ".json", ".gz"}  # what a package may hold; anything else must be listed as package data
 
@@ -52,7 +54,20 @@ def test_the_version_is_the_same_everywhere() -> None:
     changes = re.findall(r"^## \[([^\]]+)\]", (house.ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert citation is not None
     assert citation.group(1) == version
-    assert changes[:2] == ["Unreleased", version]
+    assert changes[0] == "Unreleased"
+    release, dev, _ = version.partition(".dev")
+    latest = changes[1]
+    assert (numbers(latest) < numbers(release)) if dev else (latest == version), "between releases it ends in .dev0"
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Of a release, for comparison."""
+    return tuple(map(int, version.split(".")))
+
+
+def test_a_refused_varq_is_told_a_version_that_is_or_will_be() -> None:
+    release = PROJECT["project"]["version"].partition(".dev")[0]
+    assert numbers(NEEDS) <= numbers(release)
 
 
 def test_the_root_knows_the_version() -> None:
@@ -65,6 +80,21 @@ def test_every_odd_bound_has_its_reason() -> None:
     lines = (house.ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     bare = [line for line in lines if re.match(r'\s*"[^"]*(<|==|!=)\d', line) and "#" not in line]
     assert not bare
+
+
+def test_every_extra_is_used_by_itself() -> None:
+    script = (house.ROOT / ".ci" / "extras.py").read_text(encoding="utf-8")
+    used = re.findall(r'^    "(\w+)": ', script, re.MULTILINE)
+    assert set(used) == set(PROJECT["project"]["optional-dependencies"]) - {"test", "dev"}
+
+
+def test_the_legs_of_the_wide_gate_are_those_that_are_named() -> None:
+    wide = (house.ROOT / ".ci" / "full").read_text(encoding="utf-8")
+    legs = re.findall(r"^leg (\w+) \1$", wide, re.MULTILINE)
+    assert f"#   .ci/full LEG...     only these: {', '.join(legs)}\n" in wide
+    assert f"    {' | '.join(legs)}) chosen" in wide
+    named = ", ".join(f"`{leg}`" for leg in legs)
+    assert f"runs some legs: {named}." in (house.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_both_ends_of_the_jax_range_are_tested() -> None:

@@ -62,7 +62,7 @@ _HOME = {
     "sweep": "varq.study.study",
 }
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "__version__",

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy import optimize
-from scipy.optimize import _cobyqa_py
 
 from varq import checks
 from varq.keys import Key
@@ -16,6 +15,11 @@ from varq.optimizers.catalog import METHODS
 from varq.optimizers.content import ByContent, gradient_norm, vector
 from varq.optimizers.worker import Conversation, Question
 from varq.protocol import Array, Finished, Many, Reason, Reply, Request, Stop, Value, ValueAndGrad
+
+try:
+    from scipy.optimize import _cobyqa_py
+except ImportError:  # it is private: a SciPy that has moved it must not take every other method with it
+    _cobyqa_py = None
 
 __all__ = ["Scipy"]
 
@@ -25,6 +29,7 @@ SCIPY_STEP = float(np.sqrt(np.finfo(np.float64).eps))  # SciPy's own, of forward
 
 # SciPy lets one COBYQA run at a time, by a lock held throughout; a second run would wait for the first one for ever.
 # Its code is plain Python with no state outside the call, so runs that take turns at evaluations do not disturb it.
+# A SciPy without this lock is taken for one that needs none; the test of runs that take turns tells if that is wrong.
 _LOCKS = {"COBYQA": getattr(_cobyqa_py, "COBYQA_LOCK", None)}
 
 _WHOLE = frozenset(
