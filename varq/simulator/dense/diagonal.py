@@ -149,6 +149,7 @@ class DiagonalStep(Step):
 
     def __init__(self, every: Sequence[Diagonal], circuit: Circuit) -> None:
         self.wires = circuit.wires
+        self.constant = circuit.angles  # the place of a time that is 1
         self.every = every
         self.levels = [d.levels(circuit) for d in every]
         self.moving = [d.moves(circuit) for d in every]
@@ -164,8 +165,9 @@ class DiagonalStep(Step):
 
     @property
     def described(self) -> str:
-        """What the costs are, for `explain`."""
-        return ", ".join("real" if one is None else f"integers up to {one.most}" for one in self.levels)
+        """What the costs are, for `explain`: of those that an angle multiplies, if there is one."""
+        timed = [one for one, d in zip(self.levels, self.every, strict=True) if d.times.min() < self.constant]
+        return ", ".join("real" if one is None else f"integers up to {one.most}" for one in timed or self.levels)
 
     # -- numbers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi
 from typing import Any
 
@@ -14,15 +15,30 @@ from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.dense import layout
 from varq.simulator.dense.build import Part, build
 from varq.simulator.dense.diagonal import DiagonalStep
+from varq.simulator.dense.loop import Loop
 from varq.simulator.dense.observable import FullObservable
 from varq.simulator.dense.segments import Local
-from varq.simulator.dense.steps import BlockStep
+from varq.simulator.dense.step import Step
+from varq.simulator.dense.steps import BlockStep, TurnStep
 from varq.simulator.dense.stream import Stream
 from varq.simulator.least import circuit_work
 from varq.simulator.limits import check_size
 from varq.simulator.scans import Room
 
 __all__ = ["DenseEngine"]
+
+_ALTERNATING = 2  # steps of a repeated layer: its cost and its mixer
+
+
+def _cost(steps: Sequence[Step]) -> str:
+    """What is said of steps that are precomputed costs, and matrices of one wire; nothing of others."""
+    costs = [s for s in steps if isinstance(s, DiagonalStep)]
+    mixers = [s for s in steps if isinstance(s, BlockStep)]
+    product = all(len(b.wires) == 1 for s in mixers for g in s.groups for b in g.blocks)
+    rest = [s for s in steps if not isinstance(s, (DiagonalStep, BlockStep))]
+    if not costs or not mixers or not product or not all(isinstance(s, TurnStep) and s.separate for s in rest):
+        return ""
+    return f"a precomputed diagonal cost ({costs[0].described}) and a product mixer"
 
 
 def _steps(part: Part) -> int:
@@ -58,16 +74,21 @@ class DenseEngine:
         total = len(self.circuit.gates)
         covered = sum(p.segment.repeats * len(p.segment.gates) for p in loops)
         if not loops or 2 * covered < total:
-            return "general", "no run of repeated layers covers half of the gates"
+            return self._written_out() or ("general", "no run of repeated layers covers half of the gates")
         widest = max(loops, key=lambda p: p.segment.repeats * len(p.segment.gates))
         what = f"{widest.segment.repeats} repeats of {len(widest.segment.gates)} gates cover {covered} of {total} gates"
         steps = widest.runner.steps
-        costs = [s for s in steps if isinstance(s, DiagonalStep)]
-        mixers = [s for s in steps if isinstance(s, BlockStep)]
-        product = all(len(b.wires) == 1 for s in mixers for g in s.groups for b in g.blocks)
-        if len(steps) == 2 and costs and mixers and product:
-            return "alternating", f"{what}: a precomputed diagonal cost ({costs[0].described}) and a product mixer"
-        return "layers", what
+        cost = _cost(steps)
+        return ("alternating", f"{what}: {cost}") if cost and len(steps) == _ALTERNATING else ("layers", what)
+
+    def _written_out(self) -> tuple[str, str] | None:
+        """What is said of one or two layers that alternate; None of other circuits."""
+        single = [p for p in self.parts if isinstance(p.runner, Loop) and p.segment.repeats == 1]
+        widest = max(single, key=lambda p: len(p.segment.gates), default=None)
+        if widest is None or 2 * len(widest.segment.gates) < len(self.circuit.gates):
+            return None
+        cost, steps = _cost(widest.runner.steps), len(widest.runner.steps)
+        return ("alternating", f"{len(widest.segment.gates)} gates are {steps} steps, written out: {cost}") if cost else None
 
     def _facts(self, dtype: str) -> dict[str, Any]:
         passes = [1 if isinstance(p.runner, Stream) else len(p.runner.steps) for p in self.parts]
