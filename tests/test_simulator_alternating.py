@@ -14,6 +14,9 @@ from gate_cases import some
 from pennylane.tape import QuantumScript
 from pennylane.workflow import construct_tape
 
+from varq.ansatze.alternating import Alternating
+from varq.problems import MaxCut
+from varq.simulator import explain
 from varq.simulator.circuit import Circuit
 from varq.simulator.dense.build import build
 from varq.simulator.dense.diagonal import DiagonalStep, looked_up
@@ -205,6 +208,32 @@ def test_angles_that_differ_have_no_common_cost() -> None:
     assert len(numbers.angles) == LAYERS * (len(PAIRS) + WIRES)
     assert not steps(circuit)
     assert engine(circuit, Options()).path == "layers"
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("weights", "path"), [([1.0] * 6, "alternating"), ([0.7, -0.3] * 3, "alternating"), ([0.1, 0.2, 0.4] * 2, "else")]
+)
+def test_the_ansatz_of_qaoa_has_one_angle_for_each_weight(weights: list[float], path: str, depth: int) -> None:
+    """Terms of one weight go by one number, whose cost is known; of more than two weights phases are computed anew."""
+    ansatz = Alternating.for_problem(MaxCut([(*pair, w) for pair, w in zip(PAIRS, weights, strict=True)]), depth)
+    with qml.queuing.AnnotatedQueue() as queue:
+        ansatz(np.random.default_rng(depth).normal(size=ansatz.shape))
+    circuit, numbers = lower(QuantumScript.from_queue(queue), range(WIRES))
+    assert len(numbers.angles) == depth * (len(set(weights)) + 1)
+    assert (engine(circuit, Options()).path == "alternating") == (path == "alternating")
+
+
+def test_explain_names_the_path_of_the_ansatz_of_qaoa() -> None:
+    problem = MaxCut(PAIRS)
+    ansatz = Alternating.for_problem(problem, depth=2)
+
+    @qml.qnode(device())
+    def circuit(x: Any) -> Any:
+        ansatz(x)
+        return qml.expval(problem.hamiltonian)
+
+    assert [part.path for part in explain(circuit)(ansatz.init(0)).parts] == ["alternating"]
 
 
 def test_weights_as_multiples_of_the_least() -> None:

@@ -113,14 +113,16 @@ def _plain(segment: Segment, circuit: Circuit, large: bool, short: bool) -> tupl
     if plan is not None and len(plan.steps) <= _FEW:
         return _looped(plan, circuit)
     found, phases = _primitives(segment, "whole")
-    if plan is not None and short and len(plan.steps) <= _LONG and _passes(plan) <= len(fuse(found, circuit.wires)):
+    if plan is not None and short and len(plan.steps) <= _LONG and _weight(plan) <= len(fuse(found, circuit.wires)):
         return _looped(plan, circuit)
     return [Part(segment, Stream(found, circuit.wires))], phases
 
 
-def _passes(plan: _Plan) -> int:
-    """How often the steps of a plan read the state."""
-    return sum(len(step.groups) if isinstance(step, Blocks) else 1 for step in plan.steps)
+def _weight(plan: _Plan) -> float:
+    """The steps of a plan in blocks of a stream, which are complex: a real matrix takes half the arithmetic."""
+    groups = [g for step in plan.steps if isinstance(step, Blocks) for g in step.groups]
+    passes = sum(not isinstance(step, Blocks) for step in plan.steps)
+    return passes + sum(0.5 if g.real else 1.0 for g in groups)
 
 
 def _looped(plan: _Plan, circuit: Circuit) -> tuple[list[Part], list[Turn]]:

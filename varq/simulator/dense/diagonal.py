@@ -157,11 +157,12 @@ class DiagonalStep(Step):
         self.times = np.stack([d.times for d in every], 1)
 
     @staticmethod
-    def pays(every: Sequence[Diagonal], wires: int) -> bool:
-        """Whether phases by these diagonals are sooner computed than by sign tables."""
-        _, rest = layout.half(wires)
+    def pays(every: Sequence[Diagonal], circuit: Circuit) -> bool:
+        """Whether phases by these diagonals are sooner computed than by sign tables; a constant one is small integers."""
+        _, rest = layout.half(circuit.wires)
         split = all(m < rest or m % rest == 0 for d in every for m in d.masks)
-        return 0 < len(every) <= _MOST and not split
+        timed = sum(d.times.min() < circuit.angles for d in every)
+        return 0 < len(every) <= _MOST + 1 and timed <= _MOST and not split
 
     @property
     def described(self) -> str:
