@@ -46,6 +46,15 @@ def _steps(part: Part) -> int:
     return int(part.runner.count if isinstance(part.runner, Stream) else part.runner.repeats)
 
 
+def _cost_angles(steps: Sequence[Step]) -> int:
+    """How many turns a cost has that would be precomputed if they went by one angle; 0 where there is no such cost."""
+    mixers = [s for s in steps if isinstance(s, BlockStep)]
+    turns = [s for s in steps if isinstance(s, TurnStep) and not s.separate]
+    product = all(len(b.wires) == 1 for s in mixers for g in s.groups for b in g.blocks)
+    alternate = bool(mixers) and product and all(isinstance(s, (BlockStep, TurnStep, DiagonalStep)) for s in steps)
+    return max((len(s.sets) for s in turns), default=0) if alternate else 0
+
+
 class DenseEngine:
     """An `Engine` for any circuit.
 
@@ -92,7 +101,8 @@ class DenseEngine:
 
     def _facts(self, dtype: str) -> dict[str, Any]:
         passes = [1 if isinstance(p.runner, Stream) else len(p.runner.steps) for p in self.parts]
-        held, least = self._bytes(dtype), circuit_work(self.circuit)
+        held = self._bytes(dtype)
+        least, once = circuit_work(self.circuit), circuit_work(self.circuit, gradient=False)
         return {
             "amplitudes": 2**self.wires,
             "gates": len(self.circuit.gates),
@@ -102,6 +112,9 @@ class DenseEngine:
             "stored_bytes": sum(self._keeps(dtype)) * held,
             "bytes_per_gradient": least.passes * held,
             "operations_per_gradient": least.operations * 2**self.wires,
+            "bytes_per_run": once.passes * held,
+            "operations_per_run": once.operations * 2**self.wires,
+            "cost_angles": max((_cost_angles(p.runner.steps) for p in self.parts if isinstance(p.runner, Loop)), default=0),
         }
 
     # -- running
