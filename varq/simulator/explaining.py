@@ -33,7 +33,7 @@ __all__ = ["explain"]
 
 _LARGE = 1 << 18  # amplitudes from which single precision and stored states matter
 _REACHED = {"layers": 5, "alternating": 5, "sector": 16}
-"""Times its bound that a large gradient takes on each path, at most, where it was measured (benchmarks/simulator.py)."""
+"""Times its bound that a large gradient takes on each path, at most, as benchmarks/simulator.py measured."""
 _SLOW = 2  # times that from which a run is worth a remark
 _PHASES = 3  # turns of a cost from which one angle for all of them pays
 _MANY = 64  # branches from which shots are worth a remark
@@ -51,9 +51,9 @@ def explain(qnode: Any) -> Callable[..., Explanation]:
     It compiles and runs what the QNode measures, and a value and gradient where everything measured is an expectation
     value of Pauli words; the seconds are those of this call.  A program that is in the compile cache on disk is read
     from there, which the count of hits says.  The expected milliseconds are for what "work" of a part names (of values
-    and shots alone: for the final state, read once), and are left out where that is not run.  A batch is run at once: its size is among the facts, and bytes are those of all
-    its elements.  A measured circuit with more branches than the device may sum is explained, but not run.  The
-    device's random numbers stay where they are.
+    and shots alone: for the final state, read once), and are left out where that is not run.  A batch is run at once:
+    its size is among the facts, and bytes are those of all its elements.  A measured circuit with more branches than
+    the device may sum is explained, but not run.  The device's random numbers stay where they are.
 
     Args:
         qnode: a QNode on `varq.qubit`.
@@ -179,7 +179,7 @@ def _hints(
     if (turns := facts.get("cost_angles", 0)) >= _PHASES:
         yield (
             f"the {turns} phases of a layer go by numbers of their own: if they are one angle times weights, make one "
-            "object of equal ones, or use qml.qaoa.cost_layer or qml.evolve with the whole cost, whose diagonal is then "
+            "object of equal ones, or use qml.qaoa.cost_layer or qml.evolve with the whole cost: its diagonal is then "
             "computed once (the alternating path)"
         )
     large = facts.get("columns", 1) * facts["amplitudes"] >= _LARGE

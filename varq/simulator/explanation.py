@@ -59,7 +59,6 @@ class Part:
         rows += [("faster", hint) for hint in self.hints]
         return "\n".join(f"{name:14}{text}" for name, text in rows)
 
-
     @property
     def _shown(self) -> dict[str, Any]:
         """The facts of what was run."""

@@ -105,9 +105,9 @@ def _planned(segment: Segment) -> _Plan:
 
 
 def _plain(segment: Segment, circuit: Circuit, large: bool, short: bool) -> tuple[list[Part], list[Turn]]:
-    """The parts of a segment that comes once, and its global phases; `short` allows more than few steps without a loop.
+    """The parts of a segment that comes once, and its global phases; `short` allows more than a few steps written out.
 
-    One or two layers are no loop, but their phases are one pass each, where a stream has a block for each pair of wires.
+    One or two layers are no loop, but their phases are one pass each: a stream has a block for each pair of wires.
     """
     plan = _planned(segment) if large else None
     if plan is not None and len(plan.steps) <= _FEW:

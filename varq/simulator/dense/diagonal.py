@@ -158,7 +158,7 @@ class DiagonalStep(Step):
 
     @staticmethod
     def pays(every: Sequence[Diagonal], circuit: Circuit) -> bool:
-        """Whether phases by these diagonals are sooner computed than by sign tables; a constant one is small integers."""
+        """Whether phases by these diagonals, one of them constant, are sooner computed than by sign tables."""
         _, rest = layout.half(circuit.wires)
         split = all(m < rest or m % rest == 0 for d in every for m in d.masks)
         timed = sum(d.times.min() < circuit.angles for d in every)

@@ -96,10 +96,12 @@ class DenseEngine:
         widest = max(single, key=lambda p: len(p.segment.gates), default=None)
         if widest is None or 2 * len(widest.segment.gates) < len(self.circuit.gates):
             return None
-        cost, steps = _cost(widest.runner.steps), len(widest.runner.steps)
-        return ("alternating", f"{len(widest.segment.gates)} gates are {steps} steps, written out: {cost}") if cost else None
+        cost = _cost(widest.runner.steps)
+        what = f"{len(widest.segment.gates)} gates are {len(widest.runner.steps)} steps, written out"
+        return ("alternating", f"{what}: {cost}") if cost else None
 
     def _facts(self, dtype: str) -> dict[str, Any]:
+        written = [p.runner.steps for p in self.parts if isinstance(p.runner, Loop)]
         passes = [1 if isinstance(p.runner, Stream) else len(p.runner.steps) for p in self.parts]
         held = self._bytes(dtype)
         least, once = circuit_work(self.circuit), circuit_work(self.circuit, gradient=False)
@@ -114,7 +116,7 @@ class DenseEngine:
             "operations_per_gradient": least.operations * 2**self.wires,
             "bytes_per_run": once.passes * held,
             "operations_per_run": once.operations * 2**self.wires,
-            "cost_angles": max((_cost_angles(p.runner.steps) for p in self.parts if isinstance(p.runner, Loop)), default=0),
+            "cost_angles": max(map(_cost_angles, written), default=0),
         }
 
     # -- running
