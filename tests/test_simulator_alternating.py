@@ -182,6 +182,30 @@ def test_every_form_has_one_precomputed_cost(form: str, depth: int) -> None:
         assert steps_of_all.sum() <= known.most < 2 * steps_of_all.sum() + 1
 
 
+def test_costs_in_another_order_in_each_layer_are_one(double_precision: None) -> None:
+    """As terms come from a set: phases commute, and are put into one order."""
+    orders = [np.random.default_rng(k).permutation(len(PAIRS)) for k in range(LAYERS)]
+
+    @qml.qnode(device())
+    def circuit(x: Any) -> Any:
+        for w in range(WIRES):
+            qml.Hadamard(w)
+        for k in range(LAYERS):
+            time, turned = x[0, k], 2 * x[1, k]
+            for w in ONES:
+                qml.RZ(time, w)
+            for at in orders[k]:
+                qml.IsingZZ(time, wires=PAIRS[at])
+            for w in range(WIRES):
+                qml.RX(turned, w)
+        return qml.expval(qml.Hamiltonian([1.0, 0.5, 0.25], [qml.X(0) @ qml.Z(1), qml.Y(2), qml.Z(0) @ qml.Z(3)]))
+
+    tape = construct_tape(circuit, level="device")(jnp.asarray(ANGLES))
+    assert engine(lower(tape, range(WIRES))[0], Options()).path == "alternating"
+    found = circuit(jnp.asarray(ANGLES))
+    np.testing.assert_allclose(found, exactly(truth, ANGLES, np.full(len(WHOLE), 0.5)), atol=EXACT)
+
+
 def test_short_circuits_of_other_kinds_stay_general() -> None:
     """Neither is written out where a stream has fewer blocks, nor called alternating where a mixer is no product."""
     entangled = [qml.RY(0.1, w) for w in range(WIRES)] + [qml.CNOT([0, 1]), qml.RY(0.3, 1), qml.CNOT([3, 4])]
