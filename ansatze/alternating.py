@@ -111,10 +111,13 @@ class Alternating(Template):
         for wire in range(self.wires):
             qml.Hadamard(wire)
         for layer in range(self.depth):
+            # One object for all terms of a weight: varq.qubit then sees that they go by one number.
+            angles = {weight: 2 * weight * params[0, layer] for weight, _ in self.terms}
             for weight, where in self.terms:
-                _phase(2 * weight * params[0, layer], where)
+                _phase(angles[weight], where)
+            turned = 2 * params[1, layer]
             for wire in range(self.wires):
-                qml.RX(2 * params[1, layer], wire)
+                qml.RX(turned, wire)
 
 
 def _phase(angle: Any, where: tuple[int, ...]) -> None:

@@ -14,6 +14,9 @@ from gate_cases import some
 from pennylane.tape import QuantumScript
 from pennylane.workflow import construct_tape
 
+from varq.ansatze.alternating import Alternating
+from varq.problems import MaxCut
+from varq.simulator import explain
 from varq.simulator.circuit import Circuit
 from varq.simulator.dense.build import build
 from varq.simulator.dense.diagonal import DiagonalStep, looked_up
@@ -96,7 +99,7 @@ def circuit_of(form: str, device: Any, **options: Any) -> Callable[[Any, Any], A
     def circuit(x: Any, weights: Any) -> Any:
         for w in range(WIRES):
             qml.Hadamard(w)
-        for k in range(LAYERS):
+        for k in range(x.shape[1]):
             FORMS[form](x[0, k], x[1, k], weights)
         return qml.expval(qml.Hamiltonian([1.0, 0.5, 0.25], [qml.X(0) @ qml.Z(1), qml.Y(2), qml.Z(0) @ qml.Z(3)]))
 
@@ -122,7 +125,7 @@ def truth(x: Any, weights: Any) -> Any:
     diagonal = weights @ jnp.asarray(signs()[: len(weights)])
     state = jnp.full(2**WIRES, 2.0 ** (-WIRES / 2), complex)
     flip = jnp.array([[0, 1], [1, 0]])
-    for k in range(LAYERS):
+    for k in range(x.shape[1]):
         state = jnp.exp(-1j * x[0, k] * diagonal) * state
         one = jnp.cos(x[1, k]) * jnp.eye(2) - 1j * jnp.sin(x[1, k]) * flip
         cube = state.reshape((2,) * WIRES)
@@ -144,34 +147,72 @@ def device(**options: Any) -> Any:
     return qml.device("varq.qubit", wires=WIRES, cache=False, **options)
 
 
-def lowered(form: str, weights: Any) -> Circuit:
-    made = construct_tape(circuit_of(form, device()), level="device")(ANGLES, weights)
+def lowered(form: str, weights: Any, depth: int = LAYERS) -> Circuit:
+    made = construct_tape(circuit_of(form, device()), level="device")(ANGLES[:, :depth], weights)
     return lower(made.map_to_standard_wires(), range(WIRES))[0]
 
 
-def steps(circuit: Circuit) -> list[DiagonalStep]:
-    """The diagonals of the longest loop."""
+def steps(circuit: Circuit, repeats: int = LAYERS - 1) -> list[DiagonalStep]:
+    """The diagonals of the longest loop, of at least so many repeats."""
     parts, _ = build(circuit, True)
     widest = max(parts, key=lambda p: p.segment.repeats)
-    assert widest.segment.repeats >= LAYERS - 1
+    assert widest.segment.repeats >= repeats
     return [s for s in widest.runner.steps if isinstance(s, DiagonalStep)]
 
 
 # -- what is found
 
 
+@pytest.mark.parametrize("depth", [1, 2, LAYERS])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_has_one_precomputed_cost(form: str) -> None:
-    circuit = lowered(form, WHOLE)
+def test_every_form_has_one_precomputed_cost(form: str, depth: int) -> None:
+    """In a loop one for all layers; one or two layers have one each, and the frame of the first mixer beside it."""
+    circuit = lowered(form, WHOLE, depth)
     assert engine(circuit, Options()).path == "alternating"
-    (step,) = steps(circuit)
-    (diagonal,) = step.every
-    (known,) = step.levels
-    assert known is not None
-    assert known.kind is np.int8
-    assert min(np.abs(diagonal.scales)) > 0
-    steps_of_all = 2 * np.abs(WHOLE) if form in OWN else np.ones(len(WHOLE))
-    assert steps_of_all.sum() <= known.most < 2 * steps_of_all.sum() + 1
+    found = steps(circuit) if depth == LAYERS else steps(circuit, 1)
+    assert len(found) == (1 if depth == LAYERS else depth)
+    for step in found:
+        ((diagonal, known),) = [
+            (d, levels) for d, levels in zip(step.every, step.levels, strict=True) if d.times.min() < circuit.angles
+        ]
+        assert known is not None
+        assert known.kind is np.int8
+        assert min(np.abs(diagonal.scales)) > 0
+        steps_of_all = 2 * np.abs(WHOLE) if form in OWN else np.ones(len(WHOLE))
+        assert steps_of_all.sum() <= known.most < 2 * steps_of_all.sum() + 1
+
+
+def test_costs_in_another_order_in_each_layer_are_one(double_precision: None) -> None:
+    """As terms come from a set: phases commute, and are put into one order."""
+    orders = [np.random.default_rng(k).permutation(len(PAIRS)) for k in range(LAYERS)]
+
+    @qml.qnode(device())
+    def circuit(x: Any) -> Any:
+        for w in range(WIRES):
+            qml.Hadamard(w)
+        for k in range(LAYERS):
+            time, turned = x[0, k], 2 * x[1, k]
+            for w in ONES:
+                qml.RZ(time, w)
+            for at in orders[k]:
+                qml.IsingZZ(time, wires=PAIRS[at])
+            for w in range(WIRES):
+                qml.RX(turned, w)
+        return qml.expval(qml.Hamiltonian([1.0, 0.5, 0.25], [qml.X(0) @ qml.Z(1), qml.Y(2), qml.Z(0) @ qml.Z(3)]))
+
+    tape = construct_tape(circuit, level="device")(jnp.asarray(ANGLES))
+    assert engine(lower(tape, range(WIRES))[0], Options()).path == "alternating"
+    found = circuit(jnp.asarray(ANGLES))
+    np.testing.assert_allclose(found, exactly(truth, ANGLES, np.full(len(WHOLE), 0.5)), atol=EXACT)
+
+
+def test_short_circuits_of_other_kinds_stay_general() -> None:
+    """Neither is written out where a stream has fewer blocks, nor called alternating where a mixer is no product."""
+    entangled = [qml.RY(0.1, w) for w in range(WIRES)] + [qml.CNOT([0, 1]), qml.RY(0.3, 1), qml.CNOT([3, 4])]
+    for gates in (entangled, [qml.IsingXX(0.1 * a, [a, a + 1]) for a in range(WIRES - 1)]):
+        assert engine(lower(QuantumScript(gates), range(WIRES))[0], Options()).path == "general"
+    alternates = lowered("by_gates", WHOLE, 2)
+    assert engine(alternates, Options(path="general")).path == "general"
 
 
 @pytest.mark.parametrize("form", sorted(OWN))
@@ -191,6 +232,32 @@ def test_angles_that_differ_have_no_common_cost() -> None:
     assert len(numbers.angles) == LAYERS * (len(PAIRS) + WIRES)
     assert not steps(circuit)
     assert engine(circuit, Options()).path == "layers"
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("weights", "path"), [([1.0] * 6, "alternating"), ([0.7, -0.3] * 3, "alternating"), ([0.1, 0.2, 0.4] * 2, "else")]
+)
+def test_the_ansatz_of_qaoa_has_one_angle_for_each_weight(weights: list[float], path: str, depth: int) -> None:
+    """Terms of one weight go by one number, whose cost is known; of more than two weights phases are computed anew."""
+    ansatz = Alternating.for_problem(MaxCut([(*pair, w) for pair, w in zip(PAIRS, weights, strict=True)]), depth)
+    with qml.queuing.AnnotatedQueue() as queue:
+        ansatz(np.random.default_rng(depth).normal(size=ansatz.shape))
+    circuit, numbers = lower(QuantumScript.from_queue(queue), range(WIRES))
+    assert len(numbers.angles) == depth * (len(set(weights)) + 1)
+    assert (engine(circuit, Options()).path == "alternating") == (path == "alternating")
+
+
+def test_explain_names_the_path_of_the_ansatz_of_qaoa() -> None:
+    problem = MaxCut(PAIRS)
+    ansatz = Alternating.for_problem(problem, depth=2)
+
+    @qml.qnode(device())
+    def circuit(x: Any) -> Any:
+        ansatz(x)
+        return qml.expval(problem.hamiltonian)
+
+    assert [part.path for part in explain(circuit)(ansatz.init(0)).parts] == ["alternating"]
 
 
 def test_weights_as_multiples_of_the_least() -> None:
@@ -252,6 +319,16 @@ def test_values_and_gradients(double_precision: None, form: str, kind: str) -> N
     np.testing.assert_allclose(value, want, atol=EXACT)
     np.testing.assert_allclose(slope, slopes[0], atol=EXACT)
     np.testing.assert_allclose(circuit(ANGLES, weights), want, atol=EXACT)
+
+
+@pytest.mark.parametrize(("form", "depth"), [("by_layers", 1), ("by_ladders", 2)])
+def test_one_or_two_layers_are_written_out(double_precision: None, form: str, depth: int) -> None:
+    weights, angles = weights_of(form, "whole"), ANGLES[:, :depth]
+    circuit = circuit_of(form, device())
+    value, slope = jax.jit(jax.value_and_grad(lambda x: circuit(x, weights)))(jnp.asarray(angles))
+    want, slopes = exactly(jax.value_and_grad(truth), angles, weights)
+    np.testing.assert_allclose(value, want, atol=EXACT)
+    np.testing.assert_allclose(slope, slopes, atol=EXACT)
 
 
 @pytest.mark.parametrize("form", sorted(OWN))

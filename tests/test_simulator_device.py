@@ -350,8 +350,47 @@ def test_what_is_unsupported_is_named() -> None:
         )
     with pytest.raises(DeviceError, match="device option workers is unknown"):
         device.setup_execution_config(qml.devices.ExecutionConfig(device_options={"workers": 2}))
-    with pytest.raises(DeviceError, match="not accepted for analytic"):
-        qml.QNode(lambda: qml.sample(wires=0), device)()
+
+
+def no_circuit() -> None:
+    """Nothing."""
+
+
+REFUSED: list[tuple[Any, Any, int | None, type[Exception], str]] = [
+    (lambda: qml.BitFlip(0.1, 0), lambda: qml.probs(), None, DeviceError, r"use qml\.device\('default\.mixed'\)"),
+    (no_circuit, lambda: qml.sample(wires=0), None, DeviceError, r"sample.*Set shots with qml\.set_shots"),
+    (no_circuit, qml.state, 10, DeviceError, r"state.*Take the shots away with qml\.set_shots\(qnode, None\)"),
+    (
+        no_circuit,
+        lambda: qml.var(qml.SparseHamiltonian(qml.Z(0).sparse_matrix(), wires=[0])),
+        None,
+        DeviceError,
+        r"Write its observable as a sum of Pauli words",
+    ),
+    (lambda: qml.RX(0.1, 3), lambda: qml.probs(wires=0), None, WireError, r"\{3\}\. Make it with .*wires=4\)"),
+    (lambda: qml.RX(0.1, "a"), lambda: qml.probs(wires=0), None, WireError, r"wires=\[0, 1, 'a'\]\), or without wires"),
+]
+
+
+@pytest.mark.parametrize(("gates", "result", "shots", "kind", "match"), REFUSED)
+def test_what_is_refused_names_the_way_out(
+    gates: Any, result: Any, shots: int | None, kind: type[Exception], match: str
+) -> None:
+    def circuit() -> Any:
+        gates()
+        return result()
+
+    node = qml.QNode(circuit, qml.device("varq.qubit", wires=2))
+    with pytest.raises(kind, match=match):
+        (node if shots is None else qml.set_shots(node, shots))()
+
+
+def test_an_exact_gradient_of_shots_is_refused() -> None:
+    tape = qml.tape.QuantumScript([qml.RX(0.1, 0)], [qml.expval(qml.Z(0))], shots=10)
+    config = qml.devices.ExecutionConfig(gradient_method="adjoint")
+    stages = qml.device("varq.qubit", wires=2).preprocess_transforms(config)
+    with pytest.raises(DeviceError, match=r"an exact gradient.*Take the shots away .*or leave diff_method out"):
+        stages((tape,))
 
 
 def test_single_precision() -> None:

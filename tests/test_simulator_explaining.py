@@ -9,7 +9,7 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from varq.simulator import explain, measurements
+from varq.simulator import explain, explaining, measurements
 from varq.simulator.dense.engine import DenseEngine
 from varq.simulator.roofline import Rates
 
@@ -83,13 +83,14 @@ def test_each_path_is_named(
     assert part.facts["amplitudes"] <= 64
     assert {"trace", "compile", "run"} <= set(part.seconds)
     assert all(value >= 0 for value in part.seconds.values())
-    if path == "general":  # probabilities: no gradient is run, so that no time is expected
-        assert "gradient" not in part.seconds
-        assert part.expected is None
-        return
-    assert "gradient" in part.seconds
     assert part.expected is not None
     assert part.expected > 0
+    # Of probabilities no gradient is run: nothing is said of one.
+    assert ("gradient" in part.seconds) == (path != "general")
+    assert (" ms for a value, by" in printed) == (path in ("general", "measured"))
+    assert ("moved by a gradient" in printed) == (path not in ("general", "measured"))
+    assert ("moved by a run" in printed) == (path in ("general", "measured"))
+    assert (f"{part.facts.get('state_bytes', 0) / 2**20:,.3g} MiB of the state" in printed) == (path != "measured")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_each_path_is_named(
 def test_what_is_measured_is_what_is_timed(
     results: Callable[[], Any], timed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is left to the final state is measured on it; a gradient is promised only where one was run."""
+    """What is left to the final state is measured on it; a gradient is promised only where one was run, else a run."""
     seen: list[str] = []
     on_state = measurements.on_state
 
@@ -122,7 +123,8 @@ def test_what_is_measured_is_what_is_timed(
 
     (part,) = explain(node(alone, 3))(X).parts
     assert seen == timed
-    assert ("gradient" in part.seconds, part.expected is not None) == (not timed, not timed)
+    assert ("gradient" in part.seconds) == (not timed)
+    assert part.expected is not None
     assert part.work == ("a value" if timed else "a value and gradient")
 
 
@@ -134,7 +136,7 @@ def test_a_batch_is_explained_as_a_whole(circuit: Callable[[Any], Any], capsys: 
     assert "3 elements of a batch at once" in capsys.readouterr().out
     assert (many.facts["batch"], many.facts["columns"], "batch" in one.facts) == (3, 3, False)
     assert many.facts["amplitudes"] == one.facts["amplitudes"]
-    for name in ("state_bytes", "bytes_per_gradient"):
+    for name in ("state_bytes", "bytes_per_gradient", "bytes_per_run", "operations_per_run"):
         assert many.facts[name] == 3 * one.facts[name]
     assert many.seconds.keys() == one.seconds.keys()
 
@@ -303,7 +305,7 @@ def test_random_numbers_stay_where_they_are(circuit: Callable[..., Any]) -> None
 
 @pytest.mark.parametrize("result", [lambda: qml.counts(wires=[0]), lambda: qml.classical_shadow(wires=[0, 1])])
 def test_samples_of_the_final_state(result: Callable[[], Any]) -> None:
-    """What runs is the state and samples of it; a gradient is not, so that no time is promised."""
+    """What runs is the state and samples of it; a gradient is not, so that none is promised."""
 
     def sampled(x: Any) -> Any:
         return conserving(x), result()
@@ -311,7 +313,51 @@ def test_samples_of_the_final_state(result: Callable[[], Any]) -> None:
     (part,) = explain(node(sampled, 6, shots=30))(np.array([0.3, 0.4])).parts
     assert part.path == "sector"
     assert {"trace", "compile", "run"} == set(part.seconds)
-    assert part.expected is None
+    assert part.work == "all shots"
+    assert part.expected is not None
+    assert "moved by a gradient" not in str(part)
+
+
+def layered(count: int, own: bool) -> Any:
+    """Layers of a cost and a mixer, the phases of a layer by one number, or each by a number of its own."""
+
+    def circuit(x: Any) -> Any:
+        for k in range(count):
+            shared = x[0] * (k + 1)
+            for w in range(6):
+                qml.IsingZZ(x[0] * (k + 1) if own else shared, wires=[w, (w + 2) % 6])
+            for w in range(6):
+                qml.RX(x[1], w)
+        return qml.probs(wires=[0])
+
+    return circuit
+
+
+@pytest.mark.parametrize(
+    ("count", "own", "path"), [(3, True, "layers"), (2, True, "general"), (3, False, "alternating")]
+)
+def test_what_hides_a_cost_is_said(count: int, own: bool, path: str) -> None:
+    (part,) = explain(qml.QNode(layered(count, own), DEVICE))(np.array([0.3, 0.4])).parts
+    assert part.path == path
+    assert any("6 phases of a layer go by numbers of their own" in hint for hint in part.hints) == (path == "layers")
+    assert any("in three layers or more" in hint for hint in part.hints) == (path == "general")
+
+
+def test_slowness_is_measured_by_what_the_path_is_known_to_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"trace": 0.0, "compile": 0.0, "run": 0.0}
+    monkeypatch.setattr(explaining, "_LARGE", 1)
+    monkeypatch.setattr(explaining.roofline, "measured", lambda *_: Rates(1e9, 1e9))
+    said = []
+    for factor in (9.0, 11.0):
+        monkeypatch.setattr(explaining, "timed", lambda *_: ({**times, "gradient": 0.0}, 0))
+        (part,) = explain(qml.QNode(repeated, DEVICE))(np.array([0.3])).parts
+        assert part.expected is not None
+        slow = {**times, "gradient": factor * part.expected}
+        monkeypatch.setattr(explaining, "timed", lambda *_, slow=slow: (slow, 0))
+        (part,) = explain(qml.QNode(repeated, DEVICE))(np.array([0.3])).parts
+        said.append([hint for hint in part.hints if "look for other work on its cores" in hint])
+    assert said[0] == []
+    assert "takes 11 times the expected time, where this path is known to take up to 5 times" in said[1][0]
 
 
 def test_what_runs_is_named_where_an_observable_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:

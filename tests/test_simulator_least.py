@@ -54,6 +54,10 @@ def test_sweeps_of_a_wide_register() -> None:
     def passes(wires: int) -> float:
         return circuit_work(circuit([qml.RY(0.1, w) for w in range(wires)], wires)).passes
 
+    def run(wires: int) -> float:
+        return circuit_work(circuit([qml.RY(0.1, w) for w in range(wires)], wires), gradient=False).passes
+
+    assert (run(HELD), run(HELD + 1)) == (2, 4)  # forwards 1 and 3, and read once by what is measured
     assert passes(HELD) == 3
     assert passes(HELD + 1) == 2 * 6 - 3  # forwards 1 and 2, back 4 and 2
 
@@ -73,6 +77,8 @@ def test_a_workload_whatever_path_runs_it(dtype: str) -> None:
         found = facts(circuit(gates, 5), (sums,), Options(path=path, dtype=dtype))
         assert found["bytes_per_gradient"] == (3 + 2) * 2 * width * 2**5
         assert found["operations_per_gradient"] == (6 * ROTATION + 2 + 4 + 2 + SLOPE) * 2**5
+        assert found["bytes_per_run"] == 2 * 2 * width * 2**5
+        assert found["operations_per_run"] == 6 * PAIR * 2**5
 
 
 def test_a_sector() -> None:
@@ -82,4 +88,6 @@ def test_a_sector() -> None:
     found = facts(circuit(gates, 2), (sums,), Options(path="sector"))
     assert found["arithmetic"] == "real"
     assert found["bytes_per_gradient"] == 3 * 2 * 8 * 2 + 2 * 8 * 2
+    assert found["bytes_per_run"] == 2 * 8 * 2 + 8 * 2
+    assert found["operations_per_run"] == PAIR
     assert found["operations_per_gradient"] == 3 * PAIR + SLOPE + 2 * 4 + 2 * SLOPE / 2

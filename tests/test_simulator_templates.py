@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
@@ -12,9 +14,12 @@ from pennylane.exceptions import DeviceError
 from pennylane.operation import Operator
 from simulator_tapes import EVERY
 
+from varq.simulator.precision import double
+
 pytestmark = pytest.mark.flagless  # NumPy's arrays go in and come out
 
 EXACT = 1e-10  # linear algebra in float64
+SLOPE = 1e-6  # central differences of step 1e-4 err by its square
 ANGLES = np.random.default_rng(3).normal(size=64)
 SUM = qml.dot([0.25, 0.75], [qml.Z(2), qml.X(2) @ qml.X(3)])
 BITS = np.array([1, 1, 0, 0])
@@ -58,6 +63,7 @@ TEMPLATES: dict[str, Callable[[], Any]] = {
     "CosineWindow": lambda: qml.CosineWindow([0, 1, 2]),
     "FABLE": lambda: qml.FABLE(np.random.default_rng(1).uniform(-1, 1, (2, 2)), [0, 1, 2]),
     "GQSP": lambda: qml.GQSP(qml.RX(0.7, 1), ANGLES[:9].reshape(3, 3), control=0),
+    "IQP": lambda: qml.IQP(ANGLES[:3], 4, [[[0], [1, 2]], [[0, 1, 3]], [[2, 3]]], spin_sym=True),
     "HilbertSchmidt": lambda: qml.HilbertSchmidt(qml.RZ(0.4, 1), qml.Hadamard(0)),
     "LocalHilbertSchmidt": lambda: qml.LocalHilbertSchmidt([qml.CZ([2, 3])], [qml.CZ([0, 1])]),
     "MERA": tree(qml.MERA),
@@ -99,7 +105,7 @@ TEMPLATES: dict[str, Callable[[], Any]] = {
 }
 """Those that `simulator_tapes.EVERY` does not draw."""
 
-USUAL = ("AllSinglesDoubles", "AmplitudeEmbedding", "MPS", "QFT", "QROM", "UCCSD", "kUpCCGSD")
+USUAL = ("AllSinglesDoubles", "AmplitudeEmbedding", "IQP", "MPS", "QFT", "QROM", "UCCSD", "kUpCCGSD")
 """Those that the gate runs."""
 
 OTHERS = {
@@ -109,7 +115,6 @@ OTHERS = {
     "SqueezingEmbedding",
     "QutritBasisStatePreparation",
     "SumOfSlatersPrep",  # decomposed by PennyLane's graph alone, which is off unless asked for
-    "IQP",  # keeps its weights where PennyLane's own tree functions lose them
 }
 
 
@@ -138,14 +143,37 @@ def test_templates(name: str) -> None:
     np.testing.assert_allclose(found, truth, atol=EXACT)
 
 
+def test_polynomial_circuits_within_others() -> None:
+    """The adjoint, the controlled form and a derivative by its weights."""
+    pattern = [[[0]], [[0, 1], [1]]]
+
+    def circuit(weights: Any) -> Any:
+        for wire in range(3):
+            qml.RY(0.3 + wire, wire)
+        qml.IQP(weights, 2, pattern)
+        qml.adjoint(qml.IQP(ANGLES[:2], 2, pattern))
+        qml.ctrl(qml.IQP(ANGLES[2:4], 2, pattern), control=2, control_values=[0])
+        return qml.expval(qml.Z(0) @ qml.X(2))
+
+    ours, theirs = (qml.QNode(circuit, qml.device(d, wires=3)) for d in ("varq.qubit", "default.qubit"))
+    weights = np.array([0.4, -0.7])
+    np.testing.assert_allclose(ours(weights), theirs(weights), atol=EXACT)
+    step = 1e-4
+    with double():
+        slope = jax.grad(ours)(jnp.asarray(weights))
+    for k, move in enumerate(step * np.eye(2)):
+        np.testing.assert_allclose(slope[k], (ours(weights + move) - ours(weights - move)) / (2 * step), atol=SLOPE)
+
+
 def test_what_default_qubit_refuses_is_refused() -> None:
     def circuit() -> Any:
         qml.SumOfSlatersPrep(unit(2), [0, 1, 2], (1, 6))
         return qml.state()
 
-    for device in ("varq.qubit", "default.qubit"):
-        with pytest.raises(DeviceError, match=r"SumOfSlatersPrep.* does not provide a decomposition"):
-            qml.QNode(circuit, qml.device(device, wires=8))()
+    with pytest.raises(DeviceError, match="does not provide a decomposition"):
+        qml.QNode(circuit, qml.device("default.qubit", wires=8))()
+    with pytest.raises(DeviceError, match=r"SumOfSlatersPrep.*or give its matrix with qml\.QubitUnitary"):
+        qml.QNode(circuit, qml.device("varq.qubit", wires=8))()
 
 
 MEASUREMENTS = {

@@ -19,7 +19,7 @@ from varq.simulator import execution, measurements, roofline
 from varq.simulator.binding import bound
 from varq.simulator.circuit import Circuit
 from varq.simulator.device import VarqQubit
-from varq.simulator.explanation import Explanation, Part
+from varq.simulator.explanation import GRADIENT, Explanation, Part
 from varq.simulator.measured.sizes import Sizes, sizes
 from varq.simulator.midcircuit import run_measured
 from varq.simulator.paths import Options, engine
@@ -32,10 +32,16 @@ from varq.simulator.timing import timed
 __all__ = ["explain"]
 
 _LARGE = 1 << 18  # amplitudes from which single precision and stored states matter
-_SLOW = 3.0  # times its bound from which a run is worth a remark
+_REACHED = {"layers": 5, "alternating": 5, "sector": 16}
+"""Times its bound that a large gradient takes on each path, at most, as benchmarks/simulator.py measured."""
+_SLOW = 2  # times that from which a run is worth a remark
+_PHASES = 3  # turns of a cost from which one angle for all of them pays
 _MANY = 64  # branches from which shots are worth a remark
 _FEWEST = 3  # rounds that could be a loop
-_OF_EACH = ("state_bytes", "stored_bytes", "held_bytes", "bytes_per_gradient", "operations_per_gradient")
+_OF_EACH = (
+    *("state_bytes", "stored_bytes", "held_bytes"),
+    *("bytes_per_gradient", "operations_per_gradient", "bytes_per_run", "operations_per_run"),
+)
 _WORDS: Any = np.zeros(2, np.uint32)  # of the key that runs with shots are timed with
 
 
@@ -44,10 +50,10 @@ def explain(qnode: Any) -> Callable[..., Explanation]:
 
     It compiles and runs what the QNode measures, and a value and gradient where everything measured is an expectation
     value of Pauli words; the seconds are those of this call.  A program that is in the compile cache on disk is read
-    from there, which the count of hits says.  The expected milliseconds are for what "work" of a part names, and are
-    left out where that is not run.  A batch is run at once: its size is among the facts, and bytes are those of all
-    its elements.  A measured circuit with more branches than the device may sum is explained, but not run.  The
-    device's random numbers stay where they are.
+    from there, which the count of hits says.  The expected milliseconds are for what "work" of a part names (of values
+    and shots alone: for the final state, read once), and are left out where that is not run.  A batch is run at once:
+    its size is among the facts, and bytes are those of all its elements.  A measured circuit with more branches than
+    the device may sum is explained, but not run.  The device's random numbers stay where they are.
 
     Args:
         qnode: a QNode on `varq.qubit`.
@@ -99,10 +105,11 @@ def _part(tape: QuantumScript, device: VarqQubit, config: ExecutionConfig) -> Pa
     if chosen is not engine(made.circuit, options):
         why += "; the circuit conserves particles, but the tables of an observable in their sector would be too large"
     seconds, hits = _timed_shots(tape, parts) if tape.shots else _timed(tape, parts, not made.rest)
-    reversible = "gradient" in seconds and made.circuit.unitary  # else JAX stores states, which no count here knows
-    expected = _bound(facts, options, "gradient") if reversible else None
+    work = GRADIENT if "gradient" in seconds else "all shots" if tape.shots else "a value"
+    # Of a circuit that cannot run backwards JAX stores states, which no count here knows.
+    known = work != GRADIENT or made.circuit.unitary
+    expected = _bound(facts, options, "gradient" if work == GRADIENT else "run") if known else None
     hints = tuple(_hints(made.circuit, chosen.path, facts, options, seconds, expected, bool(tape.shots or made.rest)))
-    work = "all shots" if tape.shots else "a value and gradient" if "gradient" in seconds else "a value"
     return Part(chosen.path, why, facts, seconds, expected, hits, hints, work)
 
 
@@ -163,9 +170,18 @@ def _hints(
 ) -> Iterator[str]:
     """What would make it faster."""
     if path == "general":
-        yield "repeat the same gates on the same wires in every layer: then one layer is compiled and looped over"
+        yield (
+            "repeat the same gates on the same wires in three layers or more: then one layer is compiled and looped "
+            "over; one or two are, where they are a few merged steps, written out"
+        )
         if why := facts.get("not sector"):
             yield f"the sector path was not open: {why[0].lower()}{why[1:]}"
+    if (turns := facts.get("cost_angles", 0)) >= _PHASES:
+        yield (
+            f"the {turns} phases of a layer go by numbers of their own: if they are one angle times weights, make one "
+            "object of equal ones, or use qml.qaoa.cost_layer or qml.evolve with the whole cost: its diagonal is then "
+            "computed once (the alternating path)"
+        )
     large = facts.get("columns", 1) * facts["amplitudes"] >= _LARGE
     if large and options.dtype == "float64":
         yield "precision='single' halves the bytes, where 1e-5 is enough"
@@ -176,8 +192,12 @@ def _hints(
     if not circuit.angles:
         yield "nothing varies: every call after the first costs one run"
     yield from _compiling(seconds)
-    if expected and "gradient" in seconds and large and seconds["gradient"] > _SLOW * expected:
-        yield "it runs far from this machine's rates: look for other work on its cores"
+    reached = _REACHED.get(path)
+    if expected and reached and "gradient" in seconds and large and seconds["gradient"] > _SLOW * reached * expected:
+        yield (
+            f"a gradient takes {seconds['gradient'] / expected:.0f} times the expected time, where this path is known "
+            f"to take up to {reached} times: look for other work on its cores"
+        )
 
 
 def _compiling(seconds: dict[str, float]) -> Iterator[str]:

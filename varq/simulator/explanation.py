@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Explanation", "Part"]
+__all__ = ["GRADIENT", "Explanation", "Part"]
+
+GRADIENT = "a value and gradient"
+"""What `Part.work` says where a gradient is run."""
 
 _MILLI = 1e3
 _MEBI = 2**20
 _COUNTS = ("amplitudes", "gates", "steps", "measurements", "branches", "trajectories")
 _BYTES = {
+    "state_bytes": "of the state",
     "held_bytes": "of states held at once",
     "bytes_per_gradient": "moved by a gradient",
     "bytes_per_run": "moved by a run",
     "stored_bytes": "of states stored for it",
 }
+_OF_GRADIENTS = {"bytes_per_gradient", "stored_bytes"}  # said where one was run
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Part:
         seconds: measured times by name: "trace", "compile", "run" of what is measured, and "gradient" (a value and
             gradient) where everything measured is an expectation value of Pauli words.
         expected: seconds that `work` would take at this machine's rates; None where it is not run, or its bytes are
-            not known.
+            not known.  Where that is no gradient: without the arithmetic of what is measured or drawn.
         hits: programs found in the compile cache on disk.
         hints: what would make it faster.
         work: what the expected seconds are for.
@@ -42,10 +47,10 @@ class Part:
     expected: float | None = None
     hits: int = 0
     hints: tuple[str, ...] = ()
-    work: str = "a value and gradient"
+    work: str = GRADIENT
 
     def __str__(self) -> str:
-        rows = [("path", f"{self.path}: {self.why}"), ("size", _sizes(self.facts))]
+        rows = [("path", f"{self.path}: {self.why}"), ("size", _sizes(self._shown))]
         if self.seconds:
             rows.append(("seconds", ", ".join(f"{name} {value:.3g}" for name, value in self.seconds.items())))
             rows.append(("compile cache", f"{self.hits} programs found on disk"))
@@ -53,6 +58,14 @@ class Part:
             rows.append(("expected", f"{self.expected * _MILLI:.3g} ms for {self.work}, by this machine's best rates"))
         rows += [("faster", hint) for hint in self.hints]
         return "\n".join(f"{name:14}{text}" for name, text in rows)
+
+    @property
+    def _shown(self) -> dict[str, Any]:
+        """The facts of what was run."""
+        hidden = set() if "gradient" in self.seconds else _OF_GRADIENTS
+        if self.work == GRADIENT:
+            hidden = {"bytes_per_run"}
+        return {name: value for name, value in self.facts.items() if name not in hidden}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""The least that a value and gradient takes, whatever runs it: bytes moved and arithmetic done.
+"""The least that a value and gradient, or a run alone, takes, whatever runs it: bytes moved and arithmetic done.
 
 Bytes: a state larger than the caches is read and written in sweeps.  In one sweep a perfect program does all gates that
 change at most `HELD` wires otherwise than by phases, block by block of 2**HELD amplitudes.  A gradient sweeps the state
 forwards and two states back; the first sweep finds no state yet, the last one leaves none, and between them the
-observable reads the state and writes the other one.
+observable reads the state and writes the other one.  A run alone sweeps forwards, and what is measured reads the state.
 
 In a sector a gate touches few amplitudes, and the bytes are those that it reads and writes (`SectorEngine.facts`).
 
@@ -49,7 +49,7 @@ _WORDS = {"IsingXX": "XX", "IsingYY": "YY"}
 
 
 class Work(NamedTuple):
-    """What a value and gradient takes at least.
+    """What a value and gradient, or a run, takes at least.
 
     Args:
         passes: readings and writings of one state.
@@ -68,20 +68,25 @@ class Work(NamedTuple):
         }
 
 
-def circuit_work(circuit: Circuit) -> Work:
+def circuit_work(circuit: Circuit, gradient: bool = True) -> Work:
     """Of a circuit in the whole space, without an observable.
 
     Args:
         circuit: any.
+        gradient: whether of a value and gradient, or of a run alone.
 
     Example:
         >>> from varq.simulator.circuit import Gate, Initial
-        >>> circuit_work(Circuit(2, (Gate("RY", (0,), (0,)), Gate("IsingZZ", (0, 1), (1,))), Initial((0, 0)), 2))
+        >>> made = Circuit(2, (Gate("RY", (0,), (0,)), Gate("IsingZZ", (0, 1), (1,))), Initial((0, 0)), 2)
+        >>> circuit_work(made)
         Work(passes=3, operations=44.0)
+        >>> circuit_work(made, gradient=False)
+        Work(passes=2, operations=12.0)
     """
     sweeps, operations = 1, 0.0
+    runs, slope = (_RUNS, SLOPE) if gradient else (1, 0)
     held: set[int] = set()
-    phases = _Phases()
+    phases = _Phases(runs, slope)
     for gate in circuit.gates:
         for one in _parts(gate):
             if isinstance(one, Turn):
@@ -92,15 +97,16 @@ def circuit_work(circuit: Circuit) -> Work:
             if len(held | changing) > HELD:
                 sweeps, held = sweeps + 1, set()
             held |= changing
-            operations += _operations(one)
-    return Work(6 * sweeps - 3, operations)
+            operations += _operations(one, runs, slope)
+    return Work(6 * sweeps - 3 if gradient else 2 * sweeps, operations)
 
 
 class _Phases:
     """Runs of phases: those of one run commute with whatever stands between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, runs: int, slope: int) -> None:
         self.changed: set[int] = set()
+        self._runs, self._each = runs, slope
         self._open = self._angle = False
 
     def turn(self, one: Turn) -> float:
@@ -111,14 +117,14 @@ class _Phases:
         if not self._open or self.changed & set(one.wires):
             self.changed = set()
             self._open, self._angle = True, False
-            return _RUNS * PHASE + self._slope(one)
+            return self._runs * PHASE + self._slope(one)
         return self._slope(one)
 
     def _slope(self, one: Turn) -> float:
         if one.angle is None or self._angle:
             return 0.0
         self._angle = True
-        return SLOPE
+        return self._each
 
 
 def _parts(gate: Gate) -> list[Primitive]:
@@ -130,8 +136,8 @@ def _parts(gate: Gate) -> list[Primitive]:
     return [Block("PauliRot", changing, gate.angles)]
 
 
-def _operations(one: Primitive) -> float:
-    """Of a value and gradient, for each amplitude."""
+def _operations(one: Primitive, runs: int, slope: int) -> float:
+    """Of so many runs, and slopes of so many operations for each angle, for each amplitude."""
     if isinstance(one, Move):
         return 0.0
     assert isinstance(one, Block)
@@ -140,7 +146,7 @@ def _operations(one: Primitive) -> float:
     if len(one.wires) == 1 or one.name in _TOUCHED:
         each = PAIR  # phases apart it is a real rotation, of both parts of two amplitudes
     part: float = _TOUCHED.get(one.name, 1.0)
-    return part * (_RUNS * each + SLOPE * len(one.angles))
+    return part * (runs * each + slope * len(one.angles))
 
 
 def observable_work(structure: PauliSum) -> Work:

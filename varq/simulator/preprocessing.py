@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import pi
 from typing import Any
 
 import pennylane as qml
 from pennylane.devices import ExecutionConfig
-from pennylane.devices.preprocess import (
-    decompose,
-    device_resolve_dynamic_wires,
-    no_sampling,
-    validate_device_wires,
-    validate_measurements,
-)
+from pennylane.devices.preprocess import device_resolve_dynamic_wires
 from pennylane.exceptions import DeviceError
 from pennylane.math import Interface
 from pennylane.measurements import (
@@ -26,13 +21,13 @@ from pennylane.measurements import (
     StateMeasurement,
 )
 from pennylane.operation import Operator, StatePrepBase
-from pennylane.ops import CompositeOp, Conditional, MeasurementValue, MidMeasure, SymbolicOp
+from pennylane.ops import Adjoint, CompositeOp, Conditional, Controlled, MeasurementValue, MidMeasure, SymbolicOp
 from pennylane.tape import QuantumScript
 from pennylane.transforms import broadcast_expand, defer_measurements
 from pennylane.transforms.core import CompilePipeline, transform
 from pennylane.wires import Wires
 
-from varq.simulator import lowering, powers
+from varq.simulator import lowering, powers, refusals
 from varq.simulator.measurements import NO_TRACED_COUNTS
 from varq.simulator.naming import name_of
 from varq.simulator.observables import WordSum
@@ -113,6 +108,38 @@ def _written_out_powers(tape: QuantumScript) -> Any:
 
 
 @transform  # type: ignore[untyped-decorator]
+def _written_out_polynomials(tape: QuantumScript) -> Any:
+    """qml.IQP as its gates: it keeps its weights where PennyLane's own tree functions lose them."""
+    found = [_polynomial(op) for op in tape.operations]
+    if not any(found):
+        return (tape,), _only
+    operations = [part for parts, op in zip(found, tape.operations, strict=True) for part in parts or [op]]
+    return (tape.copy(operations=operations),), _only
+
+
+def _polynomial(op: Operator) -> list[Operator]:
+    """The gates of an instantaneous polynomial circuit, or of one's adjoint or controlled form; none of others.
+
+    Source: PennyLane's own rule for `IQP`, which only its decompositions by graph know.
+    """
+    with qml.QueuingManager.stop_recording():
+        if isinstance(op, Adjoint):
+            return [qml.adjoint(part) for part in reversed(_polynomial(op.base))]
+        if isinstance(op, Controlled):
+            how = {"control": op.control_wires, "control_values": op.control_values, "work_wires": op.work_wires}
+            return [qml.ctrl(part, **how) for part in _polynomial(op.base)]
+        if isinstance(op, Conditional):
+            return [Conditional(op.meas_val, part) for part in _polynomial(op.base)]
+        if name_of(op) != "IQP":
+            return []
+        said, wires = op.hyperparameters, op.wires
+        front = [qml.PauliRot(pi / 2, "Y" + "X" * (len(wires) - 1), wires=wires)] if said["spin_sym"] else []
+        frame = [qml.Hadamard(w) for w in wires]
+        each = zip(said["weights"], said["pattern"], strict=True)
+        return [*front, *frame, *(qml.MultiRZ(2 * x, wires=at) for x, words in each for at in words), *frame]
+
+
+@transform  # type: ignore[untyped-decorator]
 def _no_traced_counts(tape: QuantumScript) -> Any:
     """Counts of what occurs have keys that only results at hand can give."""
     if any(isinstance(m, CountsMP) and not m.all_outcomes for m in tape.measurements):
@@ -151,13 +178,12 @@ def _pipeline(traced: bool, deferred: bool, exact: bool, wires: Wires | None, na
         stages.add_transform(_no_nested_conditions)
         stages.add_transform(defer_measurements, allow_postselect=True)
     stages.add_transform(_written_out_powers)
-    stages.add_transform(decompose, stopping_condition=_stops, device_wires=wires, name=name)
+    stages.add_transform(_written_out_polynomials)
+    stages.add_transform(refusals.decomposed, stops=_stops, wires=wires, name=name)
     stages.add_transform(device_resolve_dynamic_wires, wires=wires, allow_resets=not deferred)
-    stages.add_transform(validate_device_wires, wires, name=name)
-    stages.add_transform(
-        validate_measurements, analytic_measurements=_takes_exactly, sample_measurements=_takes_samples, name=name
-    )
+    stages.add_transform(refusals.on_wires, wires, name=name)
+    stages.add_transform(refusals.measurable, exactly=_takes_exactly, by_samples=_takes_samples, name=name)
     stages.add_transform(_expand_batches)
     if exact:
-        stages.add_transform(no_sampling, name=f"an exact gradient on {name}")
+        stages.add_transform(refusals.without_shots, name=name)
     return stages

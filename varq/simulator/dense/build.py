@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from varq.simulator.circuit import MATRIX, Circuit
+from varq.simulator.dense.fused import fuse
 from varq.simulator.dense.loop import Loop
-from varq.simulator.dense.schedule import WIDTH, Planned, schedule
+from varq.simulator.dense.schedule import WIDTH, Blocks, Planned, schedule
 from varq.simulator.dense.segments import Segment, renumbered, segments, whole
 from varq.simulator.dense.steps import runnable
 from varq.simulator.dense.stream import Stream
@@ -21,7 +22,7 @@ __all__ = ["Part", "build"]
 
 _SMALL = 4  # wires of a register that one block covers
 _FEW = 3  # steps that are written out rather than streamed
-_LONG = 8  # steps in the body of a loop that take no longer to compile than a stream
+_LONG = 8  # steps that take no longer to compile than a stream, in the body of a loop or written out
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def build(circuit: Circuit, loops: bool) -> tuple[list[Part], tuple[Any, float]]
     weights, offset = np.zeros(circuit.angles), 0.0
     for one in found:
         segment = one.segment if isinstance(one, _Plan) else one
-        made, phases = _looped(one, circuit) if isinstance(one, _Plan) else _plain(one, circuit, large)
+        made, phases = _looped(one, circuit) if isinstance(one, _Plan) else _plain(one, circuit, large, loops)
         parts += made
         for turn in phases:
             if turn.angle is not None:
@@ -103,14 +104,25 @@ def _planned(segment: Segment) -> _Plan:
     return _Plan(segment, lead, steps, tail, phases)
 
 
-def _plain(segment: Segment, circuit: Circuit, large: bool) -> tuple[list[Part], list[Turn]]:
-    """The parts of a segment that comes once, and its global phases."""
-    if large:
-        plan = _planned(segment)
-        if len(plan.steps) <= _FEW:
-            return _looped(plan, circuit)
+def _plain(segment: Segment, circuit: Circuit, large: bool, short: bool) -> tuple[list[Part], list[Turn]]:
+    """The parts of a segment that comes once, and its global phases; `short` allows more than a few steps written out.
+
+    One or two layers are no loop, but their phases are one pass each: a stream has a block for each pair of wires.
+    """
+    plan = _planned(segment) if large else None
+    if plan is not None and len(plan.steps) <= _FEW:
+        return _looped(plan, circuit)
     found, phases = _primitives(segment, "whole")
+    if plan is not None and short and len(plan.steps) <= _LONG and _weight(plan) <= len(fuse(found, circuit.wires)):
+        return _looped(plan, circuit)
     return [Part(segment, Stream(found, circuit.wires))], phases
+
+
+def _weight(plan: _Plan) -> float:
+    """The steps of a plan in blocks of a stream, which are complex: a real matrix takes half the arithmetic."""
+    groups = [g for step in plan.steps if isinstance(step, Blocks) for g in step.groups]
+    passes = sum(not isinstance(step, Blocks) for step in plan.steps)
+    return passes + sum(0.5 if g.real else 1.0 for g in groups)
 
 
 def _looped(plan: _Plan, circuit: Circuit) -> tuple[list[Part], list[Turn]]:

@@ -149,6 +149,7 @@ class DiagonalStep(Step):
 
     def __init__(self, every: Sequence[Diagonal], circuit: Circuit) -> None:
         self.wires = circuit.wires
+        self.constant = circuit.angles  # the place of a time that is 1
         self.every = every
         self.levels = [d.levels(circuit) for d in every]
         self.moving = [d.moves(circuit) for d in every]
@@ -156,16 +157,18 @@ class DiagonalStep(Step):
         self.times = np.stack([d.times for d in every], 1)
 
     @staticmethod
-    def pays(every: Sequence[Diagonal], wires: int) -> bool:
-        """Whether phases by these diagonals are sooner computed than by sign tables."""
-        _, rest = layout.half(wires)
+    def pays(every: Sequence[Diagonal], circuit: Circuit) -> bool:
+        """Whether phases by these diagonals, one of them constant, are sooner computed than by sign tables."""
+        _, rest = layout.half(circuit.wires)
         split = all(m < rest or m % rest == 0 for d in every for m in d.masks)
-        return 0 < len(every) <= _MOST and not split
+        timed = sum(d.times.min() < circuit.angles for d in every)
+        return 0 < len(every) <= _MOST + 1 and timed <= _MOST and not split
 
     @property
     def described(self) -> str:
-        """What the costs are, for `explain`."""
-        return ", ".join("real" if one is None else f"integers up to {one.most}" for one in self.levels)
+        """What the costs are, for `explain`: of those that an angle multiplies, if there is one."""
+        timed = [one for one, d in zip(self.levels, self.every, strict=True) if d.times.min() < self.constant]
+        return ", ".join("real" if one is None else f"integers up to {one.most}" for one in timed or self.levels)
 
     # -- numbers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi
 from typing import Any
 
@@ -14,9 +15,11 @@ from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.dense import layout
 from varq.simulator.dense.build import Part, build
 from varq.simulator.dense.diagonal import DiagonalStep
+from varq.simulator.dense.loop import Loop
 from varq.simulator.dense.observable import FullObservable
 from varq.simulator.dense.segments import Local
-from varq.simulator.dense.steps import BlockStep
+from varq.simulator.dense.step import Step
+from varq.simulator.dense.steps import BlockStep, TurnStep
 from varq.simulator.dense.stream import Stream
 from varq.simulator.least import circuit_work
 from varq.simulator.limits import check_size
@@ -24,10 +27,32 @@ from varq.simulator.scans import Room
 
 __all__ = ["DenseEngine"]
 
+_ALTERNATING = 2  # steps of a repeated layer: its cost and its mixer
+
+
+def _cost(steps: Sequence[Step]) -> str:
+    """What is said of steps that are precomputed costs, and matrices of one wire; nothing of others."""
+    costs = [s for s in steps if isinstance(s, DiagonalStep)]
+    mixers = [s for s in steps if isinstance(s, BlockStep)]
+    product = all(len(b.wires) == 1 for s in mixers for g in s.groups for b in g.blocks)
+    rest = [s for s in steps if not isinstance(s, (DiagonalStep, BlockStep))]
+    if not costs or not mixers or not product or not all(isinstance(s, TurnStep) and s.separate for s in rest):
+        return ""
+    return f"a precomputed diagonal cost ({costs[0].described}) and a product mixer"
+
 
 def _steps(part: Part) -> int:
     """How many states a part goes through."""
     return int(part.runner.count if isinstance(part.runner, Stream) else part.runner.repeats)
+
+
+def _cost_angles(steps: Sequence[Step]) -> int:
+    """How many turns a cost has that would be precomputed if they went by one angle; 0 where there is no such cost."""
+    mixers = [s for s in steps if isinstance(s, BlockStep)]
+    turns = [s for s in steps if isinstance(s, TurnStep) and not s.separate]
+    product = all(len(b.wires) == 1 for s in mixers for g in s.groups for b in g.blocks)
+    alternate = bool(mixers) and product and all(isinstance(s, (BlockStep, TurnStep, DiagonalStep)) for s in steps)
+    return max((len(s.sets) for s in turns), default=0) if alternate else 0
 
 
 class DenseEngine:
@@ -58,20 +83,28 @@ class DenseEngine:
         total = len(self.circuit.gates)
         covered = sum(p.segment.repeats * len(p.segment.gates) for p in loops)
         if not loops or 2 * covered < total:
-            return "general", "no run of repeated layers covers half of the gates"
+            return self._written_out() or ("general", "no run of repeated layers covers half of the gates")
         widest = max(loops, key=lambda p: p.segment.repeats * len(p.segment.gates))
         what = f"{widest.segment.repeats} repeats of {len(widest.segment.gates)} gates cover {covered} of {total} gates"
         steps = widest.runner.steps
-        costs = [s for s in steps if isinstance(s, DiagonalStep)]
-        mixers = [s for s in steps if isinstance(s, BlockStep)]
-        product = all(len(b.wires) == 1 for s in mixers for g in s.groups for b in g.blocks)
-        if len(steps) == 2 and costs and mixers and product:
-            return "alternating", f"{what}: a precomputed diagonal cost ({costs[0].described}) and a product mixer"
-        return "layers", what
+        cost = _cost(steps)
+        return ("alternating", f"{what}: {cost}") if cost and len(steps) == _ALTERNATING else ("layers", what)
+
+    def _written_out(self) -> tuple[str, str] | None:
+        """What is said of one or two layers that alternate; None of other circuits."""
+        single = [p for p in self.parts if isinstance(p.runner, Loop) and p.segment.repeats == 1]
+        widest = max(single, key=lambda p: len(p.segment.gates), default=None)
+        if widest is None or 2 * len(widest.segment.gates) < len(self.circuit.gates):
+            return None
+        cost = _cost(widest.runner.steps)
+        what = f"{len(widest.segment.gates)} gates are {len(widest.runner.steps)} steps, written out"
+        return ("alternating", f"{what}: {cost}") if cost else None
 
     def _facts(self, dtype: str) -> dict[str, Any]:
+        written = [p.runner.steps for p in self.parts if isinstance(p.runner, Loop)]
         passes = [1 if isinstance(p.runner, Stream) else len(p.runner.steps) for p in self.parts]
-        held, least = self._bytes(dtype), circuit_work(self.circuit)
+        held = self._bytes(dtype)
+        least, once = circuit_work(self.circuit), circuit_work(self.circuit, gradient=False)
         return {
             "amplitudes": 2**self.wires,
             "gates": len(self.circuit.gates),
@@ -81,6 +114,9 @@ class DenseEngine:
             "stored_bytes": sum(self._keeps(dtype)) * held,
             "bytes_per_gradient": least.passes * held,
             "operations_per_gradient": least.operations * 2**self.wires,
+            "bytes_per_run": once.passes * held,
+            "operations_per_run": once.operations * 2**self.wires,
+            "cost_angles": max(map(_cost_angles, written), default=0),
         }
 
     # -- running

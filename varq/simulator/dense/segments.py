@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from varq.simulator.circuit import Gate, Numbers
+from varq.simulator.circuit import DIAGONAL, MATRIX, Gate, Numbers
 from varq.simulator.gates import Block
 
 __all__ = ["Local", "Segment", "ordered", "renumbered", "segments", "whole"]
@@ -19,6 +19,9 @@ __all__ = ["Local", "Segment", "ordered", "renumbered", "segments", "whole"]
 _LONGEST = 4096  # gates in one layer; a longer period would gain little and cost a quadratic search
 _FEWEST = 3  # repeats worth a loop of their own
 _STACK = 4  # axes of a stack of matrices
+_PHASES = frozenset(
+    ("RZ", "PhaseShift", "PauliZ", "S", "T", "CZ", "CCZ", "CRZ", "ControlledPhaseShift", "IsingZZ", "MultiRZ")
+)
 _LEAST = 6  # gates that a loop must save; and a tenth of the circuit, so that loops stay few and compile fast
 
 
@@ -87,6 +90,27 @@ def _levels(gates: Sequence[Gate]) -> list[tuple[int, tuple[int, ...], int]]:
 def ordered(gates: Sequence[Gate]) -> tuple[Gate, ...]:
     """The same circuit with gates on disjoint wires in one fixed order, whichever order they were written in."""
     return tuple(gates[k] for _, _, k in sorted(_levels(gates)))
+
+
+def _diagonals_together(gates: Sequence[Gate]) -> tuple[Gate, ...]:
+    """The same circuit with diagonal gates, which commute, in one fixed order between what does not commute with them.
+
+    A cost whose terms come in another order in each layer, as from a set, is then the same in each.
+    """
+    changed: dict[int, int] = {}  # for each wire the level of the last gate on it that is not diagonal
+    turned: dict[int, int] = {}  # and that of the diagonal ones after it
+    keys: list[tuple[int, tuple[int, ...], str, str, int]] = []
+    for k, gate in enumerate(gates):
+        phases = gate.name in _PHASES or (gate.name == MATRIX and gate.static == DIAGONAL)
+        before = [changed, *([] if phases else [turned])]
+        level = 1 + max((levels.get(w, 0) for levels in before for w in gate.wires), default=0)
+        for w in gate.wires:
+            if phases:
+                turned[w] = max(turned.get(w, 0), level)
+            else:
+                changed[w] = level
+        keys.append((level, gate.wires, gate.name, str(gate.static), k))
+    return tuple(gates[key[-1]] for key in sorted(keys))
 
 
 def _from_the_end(gates: Sequence[Gate]) -> tuple[Gate, ...]:
@@ -193,6 +217,6 @@ def segments(gates: Sequence[Gate]) -> list[Segment]:
     least = max(_LEAST, len(gates) // 10)
     found = _split(gates, _numbered(gates), least)
     if 2 * _once(found) > len(gates):
-        for other in (_from_the_end(gates), ordered(gates)):
+        for other in (_from_the_end(gates), ordered(gates), _diagonals_together(gates)):
             found = min(found, _split(other, _numbered(other), least), key=_once)
     return found

@@ -169,6 +169,6 @@ def runnable(planned: Planned, segment: Segment, circuit: Circuit) -> Step:
     if isinstance(planned, Blocks):
         return BlockStep(planned, circuit.wires)
     every = diagonals(planned, segment, circuit, circuit.wires)
-    if DiagonalStep.pays(every, circuit.wires):
+    if DiagonalStep.pays(every, circuit):
         return DiagonalStep(every, circuit)
     return TurnStep(planned, circuit.wires, segment.angles.shape[1])

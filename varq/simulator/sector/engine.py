@@ -80,6 +80,8 @@ class SectorEngine:
             # State, then state and bra back: each reads and writes what a turn or phase touches.
             "bytes_per_gradient": 3 * 2 * item * (2 * pairs + phases),
             "operations_per_gradient": pairs * parts * (3 * PAIR + SLOPE) + phases * (3 * PHASE + SLOPE),
+            "bytes_per_run": 2 * item * (2 * pairs + phases) + item * len(self.basis),
+            "operations_per_run": pairs * parts * PAIR + phases * PHASE,
         }
 
     def _initial(self, dtype: Any) -> Any:
