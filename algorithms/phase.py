@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from varq import checks
+from varq.algorithms.phases.belief import Law
 from varq.algorithms.phases.choose import as_policy
 from varq.algorithms.phases.noise import believed, single
 from varq.algorithms.phases.policy import Concluding, Setting
@@ -27,7 +28,7 @@ MOST_EVER = 1 << 22
 MOST_REHEARSED = 16384  # applications of which a forecast plays all experiments through, in a second or so
 _MEMORY = "The posterior density is kept with one complex number for each."
 EIGENSTATE = 1e-6  # largest weight on other eigenstates with which a state still counts as an eigenstate
-DOMINANT = 0.75  # least weight of the phase that is sought where the others can be taken for noise
+DOMINANT = 0.8  # least weight of the phase that is sought at which 95 % intervals hold it in 93 % of runs or more
 NOISE = ("known", "estimated")
 
 
@@ -44,6 +45,13 @@ class PhaseEstimation(Task):
     collapse: a state of several eigenphases gives one of them, by its weight.  On a device each experiment is a circuit
     with a state of its own, and the power is applied by the problem's gates where it has any (on `varq.qubit` as one
     matrix where they are many: the law is the same to rounding).
+
+    On a device the signal of a state of several eigenphases is their weighted mean.  The one of largest weight w is
+    sought: its visibility is w v, and what the others add, at most 1 - w, is taken for chance, as if their phases were
+    even around the circle.  (One other phase at a random place, the default policy, 4,000 runs of 256 applications:
+    95 % intervals cover 95 % at w = 0.95 and 0.9, and 94 % at 0.8, where one run in 400 is off by more than 0.3; V N^2
+    is about 35, 60 and 200, and no larger at 1,024.)  Weights below 0.8, of which intervals cover less, are refused:
+    "spectrum" models all phases.
 
     Args:
         problem: an `EigenPhase`.
@@ -64,7 +72,7 @@ class PhaseEstimation(Task):
     Raises:
         TypeError: if `problem` is no `EigenPhase`, or `policy` no policy.
         ValueError: if a number is out of range, the applications do not suffice for the policy, or a device would
-            measure a state of several eigenphases for a policy that models one.
+            measure a state whose largest weight is below 0.8 for a policy that models one phase.
 
     Example:
         >>> import numpy as np
@@ -107,20 +115,31 @@ class PhaseEstimation(Task):
             self._method(self.applications)
 
     def _check_state(self) -> None:
-        """One phase is sought: a state prepared anew for each experiment must be near its eigenstate."""
-        weights = np.asarray(self.problem.weights)
-        least = DOMINANT if self.noise == "estimated" else 1 - EIGENSTATE
-        if self.policy.fresh or self.device in (None, LIKELIHOOD) or weights.max() >= least:
+        """One phase is sought: a state prepared anew for each experiment must hold little else."""
+        if self._weight >= DOMINANT - EIGENSTATE:
             return
+        weights = np.round(np.sort(np.asarray(self.problem.weights))[::-1][:4], 4).tolist()
         raise ValueError(
-            "problem must hold an eigenstate where each experiment prepares its state anew: this policy models one "
-            f"phase. Got weights {np.round(np.sort(weights)[::-1][:4], 4).tolist()}. Use the policy 'spectrum', "
-            f"noise='estimated' for weights above {DOMINANT}, or leave the device out."
+            f"problem must hold one phase with a weight of at least {DOMINANT} where each experiment prepares its "
+            f"state anew: this policy models one phase. Got weights {weights}. Use the policy 'spectrum', a state that "
+            "is nearer to an eigenstate, or leave the device out."
         )
 
+    @property
+    def _weight(self) -> float:
+        """Of the phase that is sought, in the signal of experiments that prepare the state anew; 1 in others."""
+        if self.policy.fresh or self.device in (None, LIKELIHOOD):
+            return 1.0
+        largest = float(np.max(self.problem.weights))
+        return 1.0 if largest >= 1 - EIGENSTATE else largest
+
+    def law(self, applications: int) -> Law:
+        """What it believes of its outcomes, for so many applications."""
+        return believed(self.contrast, self.coherence, applications, self.noise == "estimated", self._weight)
+
     def _method(self, applications: int) -> Concluding:
-        law = believed(self.contrast, self.coherence, applications, self.noise == "estimated")
-        method: Concluding = self.policy.method(Setting(applications, law, True, self.shots), self.together)
+        setting = Setting(applications, self.law(applications), True, self.shots)
+        method: Concluding = self.policy.method(setting, self.together)
         return method
 
     @property

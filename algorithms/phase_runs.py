@@ -13,7 +13,7 @@ import numpy as np
 from varq import checks, spec
 from varq.algorithms.phase import LIKELIHOOD, PhaseEstimation
 from varq.algorithms.phases.belief import Law
-from varq.algorithms.phases.noise import believed, single
+from varq.algorithms.phases.noise import single
 from varq.algorithms.phases.policy import Sequential, Setting
 from varq.algorithms.phases.samplers import Likelihood, OnSimulator
 from varq.algorithms.phases.study import Study, simulate, summarized, told
@@ -49,10 +49,11 @@ def phase_study(
     Args:
         task: the estimation: its problem, policy, applications and what it believes of the noise.
         runs: how many.
-        through: where outcomes come from: drawn from their law ("likelihood"); from experiments on `varq.qubit`, each
-            on the state that the one before left, in one compiled loop ("loop"); from one measured circuit with reset
-            and feed-forward on `varq.qubit` ("circuit"); or from the task's device, `varq.qubit` if it names none, by a
-            loop on the host, one experiment of every run in a batch ("device").
+        through: where outcomes come from: drawn from their law ("likelihood"; if the task names a device, that of a
+            state which each experiment prepares anew); from experiments on `varq.qubit`, each on the state that the one
+            before left, in one compiled loop ("loop"); from one measured circuit with reset and feed-forward on
+            `varq.qubit` ("circuit"); or from the task's device, `varq.qubit` if it names none, by a loop on the host,
+            one experiment of every run in a batch ("device").
         phases: the true phase of each run, radians, shape (runs,); None for random ones.  The unitary is turned by a
             global phase to have them.
         contrast: the true one; None for what the task believes.
@@ -81,10 +82,13 @@ def phase_study(
     checks.choice("through", through, THROUGH)
     count = checks.integer("runs", runs, 1)
     policy = _sequential(task.policy)
-    resolved = task.resolve(None, task.shots)
+    named = None if task.device == LIKELIHOOD else task.device
+    if through == "device" and named is None:
+        named = DEFAULT
+    # A measured circuit and the loop on the simulator prepare the state once; so does a task without a device.
+    resolved = task.resolve(named if through in (LIKELIHOOD, "device") else None, task.shots)
     assert resolved.applications is not None
-    law = believed(task.contrast, task.coherence, resolved.applications, task.noise == "estimated")
-    setting = Setting(resolved.applications, law, whole, task.shots)
+    setting = Setting(resolved.applications, resolved.law(resolved.applications), whole, task.shots)
     truth = single(
         task.contrast if contrast is None else checks.real("contrast", contrast, above=0, maximum=1),
         task.coherence if coherence is None else checks.real("coherence", coherence, above=0, infinite=True),
@@ -100,15 +104,21 @@ def phase_study(
                 "contrast and coherence must be left out with through='device', whose noise is its own. Got "
                 f"contrast={contrast}, coherence={coherence}. Use through='loop' or 'circuit'."
             )
-        # With a device the task checks that its state can be prepared anew for each experiment.
-        named = DEFAULT if task.device in (None, LIKELIHOOD) else task.device
-        return _by_jobs(task.resolve(named, task.shots), policy, setting, few, key.fold("jobs"))
+        return _by_jobs(resolved, policy, setting, few, key.fold("jobs"))
     held = _phases(phases, count, key, count)
     if through == LIKELIHOOD:
-        return simulate(policy, setting, Likelihood(truth), truth, held, draws)
+        return simulate(policy, setting, _drawn(resolved, truth), truth, held, draws)
     problem = task.problem
     sampler = OnSimulator(segment(problem.eigensystem), problem.state, task.phase, truth)
     return simulate(policy, setting, sampler, truth, held, draws)
+
+
+def _drawn(task: PhaseEstimation, truth: Law) -> Likelihood:
+    """Outcomes of one phase; where a device prepares the state anew for each experiment, of all that it holds."""
+    if task.device == LIKELIHOOD:
+        return Likelihood(truth)
+    phases, weights = np.asarray(task.problem.phases), np.asarray(task.problem.weights)
+    return Likelihood(truth, tuple((phases - task.phase).tolist()), tuple(weights.tolist()))
 
 
 def _sequential(policy: Any) -> Sequential:

@@ -39,6 +39,7 @@ SIGMAS = 4  # one false alarm in sixteen thousand for a normal variable
 QUIET: dict[str, Any] = {"store": None, "progress": False}
 TURN = EigenPhase(np.diag([1, np.exp(2.0j)]), state=1)
 TWO = EigenPhase.from_phases([1.0, 1.3], [0.8, 0.2])
+MIXED = EigenPhase.from_phases([1.0, 1.3], [0.7, 0.3])
 NOISY = Law((0.9, 0.7), (0.01, 0.1), (0.25, 0.75))
 MILD = Law((0.98, 0.9), (0.0, 0.02), (0.5, 0.5))
 
@@ -529,7 +530,10 @@ BAD: list[tuple[Any, str]] = [
     (lambda: Robust(offset=0), "offset must be greater than 0"),
     (lambda: RandomWalk(stride=0), "stride must be at least 1"),
     (lambda: Spectrum(0), "count must be at least 1"),
-    (lambda: PhaseEstimation(problem=TWO, device="varq.qubit"), "must hold an eigenstate .* Use the policy 'spectrum'"),
+    (
+        lambda: PhaseEstimation(problem=MIXED, device="varq.qubit"),
+        "weight of at least 0.8 .* Use the policy",
+    ),
     (lambda: phase_study(TWO), "task must be of type PhaseEstimation"),  # type: ignore[arg-type]
     (lambda: phase_study(estimation("greedy", 16), 0), "runs must be at least 1"),
     (lambda: phase_study(estimation("greedy", 16), 5, through="guess"), "through must be one of"),
@@ -546,8 +550,8 @@ BAD: list[tuple[Any, str]] = [
         "nosuch",
     ),
     (
-        lambda: phase_study(PhaseEstimation(problem=TWO), 5, through="device"),
-        "must hold an eigenstate where each experiment prepares its state anew",
+        lambda: phase_study(PhaseEstimation(problem=MIXED), 5, through="device"),
+        "must hold one phase with a weight of at least 0.8 where each experiment prepares its state anew",
     ),
     (lambda: EigenPhase(np.eye(2), time=0.0), "time must not be 0"),
     (lambda: EigenPhase(np.eye(2)).energy(1.0), "Only an evolution has energies"),

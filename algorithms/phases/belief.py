@@ -26,23 +26,25 @@ NEGLIGIBLE = 7.85  # a Gaussian's moments beyond this over its width are below 1
 
 
 class Law(NamedTuple):
-    """The visibility of experiments under each of several hypotheses: contrast times exp(-rate power).
+    """The visibility of experiments under each of several hypotheses: weight times contrast times exp(-rate power).
 
     Args:
         contrast: of preparation and readout, shape (h,).
         rate: at which it decays with each application, shape (h,).
         prior: probability of each hypothesis before the first experiment, shape (h,), of sum 1.
+        weight: of the phase that is sought in the state; what other phases add to outcomes is taken for chance.
     """
 
     contrast: tuple[float, ...] = (1.0,)
     rate: tuple[float, ...] = (0.0,)
     prior: tuple[float, ...] = (1.0,)
+    weight: float = 1.0
 
     def visibility(self, xp: Any, power: Any) -> Any:
         """Under each hypothesis, of shape (h,) and then that of `power`."""
         power = xp.asarray(power)
         over = (slice(None), *(None for _ in range(power.ndim)))
-        v = xp.asarray(self.contrast)[over] * xp.exp(-xp.asarray(self.rate)[over] * power)
+        v = self.weight * xp.asarray(self.contrast)[over] * xp.exp(-xp.asarray(self.rate)[over] * power)
         return xp.minimum(v, MOST_VISIBLE)
 
     @property

@@ -14,12 +14,12 @@ FLIPS = (0.5, 1.0, 2.0)  # of a readout error that was given
 UNKNOWN_FLIPS = (0.0, 0.02, 0.08)  # where none was given
 
 
-def single(contrast: float, coherence: float) -> Law:
+def single(contrast: float, coherence: float, weight: float = 1.0) -> Law:
     """The law of one contrast and one coherence."""
-    return Law((contrast,), (1 / coherence,), (1.0,))
+    return Law((contrast,), (1 / coherence,), (1.0,), weight)
 
 
-def believed(contrast: float, coherence: float, applications: int, estimated: bool) -> Law:
+def believed(contrast: float, coherence: float, applications: int, estimated: bool, weight: float = 1.0) -> Law:
     """The law that was given, or hypotheses around it with equal prior probabilities.
 
     Args:
@@ -27,9 +27,10 @@ def believed(contrast: float, coherence: float, applications: int, estimated: bo
         coherence: in applications; may be infinite.
         applications: of the whole run, which decide what coherences could be told apart where none was given.
         estimated: whether the noise is to be found out.
+        weight: of the phase that is sought, where each experiment prepares its state anew.
     """
     if not estimated:
-        return single(contrast, coherence)
+        return single(contrast, coherence, weight)
     flip = (1 - contrast) / 2
     contrasts = [1 - 2 * min(flip * f, 0.45) for f in FLIPS] if flip else [1 - 2 * f for f in UNKNOWN_FLIPS]
     if math.isinf(coherence):
@@ -37,4 +38,4 @@ def believed(contrast: float, coherence: float, applications: int, estimated: bo
     else:
         rates = [1 / (coherence * f) for f in FACTORS]
     pairs = list(itertools.product(contrasts, rates))
-    return Law(tuple(c for c, _ in pairs), tuple(r for _, r in pairs), (1 / len(pairs),) * len(pairs))
+    return Law(tuple(c for c, _ in pairs), tuple(r for _, r in pairs), (1 / len(pairs),) * len(pairs), weight)

@@ -35,7 +35,7 @@ class Setting:
     @property
     def noisy(self) -> bool:
         """Whether any hypothesis has outcomes that the phase alone does not explain."""
-        return bool(np.max(self.law.rate) > 0 or np.min(self.law.contrast) < 1)
+        return bool(np.max(self.law.rate) > 0 or self.law.weight * np.min(self.law.contrast) < 1)
 
     def moments(self, least: int = 1) -> int:
         """How many moments to keep, at least `least`."""

@@ -31,9 +31,13 @@ class Likelihood:
 
     Args:
         law: of one hypothesis, the true one.
+        away: the state's phases minus the one that is sought, where each experiment prepares it anew, radians.
+        weights: of these phases, of sum 1.
     """
 
     law: Law
+    away: tuple[float, ...] = (0.0,)
+    weights: tuple[float, ...] = (1.0,)
 
     def init(self, phase: Any) -> Any:
         """The phase."""
@@ -41,8 +45,9 @@ class Likelihood:
 
     def draw(self, system: Any, power: Any, angle: Any, luck: Any) -> tuple[Any, Any]:
         """1 if the chance of 0 is exceeded."""
-        visibility = self.law.visibility(jnp, power)[0]
-        return luck[0] >= (1 + visibility * jnp.cos(power * system - angle)) / 2, system
+        waves = jnp.cos(power * (system + jnp.asarray(self.away)) - angle)
+        seen = self.law.visibility(jnp, power)[0] * jnp.sum(jnp.asarray(self.weights) * waves)
+        return luck[0] >= (1 + seen) / 2, system
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,8 +171,8 @@ class EigenPhase:
             problem: a problem with a Hamiltonian on up to 10 wires, a PennyLane observable, a `PauliSum` or a Hermitian
                 matrix.
             time: in inverse units of the energy; not 0.  None for one with which all levels fit into one turn.
-            state: as for `EigenPhase`; None for the ground state, which is an eigenstate of a product formula only up
-                to the formula's error.
+            state: as for `EigenPhase`; None for the ground state, or for the product formula's own eigenstate that is
+                closest to it: the ground state itself is one only up to the formula's error.
             trotter: number of steps of the product formula, whose eigenphases are then sought, and by whose rotations
                 devices apply it; None for the exact evolution, which is one unitary gate.
             order: of the product formula (Suzuki's): 1, 2, 4, 6 ...
@@ -200,7 +200,8 @@ class EigenPhase:
             return cls((vectors * np.exp(-1j * span * levels)) @ vectors.conj().T, start, span, middle)
         steps, words = checks.integer("trotter", trotter, 1), PauliSum.from_matrix(matrix)
         gates = product_formula(words, span / steps, order)
-        return cls(matrix_of(gates, words.wires, steps), start, span, middle, gates, steps)
+        unitary = matrix_of(gates, words.wires, steps)
+        return cls(unitary, _closest(unitary, start) if state is None else start, span, middle, gates, steps)
 
     @classmethod
     def from_phases(cls, phases: Sequence[float], weights: Sequence[float] | None = None) -> EigenPhase:
@@ -246,9 +247,7 @@ class EigenPhase:
     @cached_property
     def eigensystem(self) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
         """Eigenphases in [0, 2 pi) and orthonormal eigenvectors as columns."""
-        # A Schur form of a unitary is diagonal, and its vectors are orthogonal even where phases coincide.
-        triangle, vectors = scipy.linalg.schur(self.unitary, output="complex")
-        return _wrapped(np.angle(triangle.diagonal())), vectors
+        return _eigensystem(self.unitary)
 
     @cached_property
     def _held(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -327,6 +326,21 @@ def energy_from_phase(phase: float, time: float, near: float = 0.0) -> float:
         raise ValueError("time must not be 0: the phase would say nothing of the energy.")
     guess = checks.real("near", near)
     return guess - float(circular_difference(checks.real("phase", phase), -guess * span)) / span
+
+
+def _eigensystem(unitary: NDArray[np.complex128]) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    # A Schur form of a unitary is diagonal, and its vectors are orthogonal even where phases coincide.
+    triangle, vectors = scipy.linalg.schur(unitary, output="complex")
+    return _wrapped(np.angle(triangle.diagonal())), vectors
+
+
+def _closest(unitary: NDArray[np.complex128], state: NDArray[Any]) -> NDArray[np.complex128]:
+    """The part of a state that has the eigenphase of largest weight, of norm 1."""
+    angles, vectors = _eigensystem(unitary)
+    shares = vectors.conj().T @ state
+    alike = np.abs(circular_difference(angles, angles[np.argmax(np.abs(shares))])) <= MERGED
+    part = vectors[:, alike] @ shares[alike]
+    return np.asarray(part / np.linalg.norm(part), dtype=np.complex128)
 
 
 def _wrapped(angles: Any) -> NDArray[np.float64]:

@@ -1,0 +1,88 @@
+"""Phase estimation on devices: states that each experiment prepares anew."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varq
+from varq.algorithms import VQE, PhaseEstimation, phase_estimation, phase_study, vqe
+from varq.algorithms.phases.study import Study
+from varq.problems import EigenPhase, Molecule, TransverseFieldIsing
+
+pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
+
+EXACT = 1e-10  # linear algebra in float64
+SIGMAS = 4  # one false alarm in sixteen thousand for a normal variable
+LEAST = 0.92  # of intervals that are to cover 0.95, beside a phase of which they know the weight alone
+QUIET: dict[str, Any] = {"store": None, "progress": False}
+
+
+def beside(weight: float, away: float) -> EigenPhase:
+    """A phase of this weight, and another one so far from it."""
+    return EigenPhase.from_phases([1.0, 1.0 + away], [weight, 1 - weight])
+
+
+def on_device(problem: EigenPhase, applications: int, device: Any = "default.qubit", **options: Any) -> PhaseEstimation:
+    return PhaseEstimation(problem=problem, applications=applications, device=device, **options)
+
+
+def same_errors(one: Study, other: Study) -> None:
+    """Both parts of the mean wave of their errors, within what so many runs allow."""
+    for wave in (np.cos, np.sin):
+        waves = [wave(s.errors) for s in (one, other)]
+        gap = waves[0].mean() - waves[1].mean()
+        assert abs(gap) < SIGMAS * math.sqrt(sum(w.var() / len(w) for w in waves))
+
+
+@pytest.mark.parametrize(("weight", "away"), [(0.9, 1.9), (0.8, 0.4)])
+def test_a_phase_is_found_beside_others(weight: float, away: float) -> None:
+    """Intervals hold it, and more applications narrow them: no floor of the error is left."""
+    studies = [phase_study(on_device(beside(weight, away), n), 600, whole=True, seed=n) for n in (64, 256)]
+    share, spread = studies[1].coverage(0.95)
+    assert share > LEAST - SIGMAS * spread
+    medians = [np.median(np.abs(study.errors)) for study in studies]
+    assert medians[0] / medians[1] > 3  # four times the applications
+
+
+def test_so_the_device_has_it() -> None:
+    """Circuits of a state that is no eigenstate, against the law that the study draws from."""
+    task, runs = on_device(beside(0.85, 1.3), 12), 100
+    phases = np.resize(np.random.default_rng(7).uniform(0, 2 * math.pi, 4), 10 * runs)
+    drawn = phase_study(task, 10 * runs, phases=phases, seed=7)
+    same_errors(drawn, phase_study(task, runs, through="device", phases=phases[:runs], seed=8))
+
+
+def test_the_state_of_a_variational_run_is_taken_as_it_is() -> None:
+    h2 = Molecule.load("H2")
+    rough = vqe(h2, optimizer=varq.Optax("sgd", learning_rate=0.1), stop=varq.Stop(steps=1), progress=False, store=None)
+    problem = EigenPhase.from_hamiltonian(h2, state=VQE(problem=h2).circuit(rough.parameters))
+    assert 0.9 < problem.weights.max() < 0.999
+    result = phase_estimation(problem, applications=128, device="default.qubit", seed=2, **QUIET)
+    assert abs(result.deviation) < SIGMAS * result.stderr
+    assert result.stderr < 0.1
+
+
+def test_a_product_formula_starts_from_a_state_of_its_own() -> None:
+    """The eigenvector of the formula that is closest to the ground state of the Hamiltonian."""
+    chain = TransverseFieldIsing(3)
+    ground = np.linalg.eigh(chain.pauli.sparse().toarray())[1][:, 0]
+    problem = EigenPhase.from_hamiltonian(chain, 0.3, trotter=2)
+    assert np.linalg.norm(problem.unitary @ problem.state - np.exp(1j * problem.reference()) * problem.state) < EXACT
+    overlaps = np.abs(np.linalg.eig(problem.unitary)[1].conj().T @ ground)
+    assert abs(np.vdot(problem.state, ground)) == pytest.approx(overlaps.max(), abs=EXACT)
+    result = phase_estimation(problem, applications=24, device="default.qubit", seed=3, **QUIET)
+    assert abs(result.deviation) < SIGMAS * result.stderr
+    # Where all phases are alike, nothing has to be left out of the ground state.
+    same = EigenPhase.from_hamiltonian(np.zeros((4, 4)), 0.1, trotter=3)
+    np.testing.assert_allclose(np.abs(same.state), [1, 0, 0, 0], atol=EXACT)
+
+
+def test_a_state_of_many_phases_is_refused() -> None:
+    task = PhaseEstimation(problem=beside(0.79, 1.0))
+    with pytest.raises(ValueError, match=r"with a weight of at least 0.8 .*Got weights \[0.79, 0.21\]. Use the policy"):
+        task.resolve("default.qubit", None)
+    assert task.resolve(None, None).device == "likelihood"
