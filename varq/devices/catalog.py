@@ -22,8 +22,11 @@ from varq.devices.untouched import Untouched
 
 __all__ = [
     "DEFAULT",
+    "FAMILIES",
     "KNOWN",
     "PERMUTATION",
+    "REMOTE",
+    "VENDORS",
     "Abilities",
     "OpenDevice",
     "abilities",
@@ -93,15 +96,22 @@ The names are those under which pennylane-qiskit, pennylane-ionq and amazon-brak
 _SHIFT = "parameter-shift"
 VENDORS = MappingProxyType(
     {
-        "qiskit-aer": Abilities(_SHIFT, False, seeded=True, noise=True, jobs="jobs", extra="aer"),
+        "qiskit-aer": Abilities(_SHIFT, False, seeded=True, jobs="jobs", extra="aer"),
         "ibm.fake": Abilities(_SHIFT, False, noise=True, jobs="jobs", extra="ibm"),
         "ibm": Abilities(_SHIFT, False, noise=True, jobs="jobs", sessions=True, paid=True, extra="ibm"),
         "braket.local": Abilities(_SHIFT, False, seeded=True, jobs="jobs", extra="braket"),
+        "braket.local_dm": Abilities(_SHIFT, False, seeded=True, noise=True, jobs="jobs", extra="braket"),
         "braket.emulator": Abilities(_SHIFT, False, noise=True, jobs="jobs", extra="braket"),
         "braket": Abilities(_SHIFT, False, noise=True, jobs="jobs", paid=True, extra="braket"),
     }
 )
-"""Abilities of the devices that take jobs, by the beginning of their names; the longest beginning counts."""
+"""Abilities of the devices that take jobs, by the beginning of their names; the longest beginning counts.
+
+An option `noise` makes one of them noisy.
+"""
+
+FAMILIES = MappingProxyType({"ibm.fake": "ibm.fake_*", "ibm": "ibm.*", "braket": "braket.*/*"})
+"""The rows of `VENDORS` that stand for many machines and are none themselves, with what the machines' names look like."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +270,12 @@ def usable(device: Any) -> Any:
 
 
 def abilities(device: Any) -> Abilities:
-    """What a device can do, as far as its name tells; a spread, what all of its devices can."""
+    """What a device can do, as far as its name and options tell; a spread, what all of its devices can.
+
+    Example:
+        >>> abilities("qiskit-aer").noise, abilities(device("qiskit-aer", noise="fake_manila")).noise
+        (False, True)
+    """
     if isinstance(device, Spread):
         each = [abilities(one) for one in device.devices]
         return Abilities(
@@ -275,9 +290,12 @@ def abilities(device: Any) -> Abilities:
         )
     name = called(device)
     if _takes_jobs(device):
-        return replace(_named(name), paid=bool(device.paid))
+        able = _named(name)
+        return replace(able, paid=bool(device.paid), noise=bool(getattr(device, "noisy", able.noise)))
     if _vendor(device) is not None:
-        return _named(name)
+        able = _named(name)
+        added = isinstance(device, Device) and device.options.get("noise") is not None
+        return replace(able, noise=able.noise or added)
     able = KNOWN.get(name, Abilities(_SHIFT))
     # What stands behind it is a machine, of which nothing is known but its samples.
     return replace(able, analytic=False, noise=True, paid=True, middle=False) if _paid(device) else able
