@@ -111,7 +111,7 @@ An option `noise` makes one of them noisy.
 """
 
 FAMILIES = MappingProxyType({"ibm.fake": "ibm.fake_*", "ibm": "ibm.*", "braket": "braket.*/*"})
-"""The rows of `VENDORS` that stand for many machines and are none themselves, with what the machines' names look like."""
+"""The rows of `VENDORS` that stand for many machines and are none, with what the machines' names look like."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +153,13 @@ def device(
     limits: Mapping[str, int] | None = None,
     paid: bool | None = None,
     **options: Any,
-) -> Device: ...
+) -> Device:
+    """One that is named."""
 
 
 @overload
-def device(name: qml.devices.Device, *, paid: bool) -> Given: ...
+def device(name: qml.devices.Device, *, paid: bool) -> Given:
+    """One that is there."""
 
 
 def device(

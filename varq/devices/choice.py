@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from varq import checks, spec
+from varq.devices.credentials import refuse
 from varq.devices.service import Limits, Mode
 
 __all__ = ["Device", "Given"]
 
-_SECRET = re.compile(r"token|secret|password|passwd|credential|api_?key|access_?key", re.IGNORECASE)
+_SAVED = "save the account with the vendor's own tool, and give its name, account=..."
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Device:
 
     Raises:
         TypeError: for options that are no JSON data, or a limit that is no integer.
-        ValueError: for an unknown mode or limit, or an option that looks like a credential.
+        ValueError: for an unknown mode or limit, or what looks like a credential, however deep in an option.
     """
 
     name: str
@@ -66,12 +66,8 @@ class Device:
         object.__setattr__(self, "limits", dict(own))
         if self.paid is not None:
             checks.boolean("paid", self.paid)
-        for name in self.options:
-            if _SECRET.search(name):
-                raise ValueError(
-                    f"options must hold no credentials: a store keeps them. Got {name!r}. "
-                    "Save the account with the vendor's own tool, and give its name: account=..."
-                )
+        for name in ("name", "account", "instance", "options"):
+            refuse(name, getattr(self, name), _SAVED)
 
     @property
     def hashed_as(self) -> Any:
