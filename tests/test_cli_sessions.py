@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from varq.cli import machines
 from varq.cli.app import app
-from varq.devices.catalog import KNOWN, VENDORS
+from varq.devices.catalog import KNOWN, VENDORS, abilities
 from varq.devices.faults import PermanentError
 from varq.session.attached import attach
 from varq.session.remote import packed, received, send, ssh
@@ -266,6 +266,23 @@ def test_what_a_device_does_now_is_told_where_it_tells(monkeypatch: pytest.Monke
     shown = call("devices", "ibm.own", "--status")
     assert "ibm.own: no account is saved." in shown.stderr
     assert "not told" in shown.stdout
+
+
+def test_nothing_is_opened_to_tell_how_all_devices_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows that stand for a vendor's machines name none: "ibm" would be looked for in the account saved here."""
+    opened: list[str] = []
+    monkeypatch.setattr(machines, "lacking", lambda extra: [])
+    monkeypatch.setattr(machines, "open_service", opened.append)
+    rows = {row["name"]: row for row in json.loads(good("devices", "--status", "--json"))}
+    assert opened == []
+    assert {name: row["price"] for name, row in rows.items() if row["price"] != "free"} == {
+        "ibm": "1.6 a second USD (2025)",
+        "braket": "not told",
+    }
+    untold = {name for name, row in rows.items() if row["queue"] != "none"}
+    assert untold == {"ibm.fake", "ibm", "braket"}
+    assert {row["calibrated"] for name, row in rows.items() if name not in untold} == {"exact"}
+    assert all(row["paid"] == abilities(name).paid for name, row in rows.items())
 
 
 def test_watching_what_nobody_owns_says_how_to_go_on(tmp_path: Path) -> None:

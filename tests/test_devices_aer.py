@@ -150,3 +150,9 @@ def test_it_is_a_service():
     service = open_aer(method="statevector", options={"max_parallel_threads": 1})
     assert isinstance(service, AerService)
     assert service.limits.circuits is None
+
+
+def test_a_service_says_whether_it_is_noisy():
+    from varq.devices.catalog import abilities
+
+    assert [abilities(open_aer(noise=noise)).noise for noise in (None, "fake_manila")] == [False, True]

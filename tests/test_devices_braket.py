@@ -12,6 +12,8 @@ import pennylane as qml
 import pytest
 from scipy import stats
 
+import varq
+from varq.algorithms import QPE, VQE
 from varq.devices import braket_sdk
 from varq.devices.braket import aws_arn, open_braket
 from varq.devices.braket_circuits import (
@@ -26,6 +28,9 @@ from varq.devices.braket_circuits import (
 )
 from varq.devices.faults import GoneError, PermanentError
 from varq.devices.service import Circuit, JobStatus, Limits, Mode
+from varq.optimizers import SPSA
+from varq.problems import EigenPhase, Molecule
+from varq.session.session import Session
 
 pytestmark = pytest.mark.flagless
 needs_braket = pytest.mark.braket
@@ -527,3 +532,14 @@ def test_bad_names_of_devices_on_aws(name: str, match: str) -> None:
 @needs_braket
 def test_the_sdk_s_own_list_of_devices_is_known() -> None:
     assert set(ARNS) <= set(braket_sdk.known_arns())
+
+
+@needs_braket
+def test_a_noisy_simulator_is_known_as_one() -> None:
+    """Its noise moves electrons in and out: that is its error, and none of the circuit."""
+    noisy = varq.device("braket.local_dm", noise={"two_qubit": 0.05, "readout": 0.05})
+    with Session(noisy, shots=100, store=None, progress=False) as session:
+        task = VQE(problem=Molecule.load("H2"), optimizer=SPSA(), stop=varq.Stop(steps=1))
+        assert session.start(task, verify=True).steps == 0
+    phase = EigenPhase(qml.T(0), state=1)
+    assert [QPE(problem=phase, device=one)._mixed for one in (noisy, "braket.local")] == [True, False]

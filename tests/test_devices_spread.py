@@ -103,3 +103,24 @@ def test_devices_of_this_process_take_any_gates(name: str) -> None:
     tape = qml.tape.QuantumScript(there, [qml.sample(wires=range(3))], 20)
     (bits,) = run_now(open_service(name, any_gates=True), [Circuit(tape, 3, 20, 1, "there and back", np.zeros(0))])
     assert (bits == [1, 0, 1]).all()
+
+
+# -- what a device can do --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chosen", "noisy"),
+    [
+        ("qiskit-aer", False),
+        (device("qiskit-aer", noise="fake_manila"), True),
+        (device("qiskit-aer", method="stabilizer"), False),
+        ("braket.local", False),
+        (device("braket.local_dm", noise={"readout": 0.1}), True),
+        ("braket.local_dm", True),
+        (spread("qiskit-aer", "braket.local"), False),
+        (spread("qiskit-aer", "braket.local_dm"), True),
+    ],
+    ids=str,
+)
+def test_noise_follows_from_the_name_and_the_options(chosen: Any, noisy: bool) -> None:
+    assert abilities(chosen).noise is noisy

@@ -194,6 +194,15 @@ def test_a_noisy_device_may_leak() -> None:
     assert "a share of 0.05 is not 1" in failure(cost, (1,), 0, conserved={"N": NUMBER}).findings[-1].text
 
 
+def test_what_may_all_be_noise_is_told_and_not_checked() -> None:
+    """A circuit that conserves nothing: on a device of unknown noise, no share of other outcomes shows that."""
+    cost = Nodes("default.mixed", shots=50).cost(lambda x: qml.RX(x[0], 0), qml.Z(0), wires=4, shape=(1,))
+    report = verify(cost, (1,), 0, conserved={"N": (NUMBER, 2)}, leakage=1.0)
+    assert (report.findings[-1].passed, report.passed) == (None, True)
+    assert str(report.findings[-1]).startswith("conservation of N: not checked. Mean 0.")
+    failure(cost, (1,), 0, conserved={"N": (NUMBER, 2)}, leakage=0.99)
+
+
 def test_a_hamiltonian_that_changes_a_conserved_quantity_is_found() -> None:
     wrong = Molecule.load("H2").pauli + PauliSum.from_words({"XIII": 0.01})
     cost = Nodes("default.qubit").cost(lambda x: qml.RZ(x[0], 0), wrong, wires=4, shape=(1,))

@@ -10,7 +10,7 @@ from varq import names
 from varq.cli.console import note, print_json, table
 from varq.cli.health import lacking
 from varq.cli.mistakes import asked
-from varq.devices.catalog import DEFAULT, KNOWN, VENDORS, Abilities, known, open_service
+from varq.devices.catalog import DEFAULT, FAMILIES, KNOWN, VENDORS, abilities, known, open_service
 from varq.devices.faults import DeviceError
 from varq.devices.prices import load_prices, price
 
@@ -44,9 +44,7 @@ def show_devices(chosen: list[str], status: bool, prices: Path | None, as_json: 
 
 
 def _row(name: str) -> dict[str, Any]:
-    known(name)
-    near = max((start for start in VENDORS if name.startswith(start)), key=len, default=None)
-    able = KNOWN.get(name) or (VENDORS[near] if near is not None else Abilities("parameter-shift"))
+    able = abilities(known(name))
     extra = able.extra
     lacks = lacking(extra) if extra else []
     installed = "yes" if not lacks else f"pip install 'varq[{extra}]'"
@@ -66,18 +64,23 @@ def _row(name: str) -> dict[str, Any]:
 
 def _now(row: Mapping[str, Any], prices: Any) -> dict[str, Any]:
     """What a device says of itself now; what it does not say is told as that."""
-    charged = price(str(row["name"]), prices) or price(f"{row['name']}.any", prices)
+    name = str(row["name"])
+    charged = price(FAMILIES.get(name, name), prices)
     out = {"queue": UNTOLD, "calibrated": UNTOLD, "price": _price(charged, bool(row["paid"]))}
-    if row["jobs"] == "here":
-        return {**out, "queue": "none", "calibrated": "exact"}
-    if row["installed"] != "yes" or "." not in str(row["name"]):
+    if name in FAMILIES:  # opened, it would be looked for as a machine in the account that is saved here
+        return out
+    if not row["paid"]:
+        out |= {"queue": "none"}  # it runs on this machine
+        if not name.startswith("ibm.fake_"):  # a snapshot alone has a date
+            return {**out, "calibrated": "exact"}
+    if row["installed"] != "yes":
         return out
     try:
-        service = open_service(row["name"])
+        service = open_service(name)
         tell = getattr(service, "standing", None)
         told = tell() if callable(tell) else {}
     except (DeviceError, ValueError, ImportError) as error:
-        note(f"varq: {row['name']}: {error}")
+        note(f"varq: {name}: {error}")
         return out
     return {**out, **{name: told[name] for name in ("queue", "calibrated") if told.get(name) is not None}}
 

@@ -11,10 +11,10 @@ from varq.cli import specfile
 from varq.cli.console import note, print_json, say, table, when
 from varq.cli.mistakes import InputError, asked
 from varq.cli.stores import DEFAULT_FOLDER, line, reading, writing
+from varq.devices.credentials import clean_text
 from varq.session import handing, ledger, remote, worker
 from varq.session.attached import Attached, attach
 from varq.session.session import Session
-from varq.store.credentials import clean_text
 from varq.store.job_records import SessionRecord
 from varq.store.store import Store
 

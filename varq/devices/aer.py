@@ -55,6 +55,11 @@ class AerService(Plain):
         self._by_tag: dict[str, str] = {}
         self._count = 0
 
+    @property
+    def noisy(self) -> bool:
+        """Whether its results carry noise."""
+        return self._machine is not None or self._model is not None
+
     def compile(self, circuits: Sequence[Circuit]) -> None:
         """Translate each structure once.
 

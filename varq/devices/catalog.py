@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pennylane as qml
 
 from varq import checks, names
-from varq.devices.choice import Device
+from varq.devices.choice import Device, Given
 from varq.devices.local import LocalService
 from varq.devices.service import Service
 from varq.devices.several import Spread
@@ -21,8 +22,11 @@ from varq.devices.untouched import Untouched
 
 __all__ = [
     "DEFAULT",
+    "FAMILIES",
     "KNOWN",
     "PERMUTATION",
+    "REMOTE",
+    "VENDORS",
     "Abilities",
     "OpenDevice",
     "abilities",
@@ -83,18 +87,31 @@ KNOWN = MappingProxyType(
 )
 """Abilities of the PennyLane devices that varq tests.  Any other works from its values alone."""
 
+REMOTE = ("qiskit.remote", "ionq.*", "braket.aws.*")
+"""PennyLane devices that send circuits to machines of somebody's account, by name (`*` stands for any text).
+
+The names are those under which pennylane-qiskit, pennylane-ionq and amazon-braket-pennylane-plugin enter them.
+"""
+
 _SHIFT = "parameter-shift"
 VENDORS = MappingProxyType(
     {
-        "qiskit-aer": Abilities(_SHIFT, False, seeded=True, noise=True, jobs="jobs", extra="aer"),
+        "qiskit-aer": Abilities(_SHIFT, False, seeded=True, jobs="jobs", extra="aer"),
         "ibm.fake": Abilities(_SHIFT, False, noise=True, jobs="jobs", extra="ibm"),
         "ibm": Abilities(_SHIFT, False, noise=True, jobs="jobs", sessions=True, paid=True, extra="ibm"),
         "braket.local": Abilities(_SHIFT, False, seeded=True, jobs="jobs", extra="braket"),
+        "braket.local_dm": Abilities(_SHIFT, False, seeded=True, noise=True, jobs="jobs", extra="braket"),
         "braket.emulator": Abilities(_SHIFT, False, noise=True, jobs="jobs", extra="braket"),
         "braket": Abilities(_SHIFT, False, noise=True, jobs="jobs", paid=True, extra="braket"),
     }
 )
-"""Abilities of the devices that take jobs, by the beginning of their names; the longest beginning counts."""
+"""Abilities of the devices that take jobs, by the beginning of their names; the longest beginning counts.
+
+An option `noise` makes one of them noisy.
+"""
+
+FAMILIES = MappingProxyType({"ibm.fake": "ibm.fake_*", "ibm": "ibm.*", "braket": "braket.*/*"})
+"""The rows of `VENDORS` that stand for many machines and are none, with what the machines' names look like."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +142,7 @@ def known(name: str) -> str:
     return checks.choice("device", name, installed, hint="Run `varq doctor` to see the plug-ins found on this machine.")
 
 
+@overload
 def device(
     name: str,
     *,
@@ -133,30 +151,76 @@ def device(
     account: str | None = None,
     instance: str | None = None,
     limits: Mapping[str, int] | None = None,
+    paid: bool | None = None,
     **options: Any,
 ) -> Device:
+    """One that is named."""
+
+
+@overload
+def device(name: qml.devices.Device, *, paid: bool) -> Given:
+    """One that is there."""
+
+
+def device(
+    name: Any,
+    *,
+    mode: str = "job",
+    layout: tuple[int, ...] | None = None,
+    account: str | None = None,
+    instance: str | None = None,
+    limits: Mapping[str, int] | None = None,
+    paid: bool | None = None,
+    **options: Any,
+) -> Device | Given:
     """A device with options, for a session or a spec.
 
     Args:
-        name: "varq.qubit", "ibm.fake_torino", "ibm.torino", "braket.local", ...: `varq devices` lists them.
+        name: "varq.qubit", "ibm.fake_torino", "ibm.torino", "braket.local", ...: `varq devices` lists them; or a
+            PennyLane device object, which has its options already, with `paid`.
         mode: how jobs travel to a vendor: "job", "batch" or "session".
         layout: the machine's qubits for wires 0, 1, ...
         account: the name of an account that was saved with the vendor's own tool.
         instance: the vendor's instance that pays.
         limits: of a job, where they are to be lower than the device's own, by the names of
             `varq.devices.service.Limits`: {"circuits": 50} sends more jobs, {"depth": 200} refuses deeper circuits.
+        paid: of a PennyLane device, whether it reaches a machine that costs something.  Each of its jobs is then
+            written down before it is sent, what it measured is kept, and none is sent twice: one that a crash left
+            open waits until a person has settled it.  None for what varq knows: `REMOTE` lists those that are.
         options: what else the device takes.
 
     Raises:
-        TypeError: for a limit that is no integer.
-        ValueError: for an unknown name, mode or limit, or an option that looks like a credential.
+        TypeError: for a limit that is no integer, or something else than a name or a PennyLane device.
+        ValueError: for an unknown name, mode or limit, an option that looks like a credential, options of an object,
+            or `paid` of a device that tells that itself.
 
     Example:
         >>> device("ibm.torino", mode="session", layout=(3, 4)).arguments
         {'layout': (3, 4), 'mode': 'session'}
+        >>> abilities(device("reference.qubit", paid=True)).paid
+        True
     """
+    if not isinstance(name, str):
+        said = {"mode": mode != "job", "layout": layout, "account": account, "instance": instance, "limits": limits}
+        return _given(name, paid, [*(word for word, value in said.items() if value), *options])
+    if paid is not None and _vendor(name) is not None:
+        raise ValueError(
+            f"paid says of a PennyLane device what it does not tell itself. Got paid={paid!r} for {name}, which tells. "
+            "Leave it out."
+        )
     given = MappingProxyType(dict(options))
-    return Device(known(checks.text("name", name)), layout, given, mode, account, instance, limits or {})
+    return Device(known(checks.text("name", name)), layout, given, mode, account, instance, limits or {}, paid)
+
+
+def _given(device: Any, paid: bool | None, others: Sequence[str]) -> Given:
+    """A device object, of which is said what it costs."""
+    checks.instance("name", device, qml.devices.Device, hint="Give a PennyLane device or its name.")
+    if others or paid is None:
+        raise ValueError(
+            "Of a device object, paid=True or paid=False is said and nothing else: it was made with its options. "
+            f"Got {', '.join(others) or 'nothing'}. Give the object as it is, or the device's name with its options."
+        )
+    return Given(device, checks.boolean("paid", paid))
 
 
 def spread(*devices: Any, by: str = "auto", weights: Sequence[float] | None = None) -> Spread:
@@ -202,13 +266,18 @@ def usable(device: Any) -> Any:
             usable(one)
     elif isinstance(device, (str, Device)):
         known(called(device))
-    elif not _takes_jobs(device):
+    elif not _takes_jobs(device) and not isinstance(device, Given):
         checks.instance("device", device, qml.devices.Device, hint="Give a PennyLane device or its name.")
     return device
 
 
 def abilities(device: Any) -> Abilities:
-    """What a device can do, as far as its name tells; a spread, what all of its devices can."""
+    """What a device can do, as far as its name and options tell; a spread, what all of its devices can.
+
+    Example:
+        >>> abilities("qiskit-aer").noise, abilities(device("qiskit-aer", noise="fake_manila")).noise
+        (False, True)
+    """
     if isinstance(device, Spread):
         each = [abilities(one) for one in device.devices]
         return Abilities(
@@ -222,16 +291,43 @@ def abilities(device: Any) -> Abilities:
             middle=all(one.middle for one in each),
         )
     name = called(device)
+    if _takes_jobs(device):
+        able = _named(name)
+        return replace(able, paid=bool(device.paid), noise=bool(getattr(device, "noisy", able.noise)))
+    if _vendor(device) is not None:
+        able = _named(name)
+        added = isinstance(device, Device) and device.options.get("noise") is not None
+        return replace(able, noise=able.noise or added)
+    able = KNOWN.get(name, Abilities(_SHIFT))
+    # What stands behind it is a machine, of which nothing is known but its samples.
+    return replace(able, analytic=False, noise=True, paid=True, middle=False) if _paid(device) else able
+
+
+def _named(name: str) -> Abilities:
+    """Of what takes jobs, by its name alone."""
     near = max((start for start in VENDORS if name.startswith(start)), key=len, default=None)
     if _vendor(name) is not None:
         return Abilities(_SHIFT, False, noise=True, jobs="jobs", paid=True) if near is None else VENDORS[near]
     return KNOWN.get(name, Abilities(_SHIFT))
 
 
-def _vendor(name: str) -> str | None:
-    """The row of `varq.names` that opens a device which takes jobs: its whole name, or what stands before the dot."""
-    rows = names.names("device")
-    return next((row for row in (name, name.split(".")[0]) if row in rows), None)
+def _paid(device: Any) -> bool:
+    """Whether a PennyLane device reaches a machine that costs something, as far as it was said or is known."""
+    said = device.paid if isinstance(device, (Device, Given)) else None
+    return any(fnmatchcase(called(device), row) for row in REMOTE) if said is None else bool(said)
+
+
+def _vendor(device: Any) -> str | None:
+    """The row of `varq.names` that opens a device which takes jobs: its whole name, or what stands before the dot.
+
+    A name that a PennyLane plug-in has entered is the plug-in's, and an object is nobody's but its own.
+    """
+    if not isinstance(device, (str, Device)):
+        return None
+    name, rows = called(device), names.names("device")
+    if name in rows:
+        return name
+    return next((row for row in (name.split(".")[0],) if row in rows and name not in qml.plugin_devices), None)
 
 
 def open_device(device: Any, wires: int, precision: str = "double") -> OpenDevice:
@@ -246,12 +342,13 @@ def open_device(device: Any, wires: int, precision: str = "double") -> OpenDevic
         ValueError: for an unknown name, a device object with other wires, or a precision that the device lacks.
     """
     name = called(device)
-    if isinstance(device, Spread) or _takes_jobs(device) or _vendor(name) is not None:
+    if isinstance(device, Spread) or _takes_jobs(device) or _vendor(device) is not None:
         _check_precision(name, abilities(device), precision)
         return OpenDevice(name, Untouched(name), abilities(device))
     if not isinstance(device, (str, Device)):
         return _wrap(device, wires)
-    able = KNOWN.get(known(name), Abilities(_SHIFT))
+    known(name)
+    able = abilities(device)
     _check_precision(name, able, precision)
     options = dict(device.arguments) if isinstance(device, Device) else {}
     if precision == "single":
@@ -320,19 +417,18 @@ def _service(device: Any, precision: str, any_gates: bool) -> Service:
     name = called(device)
     if device == PERMUTATION:
         return LocalService(name, lambda wires: None, lambda device, seed: None)
-    row = _vendor(name)
+    row = _vendor(device)
     if row is not None:
         options = device.arguments if isinstance(device, Device) else {}
         opened_service: Service = names.find("device", row)(name, **options)
         return opened_service
-    own = isinstance(device, (str, Device))
-    able = KNOWN.get(name, Abilities(_SHIFT))
-    seeded = able.seeded or (not own and hasattr(device, "reseed"))
+    able = abilities(device)
+    seeded = able.seeded or hasattr(_object(device), "reseed")
 
     def opened(wires: int) -> Any:
         return open_device(device, wires, precision).device
 
-    return LocalService(name, opened, _reseed if seeded else None, any_gates=any_gates, middle=able.middle)
+    return LocalService(name, opened, _reseed if seeded else None, able.paid, any_gates, able.middle)
 
 
 def _reseed(device: Any, seed: int) -> None:
@@ -348,9 +444,14 @@ def _reseed(device: Any, seed: int) -> None:
         state._rng = device._rng
 
 
-def _wrap(device: Any, wires: int) -> OpenDevice:
+def _object(device: Any) -> Any:
+    """A device object without what was said of it."""
+    return device.device if isinstance(device, Given) else device
+
+
+def _wrap(given: Any, wires: int) -> OpenDevice:
+    device = _object(given)
     checks.instance("device", device, qml.devices.Device, hint="Give a PennyLane device or its name.")
     if device.wires is not None and not set(range(wires)) <= set(device.wires):
         raise ValueError(f"device must have the wires 0 to {wires - 1}. Got wires {list(device.wires)}.")
-    abilities = KNOWN.get(device.name, Abilities(_SHIFT))
-    return OpenDevice(device.name, device, abilities)
+    return OpenDevice(device.name, device, abilities(given))

@@ -1,18 +1,18 @@
-"""A device chosen by name, with its options: data, which a spec can hold."""
+"""A device chosen by name, with its options: data, which a spec can hold; or an object, with what it does not tell."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from varq import checks, spec
+from varq.devices.credentials import refuse
 from varq.devices.service import Limits, Mode
 
-__all__ = ["Device"]
+__all__ = ["Device", "Given"]
 
-_SECRET = re.compile(r"token|secret|password|passwd|credential|api_?key|access_?key", re.IGNORECASE)
+_SAVED = "save the account with the vendor's own tool, and give its name, account=..."
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,11 @@ class Device:
         account: the name of a saved account.
         instance: the instance that pays.
         limits: of a job, by the names of `varq.devices.service.Limits`, where they are to be lower than the device's.
+        paid: whether a PennyLane device reaches a machine that costs something; None for what varq knows of it.
 
     Raises:
         TypeError: for options that are no JSON data, or a limit that is no integer.
-        ValueError: for an unknown mode or limit, or an option that looks like a credential.
+        ValueError: for an unknown mode or limit, or what looks like a credential, however deep in an option.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Device:
     account: str | None = field(default=None, metadata=spec.UNHASHED)
     instance: str | None = field(default=None, metadata=spec.UNHASHED)
     limits: Mapping[str, int] = field(default_factory=dict, metadata=spec.UNHASHED)
+    paid: bool | None = field(default=None, metadata=spec.UNHASHED)
 
     kind: ClassVar[str] = "data:device"
     version: ClassVar[int] = 1
@@ -62,12 +64,10 @@ class Device:
             checks.choice("a limit of a job", name, [f.name for f in fields(Limits)])
             checks.integer(f"limits[{name!r}]", most, minimum=1, hint="Leave it out for no limit of your own.")
         object.__setattr__(self, "limits", dict(own))
-        for name in self.options:
-            if _SECRET.search(name):
-                raise ValueError(
-                    f"options must hold no credentials: a store keeps them. Got {name!r}. "
-                    "Save the account with the vendor's own tool, and give its name: account=..."
-                )
+        if self.paid is not None:
+            checks.boolean("paid", self.paid)
+        for name in ("name", "account", "instance", "options"):
+            refuse(name, getattr(self, name), _SAVED)
 
     @property
     def hashed_as(self) -> Any:
@@ -80,6 +80,27 @@ class Device:
         said = {"layout": self.layout, "account": self.account, "instance": self.instance}
         given = {name: value for name, value in said.items() if value is not None}
         return {**self.options, **given, **({} if self.mode == Mode.JOB else {"mode": self.mode})}
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A PennyLane device object, and whether it reaches a machine that costs something; made by `varq.device`.
+
+    Args:
+        device: the object.
+        paid: whether its jobs cost something.
+    """
+
+    device: Any
+    paid: bool
+
+    @property
+    def name(self) -> str:
+        """Of the device."""
+        return str(self.device.name)
 
     def __str__(self) -> str:
         return self.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from pennylane.devices import ExecutionConfig
 from pennylane.tape import QuantumScript
 
-from varq.devices.faults import GoneError, PermanentError
+from varq.devices.faults import DeviceError, GoneError, PermanentError, UncertainError
 from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode, Plain
 
 __all__ = ["LocalService"]
@@ -25,7 +26,8 @@ class LocalService(Plain):
         device: gives the PennyLane device for a number of wires.
         reseed: gives a device a fresh generator from a seed, so that what it ran before changes nothing; None where
             its samples cannot be seeded.
-        paid: whether running a circuit costs something, which varq cannot know of another's device.
+        paid: whether it reaches a machine that costs something.  Nobody but the machine's vendor can then say whether
+            a job that was not answered ran: it is uncertain, and not sent again until a person settles it.
         any_gates: whether circuits come in any gates and are written in the device's own first; if not, they are
             written for it already.
         middle: whether the device runs circuits whose angles follow from what was measured before.
@@ -66,9 +68,25 @@ class LocalService(Plain):
         return circuit.program is not None or self._middle
 
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
-        """Run one job; returns its id."""
+        """Run one job; returns its id.
+
+        Raises:
+            UncertainError: if it may have been paid for and gave no bits.
+        """
         began = time.perf_counter()
-        bits = tuple(self._run(circuits))
+        try:
+            bits = tuple(self._run(circuits))
+        except Exception as error:
+            if not self.paid:
+                raise
+            said = str(error) if isinstance(error, DeviceError) else f"{type(error).__name__}: {error}"
+            raise UncertainError(
+                f"A job on {self.name} must give bits. It ended in an error, and may have been paid for. {said}"
+            ) from error
+        if self.paid:  # how long the machine was busy, and how long it let wait, the call does not tell
+            job = f"local-{uuid.uuid4().hex}"  # no other process has one of this name
+            self._results[job] = JobResult(bits)
+            return job
         job = f"local-{next(self._numbers)}"
         self._results[job] = JobResult(bits, seconds=time.perf_counter() - began, queued=0.0)
         return job
@@ -120,7 +138,17 @@ class LocalService(Plain):
         return self._devices[circuit.wires]
 
     def find(self, tag: str) -> str | None:
-        """None: a job that is not in this process's hands never ran to its end."""
+        """None: a job that is not in this process's hands never ran to its end.
+
+        Raises:
+            UncertainError: if running it costs something: it may have.
+        """
+        if self.paid:
+            raise UncertainError(
+                f"{self.name} runs a job while it is sent, and keeps no list of jobs. Whether job {tag} ran, and was "
+                "paid for, is not known here. Look at the pages of the machine's vendor, then settle it: "
+                "session.settle(job, lost=True) has its circuits sent again."
+            )
         return None
 
     def status(self, job: str) -> JobStatus:

@@ -80,7 +80,7 @@ class Nodes:
                 state).
 
         Raises:
-            ValueError: for exact values on a spread of devices.
+            ValueError: for exact values on a spread of devices, or on a device that costs something.
         """
         device = DEFAULT if self.device is None else self.device
         opened = open_device(device, wires, self.precision)
@@ -89,6 +89,11 @@ class Nodes:
             raise ValueError(
                 f"A spread shares out shots, and needs some. Got shots=None on {device.name}. "
                 "Give shots, such as shots=1000, or one device for exact values."
+            )
+        if self.shots is None and opened.abilities.paid:
+            raise ValueError(
+                f"A device that costs something gives samples, which a journal keeps. Got shots=None on {opened.name}. "
+                "Give shots, such as shots=1000, or use varq.qubit for exact values."
             )
         if self.shots is None:
             watched = {k: _operator(o) for k, o in further.items()}

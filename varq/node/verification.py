@@ -113,7 +113,8 @@ def verify(
         step: of the differences, in radians; None chooses it.
         tolerance: of exact gradients, relative to the largest of value and slopes, and of exact probabilities. Use
             1e-3 in single precision.
-        leakage: largest share of outcomes that may have another value of a conserved quantity: 0 but for noisy devices.
+        leakage: largest share of outcomes that may have another value of a conserved quantity: 0 but for noisy devices;
+            1 where it is not known how much they may, and conservation is told and not checked.
         shots: of the sample that shows conservation, where the cost is sampled and lets one choose.
 
     Raises:
@@ -302,6 +303,8 @@ def _conservation(
     usual = float(levels[np.argmax(np.bincount(which, weights=chances))]) if expected is None else expected
     outside = float(chances[np.abs(values - usual) > 1e-8].sum())
     said = f"Mean {mean:.6g}, variance {variance:.3g}; a share of {outside:.3g} is not {usual:g}"
+    if most >= 1:
+        return Finding(f"conservation of {name}", None, f"{said}; how much of that is the device's noise is not known.")
     if outside <= most:
         return Finding(f"conservation of {name}", True, f"{said}.")
     advice = f"Allowed is {most:.3g}. Use a circuit that conserves it; for a noisy device, state its leakage."

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from varq.devices.credentials import clean_text
 from varq.devices.faults import DeviceError, PartialError, PermanentError, TransientError, UncertainError
 from varq.devices.service import Circuit, JobResult, JobStatus, Service
 from varq.session.job import Job
 from varq.session.meter import Meter
 from varq.session.retry import Retry, persistently
 from varq.store.circuit_records import Returned
-from varq.store.credentials import clean_text
 from varq.store.job_records import JobRecord, JobState, Mark
 from varq.store.jobs import Jobs
 

@@ -9,13 +9,13 @@ import traceback
 from typing import Any
 
 from varq import spec
+from varq.devices.credentials import clean_text
 from varq.protocol import Event
 from varq.session.handing import again
 from varq.session.interrupt import REQUEUE
 from varq.session.orders import hold
 from varq.session.reporting import ORDERED, PULSE, RUN
 from varq.session.session import Session
-from varq.store.credentials import clean_text
 from varq.store.job_records import SessionState
 from varq.store.store import Store
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq import checks
-from varq.store.credentials import clean
+from varq.devices.credentials import clean
 from varq.store.job_records import JobState, amount, count, identifier, json_text, plain
 
 __all__ = ["CircuitRow", "Returned", "Served", "Use"]

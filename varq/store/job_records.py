@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from varq import checks
+from varq.devices.credentials import clean, clean_text, refuse
 from varq.spec import canonical
-from varq.store.credentials import clean, clean_text, refuse
 
 __all__ = [
     "NEXT",

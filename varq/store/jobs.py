@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq import checks
+from varq.devices.credentials import clean_text
 from varq.store import job_tables
 from varq.store.circuit_records import CircuitRow, Returned, Served
-from varq.store.credentials import clean_text
 from varq.store.faults import ConflictError
 from varq.store.folder import Folder
 from varq.store.in_flight import InFlight

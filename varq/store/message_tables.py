@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from varq.store.credentials import clean
+from varq.devices.credentials import clean
 from varq.store.database import Database
 from varq.store.job_records import json_text
 from varq.store.job_tables import Read, changed

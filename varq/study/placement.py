@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from varq import spec
-from varq.store.credentials import clean_text
+from varq.devices.credentials import clean_text
 from varq.store.faults import StoreError
 from varq.store.job_records import STUDY, SessionRecord, SessionState
 from varq.store.store import Store

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from varq import checks, names, spec
+from varq.devices.credentials import clean_text
 from varq.protocol import Reason, Result
 from varq.session.budget import Budget
 from varq.session.known import finished
 from varq.session.opening import UNSET, Unset, store_of
-from varq.store.credentials import clean_text
 from varq.store.job_records import STUDY
 from varq.store.records import STARTED_FROM, RunRecord
 from varq.store.store import Store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,7 @@ __all__ = ["KEPT_BACK", "clean", "clean_text", "refuse"]
 KEPT_BACK = "(not kept)"
 """What stands in place of something that looks like a credential."""
 
-_ANYWHERE = re.compile(r"token|secret|passw|passphrase|credential|api_?key|bearer", re.IGNORECASE)
+_ANYWHERE = re.compile(r"token|secret|passw|passphrase|credential|api_?key|access_?key|bearer", re.IGNORECASE)
 _WORDS = {"key", "keys", "auth", "authorization", "pwd"}
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of names_like_this, likeThis and LIKE-THIS
 _HINT = re.compile(r"://|bearer|basic|token|secret|passw|passphrase|credential|key|authorization", re.IGNORECASE)
@@ -30,12 +31,16 @@ def _suspect(name: str) -> bool:
     return bool(_ANYWHERE.search(name)) or any(part.lower() in _WORDS for part in _PARTS.findall(name))
 
 
-def refuse(name: str, value: Any) -> None:
+_GIVEN_AGAIN = "credentials are given again to whoever opens the device, and never kept"
+
+
+def refuse(name: str, value: Any, hint: str = _GIVEN_AGAIN) -> None:
     """Raises if JSON data holds what looks like credentials.
 
     Args:
         name: of the argument, for the message.
-        value: JSON data.
+        value: JSON data; objects among it are not looked into.
+        hint: what becomes of credentials instead.
 
     Raises:
         ValueError: names the place, and never shows what is there.
@@ -48,14 +53,11 @@ def refuse(name: str, value: Any) -> None:
     """
     place = _found(value, "")
     if place is not None:
-        raise ValueError(
-            f"{name} must hold no credentials. Got the entry {place!r}. Leave it out: credentials are given again "
-            "to whoever opens the device, and never kept."
-        )
+        raise ValueError(f"{name} must hold no credentials. Got the entry {place!r}. Leave it out: {hint}.")
 
 
 def _found(value: Any, place: str) -> str | None:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         for key, inner in value.items():
             here = f"{place}.{key}" if place else str(key)
             if _suspect(str(key)):
