@@ -55,8 +55,10 @@ def hand_over(desk: Desk, specs: dict[str, str]) -> int:
 
     Raises:
         ValueError: if the store is in memory, or something cannot be written down.
+        RuntimeError: if batches wait.
         OSError: if no process can be started.
     """
+    desk.batches.refuse()
     folder = on_disk(desk.store)
     refuse_objects(desk.terms, specs)
     desk.write()

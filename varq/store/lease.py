@@ -147,8 +147,8 @@ def _owned(name: str) -> str:
     """The rule, and of what it is broken: a run, a session as `new_session_id` names it, or a study's budget."""
     if name.startswith(STUDY):
         return f"The budget of a study has one owner at a time. That of {name.removeprefix(STUDY)}"
-    kind = "session" if name.startswith("session-") else "run"
-    return f"A {kind} has one owner at a time. {kind.capitalize()} {name if kind == 'session' else name[:12]}"
+    kind = next((kind for kind in ("session", "batch") if name.startswith(f"{kind}-")), "run")
+    return f"A {kind} has one owner at a time. {kind.capitalize()} {name[:12] if kind == 'run' else name}"
 
 
 class Lease:
