@@ -16,11 +16,13 @@ import pytest
 from session_samples import DEVICE, PATIENCE, SHOTS, Metered, task, until
 
 from varq.protocol import Event
+from varq.session import handing
 from varq.session import ledger as ledgers
 from varq.session.attached import Attached, attach
 from varq.session.ledger import Ledger, Times
 from varq.session.reporting import event_of
 from varq.session.session import Session
+from varq.session.worker import reopen
 from varq.store.job_records import SessionState
 from varq.store.store import open_store
 
@@ -181,6 +183,54 @@ def test_a_wait_has_an_end(tmp_path: Path) -> None:
                 attached.wait(0.1)
             session.store.jobs.set_state(session.id, SessionState.BROKEN)
             assert attached.show() == "broken"
+
+
+def silent(folder: Path, host: str | None, seconds: float) -> str:
+    """A session whose owner lived before a reboot of this host, or on another one, and was last heard of then."""
+    with opened(folder) as session:
+        session.start(task(seed=8))
+        session.desk.write()
+        session.desk.begin(session.lanes)
+        session.desk.leave()
+        name, here = session.id, session.store.host
+    with closing(sqlite3.connect(folder / f"{here}.sqlite")) as db:
+        mark = "released = 0, process = 'boot-before/1/77', token = 'gone', host = ?, heartbeat = heartbeat - ?"
+        db.execute(f"UPDATE leases SET {mark} WHERE run = ?", (host or here, seconds, name))
+        db.commit()
+    return name
+
+
+def test_an_owner_that_lived_before_a_reboot_is_gone(tmp_path: Path) -> None:
+    name = silent(tmp_path, None, 61)
+    with attach(name, store=tmp_path) as attached:
+        assert attached.wait(PATIENCE) == attached.show() == "left"
+        assert f"varq worker {name} --store {tmp_path} --detach" in attached.said()
+    with open_store(tmp_path) as store:
+        reopen(name, store, progress=False).close()
+
+
+def test_an_owner_on_another_host_that_is_silent_is_waited_for_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with attach(silent(tmp_path / "fresh", "elsewhere", 50), store=tmp_path / "fresh") as attached:
+        assert attached.state == "running"
+    name = silent(tmp_path / "late", "elsewhere", 61)
+    launched: list[bool] = []
+    monkeypatch.setattr(handing, "launch", lambda *args, take_over: launched.append(take_over))
+    with attach(name, store=tmp_path / "late") as attached:
+        assert attached.wait(PATIENCE) == "no sign of life"
+        assert list(attached.events()) == []
+        silence = "pid .* on host elsewhere, has shown no sign of life for 6. s.* --take-over --detach"
+        with pytest.raises(RuntimeError, match=f"Commands are for a session that somebody owns.*{silence}"):
+            attached.stop()
+        attached.restart()
+        assert launched == [True]
+        with open_store(tmp_path / "late") as store:
+            again = reopen(name, store, take_over=True, progress=False)
+            assert attached.state == "running"
+            assert [lane.run.done for lane in again.lanes] == [False]
+            again.close()
+        assert attached.state == "ended"
 
 
 def test_an_event_comes_back_as_it_was() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from pathlib import Path
 
 from varq.cli import specfile
@@ -13,7 +12,7 @@ from varq.cli.mistakes import InputError, asked
 from varq.cli.stores import DEFAULT_FOLDER, line, reading, writing
 from varq.devices.credentials import clean_text
 from varq.session import handing, ledger, remote, worker
-from varq.session.attached import Attached, attach
+from varq.session.attached import NOT_ENDED, SILENT, Attached, attach
 from varq.session.session import Session
 from varq.store.job_records import SessionRecord
 from varq.store.store import Store
@@ -22,7 +21,6 @@ __all__ = ["attach_to", "cancel", "hand_over", "send", "show_ledger", "work"]
 
 INTERRUPTED = 130  # the shells' exit status for a program that SIGINT ended
 _DONE, _LEFT = 0, 1
-_QUIET = 60.0  # seconds without a sign of life after which an owner may be gone
 
 
 class _Clean(logging.Formatter):
@@ -114,7 +112,7 @@ def attach_to(session: str, store: Path | None, quiet: bool) -> int:
         except KeyboardInterrupt:
             note(f"{found.id} goes on. {_line('attach', found.id, store)} shows it again.")
             raise SystemExit(INTERRUPTED) from None
-        if quiet and state in ("left", "broken"):
+        if quiet and state in NOT_ENDED:
             note(found.said())
         for run in found.runs:
             result = found.result(run)
@@ -221,4 +219,4 @@ def _state(store: Store, record: SessionRecord) -> str:
     if record.state.value != "open":
         return record.state.value
     owner = store.jobs.owner(record.id)
-    return "left" if owner is None else "running" if time.time() - owner.heartbeat < _QUIET else "no sign of life"
+    return "left" if owner is None else SILENT if store.jobs.silent(owner) else "running"

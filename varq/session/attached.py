@@ -19,10 +19,14 @@ from varq.session.stored import result_of
 from varq.store.job_records import SessionRecord, SessionState
 from varq.store.store import Store, open_store
 
-__all__ = ["Attached", "attach"]
+__all__ = ["NOT_ENDED", "SILENT", "Attached", "attach"]
 
 _LOOK = 0.1  # seconds between two looks at the store
 _SETTLED = (SessionState.CLOSED, SessionState.BROKEN)
+SILENT = "no sign of life"
+_GOING = ("running", "starting")
+NOT_ENDED = ("left", "broken", SILENT)
+"""The states in which nothing goes on by itself any more, and something is left to be done."""
 _STARTS = 60.0  # seconds that a worker may take to begin, where its process cannot be seen
 
 
@@ -63,14 +67,17 @@ class Attached:
     def state(self) -> str:
         """How the session stands.
 
-        "starting" (its worker has not begun yet), "running", "ended", "broken" (ended by an error), or "left": nobody
-        owns it, and it has not ended. `restart()` has it go on then.
+        "starting" (its worker has not begun yet), "running", "ended", "broken" (ended by an error), "left": nobody
+        owns it, and it has not ended; or "no sign of life": so does a process that cannot be seen from here, on another
+        host or in another container, and that has been silent for a minute. `restart()` has it go on then.
         """
         stands = self.record.state
         if stands in _SETTLED:
             return "ended" if stands is SessionState.CLOSED else "broken"
-        if self._store.jobs.owner(self.id) is not None:
-            return "running"
+        if (owner := self._store.jobs.owner(self.id)) is not None:
+            if not self._store.jobs.silent(owner):
+                return "running"
+            return "starting" if self._starting() else SILENT
         return "starting" if self._starting() else "left"
 
     def _starting(self) -> bool:
@@ -110,11 +117,11 @@ class Attached:
         A note that speaks of no run has an empty `run_id`.
 
         Args:
-            follow: go on until the session has ended, or nobody owns it any more; if not, end with what there is.
+            follow: go on until the session has ended, or its owner is gone or silent; if not, end with what there is.
         """
         follower = Follower(self._store, self.id)
         while True:
-            over = not follow or self.state not in ("running", "starting")
+            over = not follow or self.state not in _GOING
             yield from follower.look()
             if over:
                 yield from follower.rest()
@@ -122,7 +129,7 @@ class Attached:
             time.sleep(_LOOK)
 
     def wait(self, timeout: float | None = None) -> str:
-        """Wait until the session has ended, or nobody owns it any more; returns its state.
+        """Wait until the session has ended, or its owner is gone or silent; returns its state.
 
         Args:
             timeout: seconds to wait at most; None for ever.
@@ -131,7 +138,7 @@ class Attached:
             TimeoutError: if it goes on after that.
         """
         end = None if timeout is None else time.monotonic() + checks.real("timeout", timeout, minimum=0)
-        while (state := self.state) in ("running", "starting"):
+        while (state := self.state) in _GOING:
             if end is not None and time.monotonic() > end:
                 raise TimeoutError(
                     f"{self.id} was to end within {timeout:g} s. It is {state}. Wait longer, or stop it."
@@ -155,7 +162,7 @@ class Attached:
         with names.find("display", "session")(self.id, self.standing, ask=self._asked) as board:
             for event in self.events():
                 board(event)
-            if (state := self.state) in ("left", "broken"):
+            if (state := self.state) in NOT_ENDED:
                 board.say(self.said())
         return state
 
@@ -172,12 +179,17 @@ class Attached:
     def said(self) -> str:
         """How the session stands, and what to do if nobody owns it."""
         state = self.state
-        if state not in ("left", "broken"):
+        if state not in NOT_ENDED:
             return f"{self.id} is {state}."
         why = "was ended by an error" if state == "broken" else "has not ended, and the process that owned it is gone"
+        owner = self._store.jobs.owner(self.id) if state == SILENT else None
+        if owner is not None:
+            silent = f"has shown no sign of life for {time.time() - owner.heartbeat:.0f} s"
+            why = f"has not ended, and its owner, pid {owner.pid} on host {owner.host}, {silent}: end that if it lives"
         log = handing.log_path(self._folder, self.id)
         more = f" Its log: {log}." if log.exists() else ""
-        return f"{self.id} {why}.{more} Recorded steps are kept; go on with: {handing.again(self.id, self._folder)}"
+        again = handing.again(self.id, self._folder, take_over=owner is not None)
+        return f"{self.id} {why}.{more} Recorded steps are kept; go on with: {again}"
 
     # -- what can be asked --
 
@@ -213,25 +225,25 @@ class Attached:
     def restart(self) -> int:
         """Have a session go on that nobody owns; returns the pid of the worker that owns it now.
 
-        For a session whose process was killed or lost its machine ("left"), that an error ended ("broken"), or that
-        was closed or stopped with runs that are not done ("ended"): it keeps its id, budget, queue and ledger, its
-        recorded steps cost nothing, and what a vendor holds of it is fetched.  A session that its vendor let expire
-        needs none of this: it is opened again while its runs go on.  One run alone goes on, in this process, by
-        `varq.resume(run_id)`.
+        For a session whose process was killed or lost its machine ("left"; of "no sign of life", the worker takes it
+        over), that an error ended ("broken"), or that was closed or stopped with runs that are not done ("ended"): it
+        keeps its id, budget, queue and ledger, its recorded steps cost nothing, and what a vendor holds of it is
+        fetched.  A session that its vendor let expire needs none of this: it is opened again while its runs go on.
+        One run alone goes on, in this process, by `varq.resume(run_id)`.
 
         Raises:
             RuntimeError: if somebody owns it.
             OSError: if no process can be started.
         """
         state = self.state
-        if state in ("running", "starting"):
+        if state in _GOING:
             raise RuntimeError(f"A session has one owner at a time. {self.id} is {state}. Stop it first: stop().")
         with open_store(self._folder) as store:
-            return handing.launch(store, self._folder, self.id)
+            return handing.launch(store, self._folder, self.id, take_over=state == SILENT)
 
     def _ask(self, do: str, run: str | None, priority: int | None = None) -> None:
         body = orders.order(do, None if run is None else self._named(run), priority)
-        if self.state not in ("running", "starting"):
+        if self.state not in _GOING:
             raise RuntimeError(f"Commands are for a session that somebody owns. {self.said()}")
         with open_store(self._folder) as store:
             store.jobs.post(self.id, body)

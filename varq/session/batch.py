@@ -21,7 +21,7 @@ from varq.keys import Key
 from varq.session.fleet import Sending
 from varq.session.shares import AnyTicket
 
-__all__ = ["Batch", "circuits_of"]
+__all__ = ["Batch", "Read", "circuits_of"]
 
 _HINT = "Make tapes with qml.tape.make_qscript(function)(...)."
 
@@ -36,19 +36,33 @@ class Batch:
         ticket: of its circuits.
         read: makes results of their bits.
         dispatcher: which runs them.
+        told: called when it was found to have ended.
     """
 
-    def __init__(self, batch_id: str, ticket: AnyTicket, read: Read, dispatcher: Sending) -> None:
+    def __init__(
+        self,
+        batch_id: str,
+        ticket: AnyTicket,
+        read: Read,
+        dispatcher: Sending,
+        told: Callable[[], None] = lambda: None,
+    ) -> None:
         self.id = batch_id
         self._ticket = ticket
         self._read = read
         self._dispatcher = dispatcher
+        self._told = told
         self._cancelled = False
 
     @property
     def done(self) -> bool:
         """Whether there is nothing left to wait for."""
         return self._ticket.finished
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has run, failed, or was cancelled."""
+        return self._cancelled or self.done
 
     def result(self) -> tuple[Any, ...]:
         """The results of each circuit, in order, as `qml.execute` gives them.
@@ -63,15 +77,21 @@ class Batch:
             raise RuntimeError(
                 f"A batch must be in the queue to have a result. {self.id} was cancelled. Submit it again."
             )
-        while not self._ticket.finished:
-            if self._ticket.interrupted:  # by Ctrl-C or a full disk, while its jobs were out
-                self._dispatcher.again(self._ticket)
-            elif not self._dispatcher.turn():
+        while not self.done:
+            if not self.go_on():
                 raise RuntimeError(
                     f"A batch must be in the queue to have a result. {self.id} was paused or dropped, or its session "
                     "closed. Ask for results before the session's `with` ends."
                 )
+        self._told()
         return self._read(self._ticket.outcome())
+
+    def go_on(self) -> bool:
+        """Have what goes next in the queue run; whether there was anything."""
+        if self._ticket.interrupted:  # by Ctrl-C or a full disk, while its jobs were out
+            self._dispatcher.again(self._ticket)
+            return True
+        return self._dispatcher.turn()
 
     def cancel(self) -> bool:
         """Send nothing of it that still waits in the queue; what was sent stays in the ledger, and is paid for.
@@ -79,10 +99,12 @@ class Batch:
         Returns:
             Whether there was anything left to cancel.
         """
-        left = not self.done
+        if self.ended:  # the same circuits may have been submitted since, under the same id
+            return False
         self._dispatcher.drop(self.id)
-        self._cancelled = self._cancelled or left
-        return left
+        self._cancelled = True
+        self._told()
+        return True
 
     def __repr__(self) -> str:
         state = "cancelled" if self._cancelled else "done" if self.done else "waiting"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import platform
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +23,7 @@ from varq.devices.usual import usual
 from varq.keys import Key
 from varq.protocol import Plan, Reply, Request
 from varq.session.batch import Batch, circuits_of
+from varq.session.batches import Batches, batch_id
 from varq.session.budget import NOTHING, Account, Budget, BudgetError, Use
 from varq.session.dispatch import Dispatcher
 from varq.session.drive import Lane, drive
@@ -91,6 +91,7 @@ class Desk:
         self.known = False  # whether others may look for it, so that it is written down before it needs a job
         self.reporter = Reporter(store.jobs, self.id, self.standing)
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
+        self.batches = Batches(store, say)
         self._enlisted: set[str] = set()
         self._unnoted: list[dict[str, Any]] = []
         self._lease = ExitStack()
@@ -252,21 +253,19 @@ class Desk:
         for dispatcher in self._dispatchers.values():
             dispatcher.close()
         self._dispatchers.clear()
+        self.batches.leave()
         self.reporter.close()
         self._lease.close()
         self.owned, self.left = False, True
 
-    def submit(self, tapes: Sequence[QuantumScript], priority: int, deadline: float | None, seed: int) -> Batch:
-        """Circuits in the queue of the session's device."""
+    def submit(self, tapes: Sequence[QuantumScript], seed: int, name: str | None, **options: Any) -> Batch:
+        """Circuits in the queue of the session's device; `options` as `Batches.submit` takes them."""
         self.check_open()
         device = DEFAULT if self._device is None else self._device
-        circuits, read = circuits_of(tapes, self._shots, Key.from_seed(seed).fold("batch"), device)
-        dispatcher = self.dispatcher(device)
-        name = f"batch-{uuid.uuid4().hex[:16]}"
-        ticket = dispatcher.add((name, 0, "batch"), circuits, priority=priority, deadline=deadline)
-        if isinstance(ticket, str):
-            raise BudgetError(f"A batch must fit into the session's budget: {ticket}. Nothing was sent.")
-        return Batch(name, ticket, read, dispatcher)
+        key = Key.from_seed(seed).fold("batch", *([] if name is None else [name]))
+        circuits, read = circuits_of(tapes, self._shots, key, device)
+        known_as = batch_id(device, circuits, seed, name)
+        return self.batches.submit(known_as, circuits, read, self.dispatcher(device), **options)
 
     def verify(self, run: Run) -> None:
         """Check a run's cost at a random point before it begins.
@@ -375,6 +374,7 @@ class Desk:
     def close(self, state: SessionState = SessionState.CLOSED) -> None:
         """Close the vendors' sessions that are open, and let the session go."""
         self.closed = True
+        self.batches.close()
         for dispatcher in self._dispatchers.values():
             dispatcher.close()
         self._let_go(state)

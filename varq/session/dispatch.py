@@ -105,6 +105,11 @@ class Dispatcher:
 
     # -- what a driver calls --
 
+    @property
+    def paid(self) -> bool:
+        """Whether its jobs cost money or a share of a scarce machine."""
+        return self.service.paid
+
     @_alone
     def estimate(self, circuits: Sequence[Circuit]) -> Use:
         """What circuits will use up, as far as it is known, in jobs of their own; equal ones are sent once."""

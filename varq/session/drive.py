@@ -59,7 +59,7 @@ def drive(
     most: int | None = None,
     stop_all: bool = True,
     attend: Callable[[], None] = lambda: None,
-) -> None:
+) -> bool:
     """Have the requests of runs answered, until each has ended or done `most` steps.
 
     Args:
@@ -68,6 +68,9 @@ def drive(
         stop_all: whether an error of one run ends the call at once for all (failure policy "abort"), or is kept in
             its lane while the others go on ("continue").
         attend: called before each request: what other processes ask of the session is done there.
+
+    Returns:
+        Whether no Ctrl-C came.
 
     Raises:
         RuntimeError: if another call drives one of them already.
@@ -95,6 +98,7 @@ def drive(
                     _abandon(lane)
     if interrupts.terminated:
         raise SystemExit(REQUEUE)
+    return interrupts.count == 0
 
 
 def _turn(lanes: Sequence[Lane], most: int | None, stop_all: bool, attend: Callable[[], None]) -> bool:

@@ -72,6 +72,11 @@ class Fleet:
 
     # -- what a driver calls
 
+    @property
+    def paid(self) -> bool:
+        """Whether jobs of any of them cost money or a share of a scarce machine."""
+        return any(member.paid for member in self.members)
+
     @_alone
     def estimate(self, circuits: Sequence[Circuit]) -> Use:
         """What circuits will use up on all devices, as far as it is known."""
@@ -200,7 +205,7 @@ class Fleet:
 
     def _recall(self, ticket: SharedTicket) -> None:
         """Give a ticket what is in the journal, whoever it was that had it then."""
-        if not any(member.service.paid for member in self.members):
+        if not self.paid:
             return
         owner, step, role = ticket.place
         lines = {line for one in self._log.served(owner, step) if (line := line_of(one.use.role, role))}

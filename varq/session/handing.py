@@ -29,10 +29,10 @@ def command(session: str, folder: Path, take_over: bool = False) -> list[str]:
     return [*words, "--take-over"] if take_over else words
 
 
-def again(session: str, folder: Path | None) -> str:
+def again(session: str, folder: Path | None, take_over: bool = False) -> str:
     """What to type to have a session go on."""
     where = "" if folder is None else f" --store {shlex.quote(str(folder))}"
-    return f"varq worker {session}{where} --detach"
+    return f"varq worker {session}{where}{' --take-over' if take_over else ''} --detach"
 
 
 def alive(host: str, launched: dict[str, Any]) -> bool | None:
@@ -55,8 +55,10 @@ def hand_over(desk: Desk, specs: dict[str, str]) -> int:
 
     Raises:
         ValueError: if the store is in memory, or something cannot be written down.
+        RuntimeError: if batches wait.
         OSError: if no process can be started.
     """
+    desk.batches.refuse()
     folder = on_disk(desk.store)
     refuse_objects(desk.terms, specs)
     desk.write()

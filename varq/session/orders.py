@@ -7,8 +7,9 @@ from typing import Any
 
 from varq import checks
 from varq.session.drive import Lane
+from varq.session.run import Run
 
-__all__ = ["ORDERS", "obey", "order"]
+__all__ = ["ORDERS", "hold", "named", "obey", "order"]
 
 ORDERS = ("cancel", "pause", "resume", "step", "priority", "stop")
 
@@ -63,6 +64,23 @@ def obey(lanes: Iterable[Lane], body: Mapping[str, Any]) -> str | None:
             prioritize(lane, int(priority or 0))
     whom = "all runs" if run is None else f"run {run[:12]}"
     return f"{do} {whom}" if do != "priority" else f"priority {priority} for {whom}"
+
+
+def named(lanes: Iterable[Lane], run: Run | str) -> Lane:
+    """The one lane of a run, or of an id or its beginning.
+
+    Raises:
+        LookupError: if there is no such lane, or several.
+    """
+    name, known = run.id if isinstance(run, Run) else checks.text("run", run), list(lanes)
+    found = [lane for lane in known if lane.run.id.startswith(name)]
+    if len(found) != 1:
+        listed = ", ".join(sorted(lane.run.id[:8] for lane in known if not lane.run.done)) or "none"
+        raise LookupError(
+            "A run is named by its id, or a beginning that fits one, among those that were started here and have "
+            f"not ended. Got {name!r}. Such runs: {listed}."
+        )
+    return found[0]
 
 
 def hold(lane: Lane, paused: bool) -> None:

@@ -25,7 +25,7 @@ from varq.session.handing import hand_over
 from varq.session.known import carried, create, finished, state, warn_untracked, warn_versions
 from varq.session.ledger import Ledger
 from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, moment, store_of
-from varq.session.orders import hold, obey
+from varq.session.orders import hold, named, obey
 from varq.session.planning import planned
 from varq.session.retry import Retry
 from varq.session.run import Run
@@ -212,6 +212,7 @@ class Session:
 
         Raises:
             ValueError: if the store is in memory, or if the device or a spec holds objects of this process.
+            RuntimeError: if batches wait.
             OSError: if no process can be started.
         """
         runs = [self.start(task) for task in tasks]
@@ -241,7 +242,7 @@ class Session:
         return self._run(self._create(resolved, identity, findable), resolved, rule, take_over)
 
     def drain(self) -> Results:
-        """Finish all runs that were started here, together: circuits that wait at the same time share jobs.
+        """Finish all runs and batches of this session together: circuits that wait at the same time share jobs.
 
         Returns:
             The results, in the order in which the runs were started.
@@ -253,7 +254,8 @@ class Session:
         self._desk.known = True
         self._desk.begin(lanes)
         with together(self._progress, self._desk, lanes):
-            drive(lanes, stop_all=self._on_error == "abort", attend=self._desk.attend)
+            if drive(lanes, stop_all=self._on_error == "abort", attend=self._desk.attend):
+                self._desk.batches.drain(self._desk.attend)
         self._started = {name: lane for name, lane in self._started.items() if not lane.run.done}  # paused ones
         for lane in lanes:
             if lane.error is not None:
@@ -261,15 +263,27 @@ class Session:
         return [lane.run.result for lane in lanes if lane.run.result is not None]
 
     def submit(
-        self, circuits: Sequence[QuantumScript], *, priority: int = 0, deadline: float | None = None, seed: int = 0
+        self,
+        circuits: Sequence[QuantumScript],
+        *,
+        priority: int = 0,
+        deadline: float | None = None,
+        seed: int = 0,
+        name: str | None = None,
+        take_over: bool = False,
     ) -> Batch:
         """Any circuits, in as few jobs as the device allows; equal ones are sent once.
+
+        A batch is known by its circuits, shots, device, `seed` and `name`: the same again is the same batch, here or in
+        another session of the store, and what was paid for is not sent again, whatever ended the first one.
 
         Args:
             circuits: tapes on wires 0, 1, ..., such as `qml.tape.make_qscript(function)(...)` gives.
             priority: in the session's queue, higher first.
             deadline: seconds from now after which nothing of it is sent any more.
-            seed: of their random numbers, where the device takes a seed.
+            seed: of their random numbers, where the device takes a seed; another one makes it another batch.
+            name: makes it another batch, to measure the same circuits anew.
+            take_over: take it from a process whose heartbeat has gone stale.
 
         Returns:
             The batch; its `result()` is what `qml.execute` would give.
@@ -278,6 +292,7 @@ class Session:
             TypeError: for something else than tapes.
             ValueError: for a tape without shots in a session without, or one that cannot be sampled.
             BudgetError: if the session's budget does not allow it.
+            OwnedError: if another session has it, of a device that costs something.
 
         Example:
             >>> import pennylane as qml
@@ -287,7 +302,9 @@ class Session:
             -1.0
         """
         priority, seed = checks.integer("priority", priority), checks.integer("seed", seed)
-        return self._desk.submit(circuits, priority, moment(deadline), seed)
+        name, until = None if name is None else checks.text("name", name), moment(deadline)
+        take_over = checks.boolean("take_over", take_over)
+        return self._desk.submit(circuits, seed, name, priority=priority, deadline=until, take_over=take_over)
 
     def forecast(self, task: Any, *, stop: Stop | None = None) -> Forecast:
         """What a spec would use up here: circuits, jobs, shots, seconds, money.  Nothing is sent; no account is needed.
@@ -314,7 +331,7 @@ class Session:
         Raises:
             LookupError: if it was not started here, or `drain` has seen it end.
         """
-        obey([self._lane(run)], {"do": "cancel"})
+        obey([named(self._started.values(), run)], {"do": "cancel"})
 
     def pause(self, run: Run | str, paused: bool = True) -> None:
         """Hold back the circuits of a run, or let it go on with `paused=False`.
@@ -322,7 +339,7 @@ class Session:
         Raises:
             LookupError: if it was not started here.
         """
-        hold(self._lane(run), checks.boolean("paused", paused))
+        hold(named(self._started.values(), run), checks.boolean("paused", paused))
 
     @property
     def lanes(self) -> Sequence[Lane]:
@@ -346,17 +363,6 @@ class Session:
             DeviceError: if the vendor cannot be asked for `provider_id`, or that is a job of other circuits.
         """
         return self._desk.settle(checks.text("job", job), provider_id, checks.boolean("lost", lost)).value
-
-    def _lane(self, run: Run | str) -> Lane:
-        name = run.id if isinstance(run, Run) else checks.text("run", run)
-        found = [lane for lane in self._started.values() if lane.run.id.startswith(name)]
-        if len(found) != 1:
-            known = ", ".join(sorted(lane.run.id[:8] for lane in self.lanes)) or "none"
-            raise LookupError(
-                "A run is named by its id, or a beginning that fits one, among those that were started here and have "
-                f"not ended. Got {name!r}. Such runs: {known}."
-            )
-        return found[0]
 
     @property
     def id(self) -> str:

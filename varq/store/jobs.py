@@ -22,7 +22,7 @@ from varq.store.job_reading import best, home, jobs_of, jobs_since, ledger_of, r
 from varq.store.job_records import JobRecord, JobState, LedgerRow, Mark, Spent, amount, count, identifier, plain
 from varq.store.job_tables import StoredJob
 from varq.store.job_union import contradiction
-from varq.store.lease import Keeper
+from varq.store.lease import Keeper, Watch
 from varq.store.sessions import Sessions, by_prefix
 from varq.store.spending import Expenses, expenses
 
@@ -53,8 +53,8 @@ class Jobs(Sessions):
         ([[1, 0], [0, 1]], 2)
     """
 
-    def __init__(self, folder: Folder, keeper: Keeper | None, host: str) -> None:
-        super().__init__(folder, keeper, host)
+    def __init__(self, folder: Folder, keeper: Keeper | None, host: str, watch: Watch) -> None:
+        super().__init__(folder, keeper, host, watch)
         self._flying = InFlight()
 
     # -- writing

@@ -19,7 +19,7 @@ from varq.store.database import Database
 from varq.store.faults import OwnedError, StoreError
 from varq.store.job_records import STUDY
 
-__all__ = ["Holder", "Keeper", "Lease", "Process", "holders", "process_alive"]
+__all__ = ["Holder", "Keeper", "Lease", "Process", "Watch", "holders", "process_alive"]
 
 _LOG = logging.getLogger("varq")
 _COLUMNS = "run, epoch, token, host, pid, process, since, heartbeat, released"
@@ -136,6 +136,34 @@ def process_alive(holder: Holder, me: Process) -> bool | None:
     return True if "" in (now, start) else now == start
 
 
+@dataclass(frozen=True)
+class Watch:
+    """What this process can tell of the owners of runs and sessions.
+
+    Args:
+        me: this process.
+        stale: age of a heartbeat, in seconds, after which its owner may be gone.
+    """
+
+    me: Process
+    stale: float
+
+    def gone(self, holder: Holder) -> bool:
+        """Whether it is sure that an owner is no more."""
+        alive = process_alive(holder, self.me)
+        # The same host after a reboot, or another container on it: an old heartbeat is proof enough.
+        rebooted = alive is None and holder.host == self.me.host and self.late(holder)
+        return alive is False or rebooted
+
+    def late(self, holder: Holder) -> bool:
+        """Whether an owner's last sign of life is older than it should be."""
+        return time.time() - holder.heartbeat > self.stale
+
+    def silent(self, holder: Holder) -> bool:
+        """Whether nothing tells that an owner still lives: it cannot be seen from here, and is late."""
+        return process_alive(holder, self.me) is not True and self.late(holder)
+
+
 def holders(files: Iterable[Database], run: str) -> list[Holder]:
     """The rows of the highest epoch for a run, over all files, released ones included."""
     rows = [Holder(*row) for file in files for row in file.read(f"SELECT {_COLUMNS} FROM leases WHERE run = ?", (run,))]
@@ -147,8 +175,8 @@ def _owned(name: str) -> str:
     """The rule, and of what it is broken: a run, a session as `new_session_id` names it, or a study's budget."""
     if name.startswith(STUDY):
         return f"The budget of a study has one owner at a time. That of {name.removeprefix(STUDY)}"
-    kind = "session" if name.startswith("session-") else "run"
-    return f"A {kind} has one owner at a time. {kind.capitalize()} {name if kind == 'session' else name[:12]}"
+    kind = next((kind for kind in ("session", "batch") if name.startswith(f"{kind}-")), "run")
+    return f"A {kind} has one owner at a time. {kind.capitalize()} {name[:12] if kind == 'run' else name}"
 
 
 class Lease:
@@ -207,6 +235,7 @@ class Keeper:
         self.me = me
         self.interval = interval
         self.stale = stale
+        self.watch = Watch(me, stale)
         self.held: dict[str, str] = {}
         self.lost: set[str] = set()
         self._forgotten: deque[tuple[str, str]] = deque()
@@ -217,18 +246,9 @@ class Keeper:
     def owner(self, run: str) -> Holder | None:
         """Who holds a run now; None if nobody does, or only a process that is gone."""
         for holder in holders([self.own, *self.others()], run):
-            if not holder.released and not self._gone(holder):
+            if not holder.released and not self.watch.gone(holder):
                 return holder
         return None
-
-    def _gone(self, holder: Holder) -> bool:
-        alive = process_alive(holder, self.me)
-        # The same host after a reboot, or another container on it: an old heartbeat is proof enough.
-        rebooted = alive is None and holder.host == self.me.host and self._is_stale(holder)
-        return alive is False or rebooted
-
-    def _is_stale(self, holder: Holder) -> bool:
-        return time.time() - holder.heartbeat > self.stale
 
     def acquire(self, run: str, token: str, take_over: bool) -> None:
         """Takes a run, or raises OwnedError."""
@@ -253,10 +273,10 @@ class Keeper:
             self._keep_beating()
 
     def _admit(self, holder: Holder, take_over: bool) -> None:
-        if holder.released or self._gone(holder):
+        if holder.released or self.watch.gone(holder):
             return
         in_process = (holder.host, holder.process) == (self.me.host, self.me.mark)
-        if take_over and (in_process or self._is_stale(holder)):
+        if take_over and (in_process or self.watch.late(holder)):
             return
         if in_process:
             way = "Use that object, end it, or pass take_over=True to take it over."

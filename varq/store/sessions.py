@@ -15,7 +15,7 @@ from varq.store.folder import Folder
 from varq.store.job_records import STUDY, SessionRecord, SessionState, identifier
 from varq.store.job_tables import StoredSession
 from varq.store.job_union import later
-from varq.store.lease import Holder, Keeper, Process, holders, process_alive
+from varq.store.lease import Holder, Keeper, Watch, holders
 from varq.store.messages import Command, Note
 
 __all__ = ["Sessions", "by_prefix"]
@@ -57,12 +57,14 @@ class Sessions:
         folder: the files of the store.
         keeper: of the leases; None where the store is only read.
         host: this machine's name.
+        watch: tells whether owners live.
     """
 
-    def __init__(self, folder: Folder, keeper: Keeper | None, host: str) -> None:
+    def __init__(self, folder: Folder, keeper: Keeper | None, host: str, watch: Watch) -> None:
         self._folder = folder
         self._keeper = keeper
         self._host = host
+        self._watch = watch
         self._keys: dict[str, int] = {}  # of sessions in this host's file
 
     # -- sessions
@@ -148,9 +150,12 @@ class Sessions:
         identifier("session", session)
         if self._keeper is not None:
             return self._keeper.owner(session)
-        me = Process.this(self._host)
         held = [holder for holder in holders(self._folder.files(), session) if not holder.released]
-        return next((holder for holder in held if process_alive(holder, me) is not False), None)
+        return next((holder for holder in held if not self._watch.gone(holder)), None)
+
+    def silent(self, holder: Holder) -> bool:
+        """Whether an owner may be gone: it cannot be seen from here, and its heartbeat is stale."""
+        return self._watch.silent(holder)
 
     def owned_since(self, session: str, when: float) -> bool:
         """Whether anybody has taken the lease of a session after a moment in seconds since 1970."""

@@ -19,7 +19,7 @@ from varq.store.database import Database
 from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign
 from varq.store.folder import Folder, store_folder
 from varq.store.jobs import Jobs
-from varq.store.lease import Keeper, Lease, Process
+from varq.store.lease import Keeper, Lease, Process, Watch
 from varq.store.parts import CompactReport, take_in
 from varq.store.records import ROLES, Finding, GcReport, MergeReport, Row, RunRecord
 from varq.store.tables import Outcome, Stored
@@ -106,7 +106,7 @@ class Store:
         self._keeper = None
         if self._folder.own is not None:
             self._keeper = Keeper(self._folder.own, self._folder.elsewhere, Process.this(host), *pulse)
-        self._jobs = Jobs(self._folder, self._keeper, writer)
+        self._jobs = Jobs(self._folder, self._keeper, writer, Watch(Process.this(host), pulse[1]))
         self._adopted: set[str] = set()  # runs that this host's file has
         self._foreign: dict[str, dict[tuple[int, str], Row]] = {}
 
