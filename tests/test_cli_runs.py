@@ -197,6 +197,15 @@ def test_a_run_that_fails_later_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert "steps     6" in good("resume", record["id"], "--quiet")
 
 
+def test_a_run_is_carried_on_by_the_rule_of_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "adam.toml").write_text(ADAM)
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "hear", lambda loop, *answer: 1 / 0)
+        assert call("run", "adam.toml", "--quiet", "--stop-steps", "4").exit_code == 1
+    (record,) = json.loads(good("list", "--json"))
+    assert "steps     4" in good("resume", record["id"], "--quiet")
+
+
 def _interrupted(folder: Path, number: signal.Signals) -> subprocess.CompletedProcess[str]:
     (folder / "long.toml").write_text(ADAM.replace("steps = 6", "steps = 1000000"))
     command = [sys.executable, "-m", "varq", "run", "long.toml"]

@@ -210,6 +210,46 @@ def test_a_run_is_carried_on_by_its_id_alone(session: Session) -> None:
     assert len(NOTES.calls) == 12  # the first holder finds what the second one recorded
 
 
+@pytest.mark.parametrize("again", [None, 12])
+def test_a_run_is_carried_on_by_the_rule_that_it_went_by_last(session: Session, again: int | None) -> None:
+    """Which may stand beside its spec, or in a spec that is equal but for it."""
+    short, last = 7, again or 9
+    run = session.start(task(ADAM, stop=Stop(steps=5)), stop=Stop(steps=9))
+    run.step(short)
+    if again is not None:
+        session.start(task(ADAM, stop=Stop(steps=again))).step(short)
+    undisturbed = session.start(task(ADAM), stop=Stop(steps=last), existing="repeat")
+    undisturbed.finish()
+    carried = varq.load(run.id, store=session.store, progress=False)
+    result = carried.finish()
+    assert (result.reason, result.steps, result.rule) == (Reason.STEPS, last, Stop(steps=last))
+    assert np.array_equal(carried.record().points, undisturbed.record().points)
+    assert varq.resume(run.id, store=session.store, progress=False).steps == last
+    assert len(NOTES.calls) == 2 * last
+
+
+def test_the_rule_of_the_method_itself_is_recorded_too(session: Session) -> None:
+    run = session.start(task(), stop=Stop(steps=3))
+    run.step(2)
+    session.start(task()).step()
+    assert varq.resume(run.id, store=session.store, progress=False).reason is Reason.CONVERGED
+
+
+def test_a_rule_with_which_nothing_is_done_is_not_recorded(session: Session) -> None:
+    first = session.run(task(ADAM), stop=Stop(steps=6))
+    session.run(task(ADAM), stop=Stop(steps=4))
+    session.start(task(ADAM), stop=Stop(steps=8), existing="return")
+    session.load(first.run_id, stop=Stop(steps=9))
+    assert varq.resume(first.run_id, store=session.store, progress=False).steps == 6
+
+
+def test_a_fork_goes_by_the_rule_of_its_run(session: Session) -> None:
+    run = session.start(task(ADAM), stop=Stop(steps=6))
+    run.step(2)
+    forked = varq.resume(run.id, fork=True, store=session.store, progress=False)
+    assert (forked.run_id != run.id, forked.steps) == (True, 6)
+
+
 def test_steps_are_totals(session: Session) -> None:
     run = session.start(task(ADAM), stop=Stop(steps=6))
     assert run.step(4).step == 4

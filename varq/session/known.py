@@ -17,10 +17,10 @@ from varq.session.journal import FINAL
 from varq.store.records import Row, RunRecord
 from varq.store.store import Store
 
-__all__ = ["carried", "create", "finished", "state", "warn_untracked", "warn_versions"]
+__all__ = ["carried", "create", "finished", "last_rule", "state", "warn_untracked", "warn_versions"]
 
 
-def create(store: Store, resolved: Any, identity: str, findable: bool) -> RunRecord:
+def create(store: Store, resolved: Any, identity: str, findable: bool, rule: Stop | None) -> RunRecord:
     """Put a run into the store.
 
     Args:
@@ -28,6 +28,7 @@ def create(store: Store, resolved: Any, identity: str, findable: bool) -> RunRec
         resolved: its resolved spec.
         identity: of the spec.
         findable: whether an equal spec has the same identity.
+        rule: the stop rule that it goes by; None for the method's own.
     """
     arrays: dict[str, Any] = {}
     record = RunRecord(
@@ -41,9 +42,18 @@ def create(store: Store, resolved: Any, identity: str, findable: bool) -> RunRec
         created=time.time(),
         host=platform.node(),
         versions=names.versions(),
+        rule=spec.dumps(rule),
     )
     store.create(record, arrays)
     return record
+
+
+def last_rule(record: RunRecord, resolved: Any) -> Stop | None:
+    """The stop rule that a run went by last, which may be another one than its spec's; None for the method's own."""
+    if record.rule is None:  # recorded before rules were
+        found: Stop | None = resolved.stop
+        return found
+    return spec.loads(record.rule)  # type: ignore[no-any-return]
 
 
 def carried(rows: Sequence[Row], kept: int, then: dict[str, str], now: dict[str, str]) -> list[Row]:

@@ -231,6 +231,11 @@ class Run:
         """The stop rule it was started with; None for the plan's own."""
         return self.loop.rule
 
+    def note_rule(self) -> None:
+        """Record the stop rule, unless nothing more is done with the run."""
+        if not self.settled:
+            self.loop.note_rule()
+
     def stopping(self) -> bool:
         """Whether somebody wants it to stop."""
         return self._wanted_stop or self._interrupts.count > 0
