@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import re
+import sqlite3
 import sys
 import types
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ from varq.problems import TransverseFieldIsing
 from varq.protocol import Event, Reason, Reply, Stop
 from varq.session.session import Session
 from varq.session.trace import Trace
-from varq.store.faults import OwnedError, StoreUnwritable
+from varq.store.faults import OwnedError, StoreMissing, StoreUnwritable
+from varq.store.maintenance import references
 
 # A function counts by all it reads; what it finds by way of the standard library counts by that library's name, so
 # these notes may change under `valley`.
@@ -38,11 +41,20 @@ def valley(x: Any) -> float:
     """Rosenbrock's valley, noting each call; its minimum is 0 at (1, 1)."""
     notes = sys.modules["notes of test_session_runs"]
     notes.calls.append(np.array(x))
-    if "raise" in notes.broken:
-        raise RuntimeError("the cryostat is warm")
+    for error in notes.broken:
+        if isinstance(error, Exception):
+            raise error
     if "nan" in notes.broken and len(notes.calls) > 3:
         return float("nan")
     return float(100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2)
+
+
+def bowl(x: Any) -> float:
+    return float(x @ x)
+
+
+def double(x: Any) -> Any:
+    return 2 * x
 
 
 def slope(x: Any) -> np.ndarray:
@@ -361,17 +373,49 @@ def test_an_answer_that_is_not_finite_is_no_answer(session: Session) -> None:
     assert found.value == pytest.approx(-0.5)  # of the points at 0, 2 pi / 3 and 4 pi / 3
 
 
-def test_an_error_leaves_a_run_that_goes_on(session: Session) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, KeyError, IndexError, LookupError])
+def test_an_error_leaves_a_run_that_goes_on(session: Session, kind: type[Exception]) -> None:
     run = session.start(task(ADAM), stop=Stop(steps=8))
     run.step(3)
-    NOTES.broken.append("raise")
-    with pytest.raises(RuntimeError, match="the cryostat is warm"):
+    NOTES.broken.append(kind("the cryostat is warm"))
+    with pytest.raises(kind, match="the cryostat is warm"):
         run.finish()
     (record,) = session.list()
     assert (record.reason, record.steps) == ("failed", 3)
+    assert spec.loads(record.result).message == f"{kind.__name__}: {kind('the cryostat is warm')}"
     NOTES.broken.clear()
     assert session.run(task(ADAM), stop=Stop(steps=8)).steps == 8
     assert run.finish().steps == 8
+
+
+def test_what_an_error_says_is_kept_without_credentials(
+    session: Session, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    NOTES.broken.append(RuntimeError("401 for https://ada:pw-4711@host/jobs, Authorization: Bearer abcdef-4711"))
+    with pytest.raises(RuntimeError, match="pw-4711"):
+        session.run(task(ADAM))
+    (record,) = session.list()
+    assert spec.loads(record.result).message.startswith("RuntimeError: 401 for https://ada:(not kept)@host/jobs")
+    session.close()
+    kept = b"".join(file.read_bytes() for file in (tmp_path / "store").iterdir() if file.is_file())
+    assert b"401 for" in kept
+    assert b"4711" not in kept
+    assert "4711" not in caplog.text
+
+
+def test_an_array_that_is_gone_does_not_end_the_run(session: Session) -> None:
+    """It may come back with another host's file: the store is at fault, not the run."""
+    wide = Minimize(cost=bowl, x0=np.linspace(0, 1, 2 * spec.INLINE), optimizer=ADAM, gradient=double)
+    run = session.start(wide, stop=Stop(steps=4))
+    run.step(2)
+    (record,) = session.list()
+    (file,) = session.store.path.glob("*.sqlite")
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        kept = references(record.spec)
+        assert db.execute("DELETE FROM arrays WHERE sha256 NOT IN (?)", kept).rowcount > 0
+    with pytest.raises(StoreMissing, match="The store has no array"):
+        varq.resume(run.id, store=session.store, progress=False)
+    assert session.store.find(run.id).reason is None
 
 
 def test_history_has_a_row_a_step(session: Session) -> None:

@@ -16,6 +16,7 @@ from varq.protocol import Array, Event, Observer, Plan, Reason, Record, Result, 
 from varq.session.interrupt import Interrupts, names_interrupt, wraps_interrupt
 from varq.session.loop import Loop
 from varq.session.replay import ReplayError
+from varq.store.credentials import clean_text
 from varq.store.faults import StoreError
 from varq.store.records import RunRecord
 from varq.store.store import Store
@@ -302,7 +303,8 @@ class Run:
         """Note an error as the run's end, unless the run had ended or the store itself is at fault."""
         if wraps_interrupt(error) or (self._interrupts.count > 1 and names_interrupt(error)):
             raise KeyboardInterrupt from error
-        log.error("run %s failed at step %d: %s", self.id[:12], self.steps, error)
-        if self.done or not self.loop.planned or isinstance(error, (StoreError, ReplayError, LookupError)):
+        said = clean_text(f"{type(error).__name__}: {error}")  # what a device says may hold a password
+        log.error("run %s failed at step %d: %s", self.id[:12], self.steps, said)
+        if self.done or not self.loop.planned or isinstance(error, (StoreError, ReplayError)):
             return
-        self.loop.end(Reason.FAILED, f"{type(error).__name__}: {error}")
+        self.loop.end(Reason.FAILED, said)

@@ -16,7 +16,7 @@ from varq import checks
 from varq.protocol import Reason
 from varq.store import maintenance, tables
 from varq.store.database import Database
-from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign
+from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign, StoreMissing
 from varq.store.folder import Folder, store_folder
 from varq.store.jobs import Jobs
 from varq.store.lease import Keeper, Lease, Process
@@ -157,7 +157,7 @@ class Store:
             lines = "".join(f"\n  {record.id[:16]}  {record.title}" for record in found[:_LISTED])
             more = f"\n  and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
             raise LookupError(f"{len(found)} runs have ids that start with {prefix!r}; give more of it:{lines}{more}")
-        raise LookupError(self._unknown(prefix))
+        raise StoreMissing(self._unknown(prefix))
 
     def _unknown(self, run_id: str) -> str:
         where = "in memory" if self.path is None else f"in {self.path}"
@@ -219,7 +219,7 @@ class Store:
                 run for file in self._folder.elsewhere() for run in tables.read_runs(file, "WHERE id = ?", (run_id,))
             ]
             if not found:
-                raise LookupError(self._unknown(run_id))
+                raise StoreMissing(self._unknown(run_id))
             run = tables.joined(self._folder.files(), found)
             wanted = maintenance.references(run.definition[3])
             with own.write() as db:
@@ -279,7 +279,7 @@ class Store:
         found = db.execute(sql, (run_id, row.step, row.role)).fetchone()
         if found is None:
             self._adopted.discard(run_id)
-            raise LookupError(self._unknown(run_id))
+            raise StoreMissing(self._unknown(run_id))
         here = tables.row_of(self._folder.writer().name, run_id, found)
         if not here.same_as(row):
             raise tables.conflict(run_id, here, row)
@@ -322,7 +322,7 @@ class Store:
             found = tables.read_array(file, sha256)
             if found is not None:
                 return found
-        raise LookupError(
+        raise StoreMissing(
             f"The store has no array {sha256[:12]}. If the run came from another machine, merge its store."
         )
 
@@ -382,7 +382,7 @@ class Store:
     def _outcome(self, run_id: str) -> Outcome:
         record = self.get(run_id)
         if record is None:
-            raise LookupError(self._unknown(run_id))
+            raise StoreMissing(self._unknown(run_id))
         return Outcome.of(record)
 
     def _end(self, run_id: str, outcome: Outcome, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -394,7 +394,7 @@ class Store:
             tables.put_arrays(db, arrays)
             if not tables.replace_result(db, run_id, outcome, foreign):
                 self._adopted.discard(run_id)
-                raise LookupError(self._unknown(run_id))
+                raise StoreMissing(self._unknown(run_id))
 
     # -- ownership
 
