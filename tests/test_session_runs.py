@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import signal
 import sqlite3
 import sys
 import types
@@ -14,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 import pennylane as qml
 import pytest
 
@@ -706,6 +708,46 @@ def test_an_interrupt_anywhere_leaves_a_run_that_goes_on(session: Session, monke
         run.step()
     assert run.finish().value == straight.value
     assert len(NOTES.calls) == 18
+
+
+def press(run: Any, kind: str, step: int) -> str:
+    """Has Ctrl-C pressed once a run tells of such an event."""
+
+    def pressed(event: Event) -> None:
+        if (event.kind, event.step) == (kind, step):
+            signal.raise_signal(signal.SIGINT)
+
+    run.observe(pressed)
+    return str(run.finish().reason)
+
+
+def test_how_to_go_on_is_said_where_there_is_a_way(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    run = session.start(task(ADAM), stop=Stop(steps=6))
+    assert press(run, "step", 2) == "stopped"
+    said = capsys.readouterr().err
+    (line,) = re.findall(r"^Stopped after 2 steps\. Carry on with: (varq\.resume\(.*\))$", said, re.MULTILINE)
+    assert eval(line, {"varq": varq}).steps == 6
+
+
+def test_of_a_run_that_had_ended_nothing_is_said(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    run = session.start(task(ADAM), stop=Stop(steps=3))
+    assert press(run, "end", 3) == "steps"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_in_memory_goes_on_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    run = varq.start(task(ADAM), stop=Stop(steps=6), store=None, progress=False)
+    assert press(run, "step", 2) == "stopped"
+    assert "It is in memory only; go on in this process: run.finish()" in capsys.readouterr().err
+    assert run.finish().steps == 6
+
+
+def test_a_run_of_objects_says_what_it_needs(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, said in ((None, "Carry on in this process with: "), ("mine", "Carry on with: ")):
+        run = session.start(task(Optax.of(optax.sgd(1e-4), name=name)), stop=Stop(steps=4))
+        assert press(run, "step", 2) == "stopped"
+        given = "" if name is None else ", objects={'mine': ...}"
+        assert f'{said}varq.resume("{run.id}"{given}, store=' in capsys.readouterr().err
 
 
 def test_a_run_is_stepped_by_one_caller_at_a_time(session: Session) -> None:
