@@ -27,6 +27,7 @@ from varq.cli import keeping, stores
 from varq.cli.app import app
 from varq.cli.looking import facts
 from varq.cli.mistakes import InputError
+from varq.cli.running import INTERRUPTED
 from varq.optimizers import Optax
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Reason, Result
@@ -197,6 +198,15 @@ def test_a_run_that_fails_later_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert "steps     6" in good("resume", record["id"], "--quiet")
 
 
+def test_a_run_is_carried_on_by_the_rule_of_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "adam.toml").write_text(ADAM)
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "hear", lambda loop, *answer: 1 / 0)
+        assert call("run", "adam.toml", "--quiet", "--stop-steps", "4").exit_code == 1
+    (record,) = json.loads(good("list", "--json"))
+    assert "steps     4" in good("resume", record["id"], "--quiet")
+
+
 def _interrupted(folder: Path, number: signal.Signals) -> subprocess.CompletedProcess[str]:
     (folder / "long.toml").write_text(ADAM.replace("steps = 6", "steps = 1000000"))
     command = [sys.executable, "-m", "varq", "run", "long.toml"]
@@ -230,6 +240,31 @@ def test_an_interrupt_keeps_everything(tmp_path: Path, number: signal.Signals, s
     assert record["steps"] > 0
     wanted = record["steps"] + 2
     assert f"steps     {wanted}" in good("resume", record["id"][:8], "--stop-steps", str(wanted), "--quiet")
+
+
+@pytest.mark.filterwarnings("default:Runs are kept in memory only")
+def test_no_line_is_given_that_cannot_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "adam.toml").write_text(ADAM)
+    real = Loop.emit
+
+    def pressed(loop: Loop, kind: str, *more: Any, **options: Any) -> Any:
+        if kind == "end":
+            raise KeyboardInterrupt
+        return real(loop, kind, *more, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "emit", pressed)
+        ended = call("run", "adam.toml", "--quiet")
+    assert ended.exit_code == INTERRUPTED
+    assert "The run had ended by then. varq show" in ended.stderr
+    assert "varq resume" not in ended.stderr
+    shutil.rmtree(DEFAULT_STORE)
+    Path(DEFAULT_STORE).touch()  # a folder that cannot be made
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "hear", lambda loop, *answer: signal.raise_signal(signal.SIGINT))
+        lost = call("run", "adam.toml", "--quiet")
+    assert "nothing of it is kept. Name a folder that can be written: --store DIR" in lost.stderr
+    assert "varq resume" not in lost.stderr
 
 
 # -- looking

@@ -18,6 +18,7 @@ from varq.algorithms import VQE, Minimize
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Event, Reason
 from varq.session import handing
+from varq.session import session as session_module
 from varq.session.attached import attach
 from varq.session.budget import Budget
 from varq.session.orders import order
@@ -100,6 +101,16 @@ def test_a_budget_of_circuits_without_jobs_holds_when_another_process_goes_on(tm
         assert again.desk.account.spent.circuits == limit
         again.close()
     assert (result.reason, result.steps) == (Reason.BUDGET, before + limit)
+
+
+def test_a_run_handed_over_goes_by_its_last_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = VQE(problem=TransverseFieldIsing(2), optimizer="adam")
+    monkeypatch.setattr(session_module, "hand_over", lambda desk, specs: None)
+    with Session(DEVICE, store=tmp_path, progress=False) as session:
+        name = session.start(exact, stop=varq.Stop(steps=2)).id
+        session.start(exact)
+        session.detach()
+        assert session.store.find(name).rule == "null"
 
 
 def test_a_worker_is_held_back_killed_and_carried_on(tmp_path: Path) -> None:

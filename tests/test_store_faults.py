@@ -539,7 +539,7 @@ def test_a_file_of_a_newer_varq(folder: Path) -> None:
         db.commit()
     before = contents(folder)
     with pytest.raises(
-        StoreNewer, match=r"has layout 3; this varq reads layouts up to 2.*Update to varq 3\.1\.4 or newer"
+        StoreNewer, match=r"has layout 4; this varq reads layouts up to 3.*Update to varq 3\.1\.4 or newer"
     ):
         open_store(folder, host="ada")
     assert contents(folder) == before
@@ -548,7 +548,7 @@ def test_a_file_of_a_newer_varq(folder: Path) -> None:
 def test_the_file_says_whose_it_is(folder: Path) -> None:
     with closing(sqlite3.connect(folder / FILE)) as db:
         assert db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION == 0x76617271
-        assert db.execute("PRAGMA user_version").fetchone()[0] == 2
+        assert db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA == 3
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 

@@ -177,7 +177,7 @@ def test_a_row_needs_its_run(store: Store) -> None:
     [
         ({"step": -1}, ValueError, "step must be at least 0"),
         ({"step": 1.0}, TypeError, "step must be an integer"),
-        ({"role": "finale"}, ValueError, "role must be one of 'final', 'step'. Got 'finale'. Did you mean 'final'"),
+        ({"role": "finale"}, ValueError, "role must be one of 'final', 'start', 'step'. Got 'finale'. Did you"),
         ({"request": b"{}"}, TypeError, "request must be of type str"),
         ({"reply": None}, TypeError, "reply must be of type str"),
     ],

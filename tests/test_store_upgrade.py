@@ -17,7 +17,7 @@ from store_samples import BIG, BIG_SHA, contents, finish, line, record, row, run
 
 from varq.store import tables
 from varq.store.faults import StoreNewer
-from varq.store.records import MergeReport
+from varq.store.records import MergeReport, seal
 from varq.store.schema import APPLICATION, SCHEMA
 from varq.store.store import open_store
 
@@ -116,8 +116,12 @@ def first_layout(path: Path, mode: str = "wal") -> None:
         db.executescript(f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 1; BEGIN; {FIRST} COMMIT;")
         db.execute("INSERT INTO meta VALUES ('needs', '0.1.0')")
         tables.put_arrays(db, {BIG_SHA: BIG})
-        named = record(spec=f'{{"$":"array","sha256":"{BIG_SHA}"}}')
-        tables.add_run(db, tables.definition(named), tables.Outcome(0, 0, None, None, None, None, None, 0.0))
+        named = tables.definition(record(spec=f'{{"$":"array","sha256":"{BIG_SHA}"}}'))
+        marks = ", ".join("?" * len(named))
+        db.execute(f"INSERT INTO runs ({tables.RUN}, seal) VALUES ({marks}, ?)", (*named, seal("runs", *named)))
+        came = (0, None, None, 0, None, None, None, 0.0)
+        values = (1, *came, seal("results", named[0], *came))
+        db.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         for step in range(STEPS):
             tables.add_row(db, run_id(0), row(step))
         db.execute(f"PRAGMA journal_mode = {mode}")
@@ -150,7 +154,7 @@ def test_a_file_grows_when_it_is_opened_for_writing(folder: Path, tmp_path: Path
         store.jobs.write([job(0)], rows(job(0)))
         store.append(run_id(0), row(STEPS))
         assert store.verify() == []
-    assert layout(folder / FILE) == SCHEMA == 2
+    assert layout(folder / FILE) == SCHEMA == 3
     assert (folder / FILE).read_bytes()[60:64] == SCHEMA.to_bytes(4, "big")
     assert stat.S_IMODE((folder / FILE).stat().st_mode) == 0o600
     with open_store(tmp_path / "new", host="ada"):
@@ -161,6 +165,28 @@ def test_a_file_grows_when_it_is_opened_for_writing(folder: Path, tmp_path: Path
         assert db.execute("SELECT value FROM meta WHERE key = 'needs'").fetchall() == [("0.2.0",)]
     with open_store(folder, host="ada") as store:  # and only once
         assert store.jobs.jobs(session().id) == [job(0)]
+
+
+def test_a_result_of_an_older_layout_is_sound_and_gets_a_rule(folder: Path) -> None:
+    rule = '{"$":"spec"}'
+    with open_store(folder, host="bob") as bob:
+        assert bob.find(run_id(0)).rule is None
+    with open_store(folder, host="ada") as store:
+        assert store.find(run_id(0)).rule is None
+        assert store.verify() == []
+        store.go_by(run_id(0), rule)
+        store.conclude(run_id(0), "steps", "{}", steps=STEPS, value=-1.0)
+        store.reopen(run_id(0))
+    with open_store(folder, host="bob") as bob:
+        assert (bob.find(run_id(0)).rule, bob.find(run_id(0)).steps) == (rule, STEPS)
+        bob.go_by(run_id(0), "null")
+        assert bob.find(run_id(0)).rule == "null"
+        assert bob.verify() == []
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        db.execute("UPDATE results SET rule = NULL")
+        db.commit()
+    with open_store(folder, host="ada") as store:
+        assert [(found.where, found.run) for found in store.verify()] == [("result", run_id(0))]
 
 
 def test_a_file_that_is_only_read_stays_as_it_is(folder: Path) -> None:
@@ -206,7 +232,7 @@ GROW = """
 def test_processes_that_grow_one_file_at_once(folder: Path) -> None:
     workers = [start(GROW, folder) for _ in range(4)]
     assert [finish(worker).strip() for worker in workers] == [f"{STEPS} []"] * 4
-    assert layout(folder / FILE) == 2
+    assert layout(folder / FILE) == SCHEMA
 
 
 DIES = """
@@ -214,7 +240,7 @@ DIES = """
     class Dying(sqlite3.Connection):
         left = int(sys.argv[2])
         def execute(self, sql, *more):
-            if "CREATE" in sql or "user_version =" in sql or "meta" in sql or sql == "COMMIT":
+            if "CREATE" in sql or "ALTER" in sql or "user_version =" in sql or "meta" in sql or sql == "COMMIT":
                 if Dying.left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
                 Dying.left -= 1
@@ -227,9 +253,9 @@ DIES = """
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-@pytest.mark.parametrize("after", [0, 9, 12])
+@pytest.mark.parametrize("after", [0, 9, 13])
 def test_a_kill_leaves_the_old_layout_or_the_new_one(tmp_path: Path, after: int, mode: str) -> None:
-    """Ten tables, indexes and views and the two marks of the layout; the last kill comes before they are committed."""
+    """Ten tables, indexes and views, a column, two marks of the layout; the last kill is before they are committed."""
     first_layout(tmp_path / "runs" / FILE, mode)
     process = start(DIES, tmp_path / "runs", after)
     out, error = process.communicate(timeout=120)
@@ -286,7 +312,7 @@ def test_a_layout_that_is_newer_in_the_log_only_is_refused_too(folder: Path) -> 
             db.commit()
         assert (folder / FILE).read_bytes()[60:64] == SCHEMA.to_bytes(4, "big")
         for options in ({"host": "ada"}, {"host": "bob"}, {"host": "ada", "read_only": True}):
-            with pytest.raises(StoreNewer, match=r"has layout 3; this varq reads.*Update to varq 9\.9\.9 or newer"):
+            with pytest.raises(StoreNewer, match=r"has layout 4; this varq reads.*Update to varq 9\.9\.9 or newer"):
                 open_store(folder, **options)  # type: ignore[arg-type]
     finally:
         holder.communicate("")

@@ -127,7 +127,13 @@ def finished(run: Run, folder: Path | None) -> Result:
 
 
 def _carry_on(run: Run, folder: Path | None) -> None:
-    note(f"On the command line: {line('resume', run.id, folder)}")
+    """How to go on, where there is a way."""
+    if run.result is not None and run.result.reason.final:
+        note(f"The run had ended by then. {line('show', run.id, folder)} says more.")
+    elif run.kept:
+        note(f"On the command line: {line('resume', run.id, folder)}")
+    else:
+        note("The run was in memory only; nothing of it is kept. Name a folder that can be written: --store DIR")
 
 
 def _status(result: Result, folder: Path | None, quiet: bool) -> int:

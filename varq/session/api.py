@@ -33,7 +33,8 @@ def start(
 
     Args:
         task: a spec such as `VQE(...)`.
-        stop: the stop rule, in place of the spec's own; totals over the run's whole life.
+        stop: the stop rule, in place of the spec's own; totals over the run's whole life. It is recorded: `resume` goes
+            by it.
         existing: "continue", "return", "error" or "repeat" a spec that was run before.
         store: folder of the store; None keeps nothing.
         progress: whether to show a live line.
@@ -67,7 +68,8 @@ def run(
 
     Args:
         task: a spec such as `VQE(...)`.
-        stop: the stop rule, in place of the spec's own; totals over the run's whole life.
+        stop: the stop rule, in place of the spec's own; totals over the run's whole life. It is recorded: `resume` goes
+            by it.
         existing: "continue", "return", "error" or "repeat" a spec that was run before.
         store: folder of the store; None keeps nothing.
         progress: whether to show a live line.
@@ -107,7 +109,7 @@ def load(
 
     Args:
         run_id: the id.
-        stop: the stop rule, in place of the recorded one; totals, never increments.
+        stop: the stop rule, in place of the one that it went by last; totals, never increments.
         objects: objects that the store could not keep, by name.
         fork: keep the recorded steps that the method still asks for, and go on from there as a new run.
         take_over: take a run whose owner's heartbeat has gone stale.
@@ -137,7 +139,7 @@ def resume(
 
     Args:
         run_id: the id, or a unique beginning of it.
-        stop: the stop rule, in place of the recorded one; totals, never increments.
+        stop: the stop rule, in place of the one that it went by last; totals, never increments.
         objects: objects that the store could not keep, by name.
         fork: keep the recorded steps that the method still asks for, and go on from there as a new run.
         take_over: take a run whose owner's heartbeat has gone stale.

@@ -7,7 +7,8 @@ import json
 import platform
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from varq import checks, names, spec
@@ -17,10 +18,10 @@ from varq.session.journal import FINAL
 from varq.store.records import Row, RunRecord
 from varq.store.store import Store
 
-__all__ = ["carried", "create", "finished", "state", "warn_untracked", "warn_versions"]
+__all__ = ["carried", "create", "finished", "last_rule", "onward", "state", "warn_untracked", "warn_versions"]
 
 
-def create(store: Store, resolved: Any, identity: str, findable: bool) -> RunRecord:
+def create(store: Store, resolved: Any, identity: str, findable: bool, rule: Stop | None) -> RunRecord:
     """Put a run into the store.
 
     Args:
@@ -28,6 +29,7 @@ def create(store: Store, resolved: Any, identity: str, findable: bool) -> RunRec
         resolved: its resolved spec.
         identity: of the spec.
         findable: whether an equal spec has the same identity.
+        rule: the stop rule that it goes by; None for the method's own.
     """
     arrays: dict[str, Any] = {}
     record = RunRecord(
@@ -41,9 +43,18 @@ def create(store: Store, resolved: Any, identity: str, findable: bool) -> RunRec
         created=time.time(),
         host=platform.node(),
         versions=names.versions(),
+        rule=spec.dumps(rule),
     )
     store.create(record, arrays)
     return record
+
+
+def last_rule(record: RunRecord, resolved: Any) -> Stop | None:
+    """The stop rule that a run went by last, which may be another one than its spec's; None for the method's own."""
+    if record.rule is None:  # recorded before rules were
+        found: Stop | None = resolved.stop
+        return found
+    return spec.loads(record.rule)  # type: ignore[no-any-return]
 
 
 def carried(rows: Sequence[Row], kept: int, then: dict[str, str], now: dict[str, str]) -> list[Row]:
@@ -91,6 +102,32 @@ def state(record: RunRecord) -> str:
     """How a run stands, in a few words."""
     value = "" if record.value is None else f", value {record.value:.10g}"
     return f"{record.reason or 'unfinished'} after {checks.counted(record.steps, 'step')}{value}"
+
+
+def onward(record: RunRecord, folder: Path | None) -> str:
+    """How to go on with an unfinished run, for a person.
+
+    Args:
+        record: of the run.
+        folder: of its store; None for memory.
+    """
+    if folder is None:
+        return "It is in memory only; go on in this process: run.finish()"
+    objects = list(_opaque(json.loads(record.spec)))
+    given = f'"{record.id}"'
+    if objects and None not in objects:
+        given += f", objects={{{', '.join(f'{name!r}: ...' for name in objects)}}}"
+    where = " in this process" if None in objects else ""
+    return f"Carry on{where} with: varq.resume({given}, store={str(folder)!r})"
+
+
+def _opaque(data: Any) -> Iterator[str | None]:
+    """The names of the objects in a spec's JSON data that could not be written down; None for one without a name."""
+    if isinstance(data, dict) and data.get("$") == "opaque":
+        yield data["name"]
+    elif isinstance(data, (dict, list)):
+        for entry in data.values() if isinstance(data, dict) else data:
+            yield from _opaque(entry)
 
 
 def warn_versions(record: RunRecord) -> None:

@@ -104,6 +104,7 @@ class Loop:
         self._method_key = Key.from_seed(resolved.seed).fold("method")
         self._key = Key.from_seed(resolved.seed).fold("device", resolved.repeat)
         self._journal = Journal(store, record.id, record.versions, names.versions())
+        self._recorded_rule = record.rule
         self._gap = 0.0
         self._replayed = 0
         self._stale = False
@@ -139,6 +140,7 @@ class Loop:
         if self._stale:
             self._state, self.trace, self._stale, self._closing = None, Trace(), False, None
         self._journal.refresh(self.steps)
+        self.note_rule()
         if self.plan.started_from and not self.steps:
             self._journal.begin(self._resolved.initial, self.plan.start, self.plan.started_from)
         if self._state is None:
@@ -146,6 +148,13 @@ class Loop:
         if not self._announced:
             self._announced = True
             self.emit("start")
+
+    def note_rule(self) -> None:
+        """Record the stop rule, so that whoever carries the run on goes by it."""
+        rule = spec.dumps(self.rule)
+        if rule != self._recorded_rule:
+            self._store.go_by(self.id, rule)
+            self._recorded_rule = rule
 
     def proceed(self) -> Pending | Event | None:
         """Go on to what has to be evaluated next; or what happened instead: a step from the journal, or the end."""

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from varq import checks, names
 from varq.protocol import Array, Event, Observer, Plan, Reason, Record, Result, Stop
 from varq.session.interrupt import Interrupts, names_interrupt, wraps_interrupt
+from varq.session.known import onward
 from varq.session.loop import Loop
 from varq.session.replay import ReplayError
+from varq.store.credentials import clean_text
 from varq.store.faults import StoreError
 from varq.store.records import RunRecord
 from varq.store.store import Store
@@ -227,9 +229,19 @@ class Run:
         return self._record.title
 
     @property
+    def kept(self) -> bool:
+        """Whether another process finds it."""
+        return self._store.path is not None
+
+    @property
     def rule(self) -> Stop | None:
         """The stop rule it was started with; None for the plan's own."""
         return self.loop.rule
+
+    def note_rule(self) -> None:
+        """Record the stop rule, unless nothing more is done with the run."""
+        if not self.settled:
+            self.loop.note_rule()
 
     def stopping(self) -> bool:
         """Whether somebody wants it to stop."""
@@ -289,15 +301,17 @@ class Run:
             raise
 
     def _say_how_to_go_on(self) -> None:
-        where = "" if self._store.path is None else f", store={str(self._store.path)!r}"
-        after = checks.counted(self.steps, "step")
-        print(f'Stopped after {after}. Carry on with: varq.resume("{self.id}"{where})', file=sys.stderr)
+        result = self.loop.result
+        if result is None or not result.reason.final:  # it may have ended before it could be stopped
+            after = checks.counted(self.steps, "step")
+            print(f"Stopped after {after}. {onward(self._record, self._store.path)}", file=sys.stderr)
 
     def _fail(self, error: Exception) -> None:
         """Note an error as the run's end, unless the run had ended or the store itself is at fault."""
         if wraps_interrupt(error) or (self._interrupts.count > 1 and names_interrupt(error)):
             raise KeyboardInterrupt from error
-        log.error("run %s failed at step %d: %s", self.id[:12], self.steps, error)
-        if self.done or not self.loop.planned or isinstance(error, (StoreError, ReplayError, LookupError)):
+        said = clean_text(f"{type(error).__name__}: {error}")  # what a device says may hold a password
+        log.error("run %s failed at step %d: %s", self.id[:12], self.steps, said)
+        if self.done or not self.loop.planned or isinstance(error, (StoreError, ReplayError)):
             return
-        self.loop.end(Reason.FAILED, f"{type(error).__name__}: {error}")
+        self.loop.end(Reason.FAILED, said)

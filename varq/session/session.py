@@ -22,7 +22,7 @@ from varq.session.desk import Desk
 from varq.session.drive import Lane, drive
 from varq.session.forecast import Forecast
 from varq.session.handing import hand_over
-from varq.session.known import carried, create, finished, state, warn_untracked, warn_versions
+from varq.session.known import carried, create, finished, last_rule, state, warn_untracked, warn_versions
 from varq.session.ledger import Ledger
 from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, moment, store_of
 from varq.session.orders import hold, named, obey
@@ -217,6 +217,8 @@ class Session:
         """
         runs = [self.start(task) for task in tasks]
         runs += [lane.run for lane in self._started.values() if lane.run not in runs]
+        for run in runs:
+            run.note_rule()
         hand_over(self._desk, {run.title: spec.dumps(run.spec) for run in runs if not run.settled})
         return self.id
 
@@ -239,7 +241,7 @@ class Session:
             known = self.store.get(identity[:16])
         if known is not None:
             return self._known(known, resolved, rule, frozen=existing == "return", take_over=take_over)
-        return self._run(self._create(resolved, identity, findable), resolved, rule, take_over)
+        return self._run(self._create(resolved, identity, findable, rule), resolved, rule, take_over)
 
     def drain(self) -> Results:
         """Finish all runs and batches of this session together: circuits that wait at the same time share jobs.
@@ -396,7 +398,7 @@ class Session:
 
         Args:
             run_id: the id.
-            stop: the stop rule, in place of the recorded one; totals, never increments.
+            stop: the stop rule, in place of the one that it went by last; totals, never increments.
             objects: objects that the store could not keep, by name.
             fork: go on as a new run from the last recorded step that the method still asks for.
             take_over: take a run whose owner's heartbeat has gone stale.
@@ -409,9 +411,10 @@ class Session:
         resolved = _HELD.get(record.id)
         if resolved is None:
             resolved = spec.loads(record.spec, self.store.array, objects)
+        rule = stop if stop is not None else last_rule(record, resolved)
         if fork:
-            return self._fork(record, resolved, stop)
-        return self._known(record, resolved, stop if stop is not None else resolved.stop, take_over=take_over)
+            return self._fork(record, resolved, rule)
+        return self._known(record, resolved, rule, take_over=take_over)
 
     def resume(
         self,
@@ -440,8 +443,8 @@ class Session:
         shots = agreed("shots", task.shots, self.shots)
         return task.resolve(device, shots)
 
-    def _create(self, resolved: Any, identity: str, findable: bool) -> RunRecord:
-        record = create(self.store, resolved, identity, findable)
+    def _create(self, resolved: Any, identity: str, findable: bool, rule: Stop | None) -> RunRecord:
+        record = create(self.store, resolved, identity, findable, rule)
         if not findable:
             _HELD[record.id] = resolved
         return record
@@ -470,7 +473,7 @@ class Session:
         self._note(record, f"{record.title}: run {record.id} is done already ({state(record)}); nothing was computed.")
         return run
 
-    def _fork(self, record: RunRecord, resolved: Any, stop: Stop | None) -> Run:
+    def _fork(self, record: RunRecord, resolved: Any, rule: Stop | None) -> Run:
         """A new run that starts with those recorded rows that its method still asks for."""
         repeat = resolved.repeat
         known: RunRecord | None = record
@@ -479,13 +482,13 @@ class Session:
             forked = dataclasses.replace(resolved, repeat=repeat)
             identity, findable = spec.identity(forked)
             known = self.store.get(identity[:16]) if findable else None
-        old = self._run(record, resolved, stop, take_over=False)
+        old = self._run(record, resolved, rule, take_over=False)
         kept = old.agreed_steps()
-        fresh = self._create(forked, identity, findable)
+        fresh = self._create(forked, identity, findable, rule)
         rows = self.store.rows(record.id)
         self.store.extend(fresh.id, carried(rows, kept, record.versions, fresh.versions))
         self._note(fresh, f"{record.title}: forked {record.id} at step {kept} as {fresh.id}.")
-        return self._run(fresh, forked, stop if stop is not None else resolved.stop, take_over=False)
+        return self._run(fresh, forked, rule, take_over=False)
 
     def _say(self, message: str) -> None:
         """Something that concerns no single run."""

@@ -15,6 +15,7 @@ __all__ = [
     "StoreForeign",
     "StoreFull",
     "StoreLocked",
+    "StoreMissing",
     "StoreNewer",
     "StoreUnwritable",
     "explained",
@@ -47,6 +48,10 @@ class StoreForeign(StoreError):
 
 class StoreNewer(StoreError):
     """A file of the store was written by a newer varq, in a layout this one does not know."""
+
+
+class StoreMissing(StoreError, LookupError):
+    """A run or an array that is asked of a store, or written about, is not there."""
 
 
 class ConflictError(StoreError):

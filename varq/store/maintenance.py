@@ -288,11 +288,11 @@ def _rows(file: Database) -> list[Finding]:
 
 
 def _results(file: Database) -> list[Finding]:
-    sql = f"SELECT id, {tables.RESULT}, results.seal FROM results JOIN runs ON run = number"
+    sql = f"SELECT id, {tables.result_columns(file)}, results.seal FROM results JOIN runs ON run = number"
     return [
         Finding(file.name, run, "result", f"the result {_CHANGED}")
         for run, *row in file.each(sql)
-        if seal("results", run, *row[:-1]) != row[-1]
+        if tables.result_seal(run, *row[:-1]) != row[-1]
     ]
 
 

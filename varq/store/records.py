@@ -40,6 +40,8 @@ class RunRecord:
         stderr: one standard error of `value`; None when it is exact.
         reference: the independent exact answer, None when it is not known.
         seconds: time spent evaluating, as journalled.
+        rule: canonical JSON of the stop rule that it went by last, "null" for the method's own; None where that was not
+            recorded.
 
     Raises:
         TypeError: for a field of the wrong type.
@@ -63,6 +65,7 @@ class RunRecord:
     stderr: float | None = None
     reference: float | None = None
     seconds: float = 0.0
+    rule: str | None = None
 
     def __post_init__(self) -> None:
         checks.text("id", self.id)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from sqlite3 import complete_statement
 
-__all__ = ["APPLICATION", "JOBS_SINCE", "LAYOUTS", "NEEDS", "SCHEMA", "statements"]
+__all__ = ["APPLICATION", "JOBS_SINCE", "LAYOUTS", "NEEDS", "RULES_SINCE", "SCHEMA", "statements"]
 
-SCHEMA = 2  # PRAGMA user_version
+SCHEMA = 3  # PRAGMA user_version
 NEEDS = "0.2.0"  # the first varq that reads this layout; an older one shows it in its refusal
 JOBS_SINCE = 2  # the layout that brought sessions and jobs
+RULES_SINCE = 3  # the layout that brought the stop rules that runs go by
 APPLICATION = int.from_bytes(b"varq", "big")  # PRAGMA application_id
 
 
@@ -207,5 +208,9 @@ FROM jobs JOIN sessions ON sessions.key = jobs.session
 ORDER BY sessions.created, sessions.id, jobs.number;
 """
 
-LAYOUTS = {1: _RUNS, 2: _JOBS}
+_RULES = """
+ALTER TABLE results ADD COLUMN rule TEXT;  -- JSON; null for the method's own; NULL where it is not known
+"""
+
+LAYOUTS = {1: _RUNS, 2: _JOBS, 3: _RULES}
 """What each layout adds to the one before, as SQL."""

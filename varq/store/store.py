@@ -16,7 +16,7 @@ from varq import checks
 from varq.protocol import Reason
 from varq.store import maintenance, tables
 from varq.store.database import Database
-from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign
+from varq.store.faults import OwnedError, StoreCorrupt, StoreForeign, StoreMissing
 from varq.store.folder import Folder, store_folder
 from varq.store.jobs import Jobs
 from varq.store.lease import Keeper, Lease, Process, Watch
@@ -157,7 +157,7 @@ class Store:
             lines = "".join(f"\n  {record.id[:16]}  {record.title}" for record in found[:_LISTED])
             more = f"\n  and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
             raise LookupError(f"{len(found)} runs have ids that start with {prefix!r}; give more of it:{lines}{more}")
-        raise LookupError(self._unknown(prefix))
+        raise StoreMissing(self._unknown(prefix))
 
     def _unknown(self, run_id: str) -> str:
         where = "in memory" if self.path is None else f"in {self.path}"
@@ -189,18 +189,8 @@ class Store:
         for file in files:
             for run in tables.read_runs(file, condition, values):
                 groups.setdefault(run.definition[0], []).append(run)
-        records = [(group[0] if len(group) == 1 else self._joined(files, group)).record() for group in groups.values()]
+        records = [(group[0] if len(group) == 1 else tables.joined(files, group)).record() for group in groups.values()]
         return sorted(records, key=lambda record: (-record.created, record.id))
-
-    @staticmethod
-    def _joined(files: Sequence[Database], group: Sequence[Stored]) -> Stored:
-        first = min(group, key=lambda run: run.definition[7])
-        for run in group:
-            tables.same_identity(run.definition[0], first.definition[1], run.definition[1])
-        outcome = max((run.outcome for run in group), key=lambda out: out[:2])
-        sql = "SELECT step FROM steps JOIN runs ON run = number WHERE id = ? AND role = 'step'"
-        steps = {step for file in files for (step,) in file.read(sql, (first.definition[0],))}
-        return Stored(first.definition, outcome, len(steps), max(run.seconds for run in group))
 
     def several(self, run_ids: Sequence[str]) -> Iterator[RunRecord]:
         """The runs with exactly these ids, as far as there are any, in no order; a few are held at a time."""
@@ -215,12 +205,9 @@ class Store:
             ConflictError: if a run of another identity has the same id.
         """
         checks.instance("record", record, RunRecord)
-        outcome = Outcome(
-            record.steps, 0, record.reason, record.result, record.value, record.stderr, record.reference, record.seconds
-        )
         with self._folder.writer().write() as db:
             tables.put_arrays(db, arrays)
-            tables.add_run(db, tables.definition(record), outcome)
+            tables.add_run(db, tables.definition(record), Outcome.of(record))
 
     def _adopt(self, run_id: str) -> None:
         """Makes sure that this host's file knows a run that may be another host's."""
@@ -232,8 +219,8 @@ class Store:
                 run for file in self._folder.elsewhere() for run in tables.read_runs(file, "WHERE id = ?", (run_id,))
             ]
             if not found:
-                raise LookupError(self._unknown(run_id))
-            run = self._joined(self._folder.files(), found)
+                raise StoreMissing(self._unknown(run_id))
+            run = tables.joined(self._folder.files(), found)
             wanted = maintenance.references(run.definition[3])
             with own.write() as db:
                 tables.put_arrays(db, {sha: self.array(sha) for sha in wanted})
@@ -292,7 +279,7 @@ class Store:
         found = db.execute(sql, (run_id, row.step, row.role)).fetchone()
         if found is None:
             self._adopted.discard(run_id)
-            raise LookupError(self._unknown(run_id))
+            raise StoreMissing(self._unknown(run_id))
         here = tables.row_of(self._folder.writer().name, run_id, found)
         if not here.same_as(row):
             raise tables.conflict(run_id, here, row)
@@ -335,7 +322,7 @@ class Store:
             found = tables.read_array(file, sha256)
             if found is not None:
                 return found
-        raise LookupError(
+        raise StoreMissing(
             f"The store has no array {sha256[:12]}. If the run came from another machine, merge its store."
         )
 
@@ -375,24 +362,39 @@ class Store:
         self._end(run_id, Outcome(steps, 0, reason, result, value, stderr, reference, seconds), arrays)
 
     def reopen(self, run_id: str) -> None:
-        """Marks a run as unfinished again; its journal stays, its reference too."""
+        """Marks a run as unfinished again; its journal stays, its reference and stop rule too."""
+        self._end(run_id, self._outcome(run_id)._replace(reason=None, result=None, value=None, stderr=None), _NOTHING)
+
+    def go_by(self, run_id: str, rule: str) -> None:
+        """Records the stop rule that a run goes by from now on; what it came to stays.
+
+        Args:
+            run_id: the run's id.
+            rule: canonical JSON of the rule, "null" for the method's own.
+
+        Raises:
+            LookupError: if there is no such run.
+            OwnedError: if the run was held here and somebody took it over.
+        """
+        checks.instance("rule", rule, str, "Give the canonical JSON text: varq.spec.dumps(rule).")
+        self._end(run_id, self._outcome(run_id)._replace(rule=rule), _NOTHING)
+
+    def _outcome(self, run_id: str) -> Outcome:
         record = self.get(run_id)
         if record is None:
-            raise LookupError(self._unknown(run_id))
-        self._end(run_id, Outcome(record.steps, 0, None, None, None, None, record.reference, record.seconds), _NOTHING)
+            raise StoreMissing(self._unknown(run_id))
+        return Outcome.of(record)
 
     def _end(self, run_id: str, outcome: Outcome, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._adopt(run_id)
-        sql = "SELECT revision FROM results JOIN runs ON run = number WHERE id = ?"
-        foreign = [row[0] for file in self._folder.elsewhere() for row in file.read(sql, (run_id,))]
+        files = self._folder.elsewhere()
+        foreign = [run.outcome for file in files for run in tables.read_runs(file, "WHERE id = ?", (run_id,))]
         with self._folder.writer().write() as db:
             self._check_owner(db, run_id)
-            own = [row[0] for row in db.execute(sql, (run_id,))]
-            if not own:
-                self._adopted.discard(run_id)
-                raise LookupError(self._unknown(run_id))
             tables.put_arrays(db, arrays)
-            tables.add_result(db, run_id, outcome._replace(revision=1 + max(own + foreign)))
+            if not tables.replace_result(db, run_id, outcome, foreign):
+                self._adopted.discard(run_id)
+                raise StoreMissing(self._unknown(run_id))
 
     # -- ownership
 

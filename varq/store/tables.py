@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from varq.spec import array_digest, canonical
 from varq.store.database import Database
 from varq.store.faults import ConflictError, StoreCorrupt
 from varq.store.records import Row, RunRecord, from_sql, seal, to_sql
+from varq.store.schema import RULES_SINCE
 
 __all__ = [
     "Outcome",
@@ -22,15 +23,19 @@ __all__ = [
     "add_result",
     "add_row",
     "add_run",
+    "joined",
     "put_arrays",
     "read_array",
     "read_rows",
     "read_runs",
+    "replace_result",
+    "result_columns",
+    "result_seal",
 ]
 
 RUN = "id, identity, findable, spec, algorithm, title, device, created, host, versions"
 STEP = "step, role, request, digest, reply, key, value, stderr, seconds, executions, versions"
-RESULT = "revision, reason, result, steps, value, stderr, reference, seconds"
+RESULT = "revision, reason, result, steps, value, stderr, reference, seconds, rule"
 _MOST_SAID = 300  # characters of each side of a conflict
 
 
@@ -45,6 +50,13 @@ class Outcome(NamedTuple):
     stderr: float | None
     reference: float | None
     seconds: float
+    rule: str | None = None
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Outcome:
+        """That of a record."""
+        numbers = record.value, record.stderr, record.reference, record.seconds
+        return cls(record.steps, 0, record.reason, record.result, *numbers, record.rule)
 
 
 class Stored(NamedTuple):
@@ -78,6 +90,7 @@ class Stored(NamedTuple):
             stderr=out.stderr,
             reference=out.reference,
             seconds=out.seconds if done else self.seconds,
+            rule=out.rule,
         )
 
 
@@ -87,20 +100,38 @@ _JOURNALLED = """
     CASE WHEN reason IS NULL
          THEN (SELECT coalesce(max(s.seconds), 0.0) FROM steps s WHERE s.run = number) ELSE 0.0 END
 """
-_RUNS = (
-    f"SELECT {RUN}, results.steps, revision, reason, result, value, stderr, reference, results.seconds, {_JOURNALLED} "
-    "FROM runs JOIN results ON run = number"
-)
+_FROM = "FROM runs JOIN results ON run = number"
+
+
+def result_columns(file: Database) -> str:
+    """What to select for `RESULT`: an older file has no stop rules."""
+    columns = [f"results.{column}" for column in RESULT.split(", ")]  # the join has several of these names
+    return ", ".join(columns if file.layout >= RULES_SINCE else [*columns[:-1], "NULL"])
 
 
 def read_runs(file: Database, condition: str = "", parameters: tuple[Any, ...] = ()) -> list[Stored]:
     """The runs of one file that meet a condition (SQL after FROM)."""
     out = []
-    for row in file.read(f"{_RUNS} {condition}", parameters):
-        steps, revision, reason, result, value, stderr, reference, seconds, journalled, spent = row[10:]
+    for row in file.read(f"SELECT {RUN}, {result_columns(file)}, {_JOURNALLED} {_FROM} {condition}", parameters):
+        revision, reason, text, steps, value, stderr, reference, seconds, rule, journalled, spent = row[10:]
         numbers = from_sql(value), from_sql(stderr), from_sql(reference)
-        out.append(Stored(row[:10], Outcome(steps, revision, reason, result, *numbers, seconds), journalled, spent))
+        out.append(Stored(row[:10], Outcome(steps, revision, reason, text, *numbers, seconds, rule), journalled, spent))
     return out
+
+
+def joined(files: Sequence[Database], group: Sequence[Stored]) -> Stored:
+    """One run as several files have it, in one.
+
+    Raises:
+        ConflictError: if they have it with different identities.
+    """
+    first = min(group, key=lambda run: run.definition[7])
+    for run in group:
+        same_identity(run.definition[0], first.definition[1], run.definition[1])
+    outcome = max((run.outcome for run in group), key=lambda out: out[:2])
+    sql = "SELECT step FROM steps JOIN runs ON run = number WHERE id = ? AND role = 'step'"
+    steps = {step for file in files for (step,) in file.read(sql, (first.definition[0],))}
+    return Stored(first.definition, outcome, len(steps), max(run.seconds for run in group))
 
 
 def definition(record: RunRecord) -> tuple[Any, ...]:
@@ -155,10 +186,37 @@ def add_result(db: sqlite3.Connection, run_id: str, out: Outcome) -> None:
         to_sql(out.stderr),
         to_sql(out.reference),
         float(out.seconds),
+        out.rule,
     )
-    marks = ", ".join("?" * 9)
+    marks = ", ".join("?" * 10)
     sql = f"INSERT OR REPLACE INTO results (run, {RESULT}, seal) SELECT number, {marks} FROM runs WHERE id = ?"
-    db.execute(sql, (*values, seal("results", run_id, *values), run_id))
+    db.execute(sql, (*values, result_seal(run_id, *values), run_id))
+
+
+def result_seal(run_id: str, *values: Any) -> str:
+    """The seal of a row of `results`: without a stop rule it is the one that older layouts have."""
+    return seal("results", run_id, *(values if values[-1] is not None else values[:-1]))
+
+
+_STANDING = f"SELECT results.steps, revision, rule {_FROM} WHERE id = ?"
+
+
+def replace_result(db: sqlite3.Connection, run_id: str, out: Outcome, elsewhere: Iterable[Outcome]) -> bool:
+    """Writes what a run came to as the latest of all; False if this file does not know the run.
+
+    Args:
+        db: of this host's file.
+        run_id: the run's id.
+        out: what it came to. Without a rule it keeps the one that stands.
+        elsewhere: what it came to in the files of other hosts.
+    """
+    own = db.execute(_STANDING, (run_id,)).fetchall()
+    if not own:
+        return False
+    known = [tuple(row) for row in own] + [(other.steps, other.revision, other.rule) for other in elsewhere]
+    rule = out.rule if out.rule is not None else max(known, key=lambda entry: entry[:2])[2]
+    add_result(db, run_id, out._replace(revision=1 + max(entry[1] for entry in known), rule=rule))
+    return True
 
 
 _ADD_ROW = (
