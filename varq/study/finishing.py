@@ -81,6 +81,7 @@ class Finishing:
             partial(work_in, store=store, observers=tuple(observers)) if self._here else work
         )
         self._later: list[int] = []
+        self._owned: set[int] = set()  # batches of which it was said that another process has some cells
         self._said = ""
         self.stopped = False
 
@@ -231,7 +232,7 @@ class Finishing:
             text = spec.dumps(task, arrays)
             refuse_objects({}, {task.title: text})
             task = text
-        return Cell(index, batch.cells.index(index), task)
+        return Cell(index, batch.cells.index(index), task, self._layout.ids[index])
 
     # -- and come back
 
@@ -261,6 +262,7 @@ class Finishing:
         left = {index: end for index, end in found.items() if end is None or end.state is State.UNFINISHED}
         self._left[number] = list(left)
         causes = {Cause.NONE if end is None else end.cause for end in left.values()}
+        self._say_owned(number, [end.message for end in left.values() if end is not None and end.cause is Cause.OWNED])
         short = Cause.BUDGET in causes
         paid = self._purse is None or self._purse.returned(number, list(found), short, owned=Cause.OWNED in causes)
         if not left:
@@ -271,6 +273,15 @@ class Finishing:
             self._later.append(number)
         elif paid:
             self._waiting.put(number)
+
+    def _say_owned(self, number: int, owners: Sequence[str]) -> None:
+        """Say once who is waited for, and since when."""
+        if not owners:
+            self._owned.discard(number)
+        elif number not in self._owned and owners[0]:
+            self._owned.add(number)
+            cells = checks.counted(len(owners), "cell")
+            log.warning("The study waits for %s of another process. %s", cells, owners[0])
 
     def _again(self, numbers: Sequence[int]) -> None:
         for number in numbers:

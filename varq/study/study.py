@@ -30,7 +30,7 @@ from varq.study.placement import Placements, ledger
 from varq.study.purse import Purse
 from varq.study.record import StudyRecord, is_recorded, named, recorded, shown
 from varq.study.table import Table
-from varq.study.work import End, State
+from varq.study.work import End, State, takes_over
 
 __all__ = ["Status", "Study", "sweep"]
 
@@ -224,7 +224,8 @@ class Study:
         with ExitStack() as held:
             purse = None
             if budget is not None:
-                held.enter_context(self._store.lease(STUDY + self.name))
+                owned = STUDY + self.name
+                held.enter_context(self._store.lease(owned, takes_over(self._store, owned)))
                 purse = Purse(self._store, self._layout, budget)
             permit = None
             if hasattr(executor, "prepare"):

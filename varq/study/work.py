@@ -24,11 +24,12 @@ from varq.session.planning import planned
 from varq.session.run import Run
 from varq.session.session import Session
 from varq.store.faults import OwnedError, StoreError
+from varq.store.lease import Process
 from varq.store.parts import claimed
 from varq.store.store import Store, open_store
 from varq.study.suited import unseen
 
-__all__ = ["Cause", "Cell", "Done", "End", "Order", "Party", "State", "failed", "work", "work_in"]
+__all__ = ["Cause", "Cell", "Done", "End", "Order", "Party", "State", "failed", "takes_over", "work", "work_in"]
 
 log = logging.getLogger("varq")
 
@@ -61,11 +62,13 @@ class Cell:
         index: its number in the study.
         seat: its place among those that are evaluated together.
         task: its spec; for other processes its canonical JSON.
+        run: the id of its run.
     """
 
     index: int
     seat: int
     task: Any
+    run: str
 
 
 @dataclass(frozen=True)
@@ -266,8 +269,8 @@ class _Working:
         return [ends[cell.index] for cell in party.cells]
 
     def _started(self, cell: Cell) -> Run:
-        # A worker on another machine that died shows no sign of life, and nothing else tells that it is gone.
-        run = self.session.start(self.order.task(cell), take_over=self.order.permit is not None)
+        may = takes_over(self.session.store, cell.run)
+        run = self.session.start(self.order.task(cell), take_over=may)
         run.spoken_for = True
         if self.halting is not None:
             self.halting.begin(run)
@@ -281,9 +284,21 @@ class _Working:
             raise error
         message = f"{type(error).__name__}: {error}"
         log.error("cell %d failed: %s", cell.index, message)
-        task = self.order.task(cell)
-        failed(self.session.store, spec.identity(task.resolve(task.device, task.shots))[0][:16], message)
+        failed(self.session.store, cell.run, message)
         return End(cell.index, State.FAILED, message)
+
+
+def takes_over(store: Store, name: str) -> bool:
+    """Whether something is to be taken from an owner without signs of life: nothing else tells of a machine that died.
+
+    An owner in this process is seen to live, and would be robbed at once.
+
+    Args:
+        store: where it is.
+        name: the id of a run, or of what stands for a study's budget.
+    """
+    owner = store.jobs.owner(name)
+    return owner is None or (owner.host, owner.process) != (store.host, Process.this(store.host).mark)
 
 
 def _end(cell: Cell, result: Result | None) -> End:
