@@ -207,16 +207,17 @@ def test_two_studies_of_one_name_are_refused_and_nothing_is_lost() -> None:
     assert study.store.jobs.sessions() == []
 
 
-def test_four_shards_merged_are_the_whole_study(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{"batch": 3}, {"warm_start": "problem.bond"}], ids=["cold", "warm"])
+def test_four_shards_merged_are_the_whole_study(options: dict[str, Any], tmp_path: Path) -> None:
     def study(folder: str) -> Study:
-        return sweep(h2(), {"problem.bond": BONDS, "seed": range(4)}, name="cut", batch=3, store=folder)
+        return sweep(h2(), {"problem.bond": BONDS, "seed": range(4)}, name="cut", store=folder, **options)
 
     whole = study("whole")
     whole.finish()
 
     for number in range(1, 5):
         with study(f"part-{number}") as one:
-            one.finish(shard=(number, 4))
+            assert one.finish(shard=(number, 4))["done"] == 3
     with study("merged") as merged:
         assert merged.status()["missing"] == 12
         merged.store.merge([tmp_path / f"part-{number}" for number in range(1, 5)])
