@@ -235,10 +235,11 @@ def _check_shape(before: Any, here: Any, values: dict[str, Any], warm: str) -> N
 
 def _company(task: Any) -> bytes | None:
     """What cells that may be evaluated together have in common; None for one that is run by itself."""
-    if task.kind != "algorithm:vqe" or task.device != DEFAULT or task.shots is not None or task.track:
+    circuit = getattr(task, "cost_circuit", None)
+    if circuit is None or task.device != DEFAULT or task.shots is not None or task.track:
         return None
     if getattr(task.optimizer, "kind", None) not in _TOGETHER or not hasattr(task.problem, "wires"):
         return None
     common = {name: value for name, value in spec.fields(task).items() if name not in _ALONE}
-    text = spec.dumps([task.kind, common, task.problem.wires])
+    text = spec.dumps([task.kind, circuit, common, task.problem.wires])
     return hashlib.sha256(text.encode()).digest()

@@ -432,8 +432,9 @@ def sweep(
 ) -> Study:
     """Many runs under one name: a spec over the values of its fields, or a list of specs.
 
-    The same call again is the same study: `finish` runs only what is missing.  Cells of one shape on `varq.qubit` are
-    evaluated together by one compiled function; which, is fixed by the study, so that where it runs changes nothing.
+    The same call again is the same study: `finish` runs only what is missing.  Exact cells of VQE and QAOA on
+    `varq.qubit` that have one circuit (and an optimizer that asks for values and gradients) are evaluated together by
+    one compiled function; which, is fixed by the study, so that where it runs changes nothing.
 
     Args:
         base: a spec such as `VQE(...)`, or a list of specs.
