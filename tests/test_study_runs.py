@@ -8,8 +8,9 @@ import sqlite3
 import sys
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -273,6 +274,17 @@ def test_what_cannot_run_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -
         executor_of(pool)
     with pytest.raises(ModuleNotFoundError, match=r"cluster at tcp://ada:8786 needs.*varq\[dask\]"):
         executor_of("tcp://ada:8786")
+
+
+def test_a_pool_that_forks_is_refused_and_one_that_spawns_works() -> None:
+    with ProcessPoolExecutor(1, get_context("fork")) as pool, pytest.raises(TypeError, match=r"not fork.*'spawn'"):
+        executor_of(pool)
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
+    study = sweep(task, {"seed": range(2)}, name="spawned")
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        assert study.finish(pool)["done"] == 2
+        (pid,) = pool._processes
+        assert study.ledger()["pid"].tolist() == [pid] * 2
 
 
 def test_what_a_lost_worker_had_is_asked_again_but_not_for_ever() -> None:

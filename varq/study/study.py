@@ -168,7 +168,7 @@ class Study:
         Args:
             executor: where: None for this process, "processes" or a number of worker processes of this machine, the
                 address of a Dask scheduler ("tcp://host:8786"), a cluster or client of Dask, or an object with `submit`
-                as of `concurrent.futures`.
+                as of `concurrent.futures` (of processes that are spawned, not forked).
             failed: whether to run failed cells again, too.
             only_failed: whether to run failed cells again, and nothing else.
             shard: (i, n), i from 1 to n: only the i-th of n parts of which none needs another, for n processes or
