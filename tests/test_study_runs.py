@@ -25,6 +25,7 @@ from varq.optimizers import SPSA, Optax
 from varq.problems import Molecule, TransverseFieldIsing
 from varq.protocol import Stop
 from varq.session.budget import Budget
+from varq.session.interrupt import REQUEUE
 from varq.store.job_records import STUDY
 from varq.store.lease import Process
 from varq.store.store import Store
@@ -52,8 +53,8 @@ def trace(study: Study) -> dict[str, list[Any]]:
 class Elsewhere:
     """An executor that makes of everything what a worker would; the first so many answers are lost."""
 
-    def __init__(self, losses: int = 0) -> None:
-        self._losses = losses
+    def __init__(self, losses: int = 0, error: BaseException | None = None) -> None:
+        self._losses, self._error = losses, error or OSError("a disk is full")
         self._here = Here()
 
     def submit(self, function: Any, /, *args: Any, **keywords: Any) -> Future[Any]:
@@ -61,7 +62,7 @@ class Elsewhere:
         if self._losses < 0:
             return self._here.submit(function, *args, **keywords)
         future: Future[Any] = Future()
-        future.set_exception(OSError("a disk is full"))
+        future.set_exception(self._error)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -294,6 +295,17 @@ def test_what_a_lost_worker_had_is_asked_again_but_not_for_ever() -> None:
         study.finish(Elsewhere(50))
     assert study.status()["missing"] == 2
     assert study.finish(Elsewhere(2))["done"] == 2
+
+
+def test_a_worker_that_is_told_to_end_is_no_fault_of_its_cells(caplog: pytest.LogCaptureFixture) -> None:
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
+    study = sweep(task, {"seed": range(2)}, name="told")
+    assert study.finish(Elsewhere(12, SystemExit(REQUEUE)))["done"] == 2
+    assert "A worker was told to end. Its cells are asked again" in caplog.text
+    assert list(study.ledger()["note"]).count("told to end") == 12
+    other = sweep(task, {"seed": range(2, 4)}, name="ends-itself", store=study.store)
+    with pytest.raises(RuntimeError, match="A worker ended itself with status 3"):
+        other.finish(Elsewhere(50, SystemExit(3)))
 
 
 def test_a_part_of_a_dead_process_is_taken_up_by_the_next(tmp_path: Path) -> None:

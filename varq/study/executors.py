@@ -224,8 +224,10 @@ class Processes:
         else:
             if kind == "result":
                 job.future.set_result(answer)
-            else:
-                job.future.set_exception(answer)
+                return
+            if isinstance(answer, SystemExit):  # the process ends now
+                self._lives.pop(number).end()
+            job.future.set_exception(answer)
 
 
 class _Worker:

@@ -19,7 +19,7 @@ from varq.store.faults import OwnedError, StoreError
 from varq.store.store import Store
 from varq.study.cells import Batch, Layout
 from varq.study.executors import Executor, Here
-from varq.study.lost import ClusterLost
+from varq.study.lost import ClusterLost, WorkerLost
 from varq.study.needs import Labels, slots
 from varq.study.placement import Placements
 from varq.study.purse import Purse
@@ -242,7 +242,9 @@ class Finishing:
         error = CancelledError() if future.cancelled() else future.exception()
         if error is not None:
             back = isinstance(error, CancelledError)
-            self._placements.lost(order, "called back" if back else f"{type(error).__name__}: {error}")
+            ended = isinstance(error, SystemExit) and error.code == REQUEUE
+            why = "called back" if back else "told to end" if ended else f"{type(error).__name__}: {error}"
+            self._placements.lost(order, why)
             self._tell(order.cells, ())
             if back:
                 self._again(numbers)
@@ -288,6 +290,12 @@ class Finishing:
             self._waiting.put(number)
 
     def _lost(self, numbers: Sequence[int], error: BaseException) -> None:
+        if isinstance(error, SystemExit):
+            if error.code == REQUEUE:  # no fault of its cells, however often it happens
+                log.warning("A worker was told to end. Its cells are asked again; what it had recorded is kept.")
+                self._again(numbers)
+                return
+            error = WorkerLost(f"A worker ended itself with status {error.code}.")
         if isinstance(error, KeyboardInterrupt):
             self.stopped = True
         elif not isinstance(error, (BrokenExecutor, StoreError, OSError)):
