@@ -1,7 +1,8 @@
 """Costs of one shape, evaluated together: one compiled function for several Hamiltonians and parameters at once.
 
-Each cost has a seat, and the function always computes all seats, whoever asks: what a cost gets depends on its seat and
-its numbers alone, and not on the company it is in.
+Each cost has a seat, and the function always computes all seats, whoever asks: what a cost gets depends on the costs
+that have a seat, and not on who of them asks.  So all of a batch are given theirs, those that are done among them: the
+function has the words of all Hamiltonians, and with other words it may differ in the last bits.
 """
 
 from __future__ import annotations

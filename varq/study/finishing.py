@@ -222,8 +222,10 @@ class Finishing:
         parties = []
         for number in numbers:
             batch = self._layout.batches[number]
-            cells = tuple(self._cell(index, batch, arrays) for index in self._left[number])
-            parties.append(Party(number, batch.seats, cells, parts.get(number)))
+            left = self._left[number]
+            apart = [index for index in batch.cells if batch.seats > 1 and index not in left]
+            cells, others = ([self._cell(index, batch, arrays) for index in some] for some in (left, apart))
+            parties.append(Party(number, batch.seats, tuple(cells), parts.get(number), tuple(others)))
         return Order(self._store.path, tuple(parties), arrays, self._permit)
 
     def _cell(self, index: int, batch: Batch, arrays: dict[str, Any]) -> Cell:

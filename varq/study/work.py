@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -80,12 +81,14 @@ class Party:
         seats: of all its cells, those that are done among them.
         cells: that are to be run.
         budget: what they may use up together; None for no limit.
+        others: cells of the batch that are not; what is compiled is that of all, whatever is done already.
     """
 
     batch: int
     seats: int
     cells: tuple[Cell, ...]
     budget: Budget | None = None
+    others: tuple[Cell, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,6 +263,9 @@ class _Working:
                     ends[cell.index] = _end(cell, run.result)
             except Exception as error:
                 ends[cell.index] = self._ended(cell, error)
+        if costs is not None:
+            for cell in (*party.others, *(cell for cell in party.cells if cell.seat not in runs)):
+                self._seated(cell, costs)
         errors = {} if costs is None else drive_together(runs, costs.evaluate, self.session.desk.account)
         for cell in party.cells:
             if cell.seat in errors:
@@ -275,6 +281,12 @@ class _Working:
         if self.halting is not None:
             self.halting.begin(run)
         return run
+
+    def _seated(self, cell: Cell, costs: Together) -> None:
+        """Put the cost of a cell that is not run on its seat, as it was or will be when it is run."""
+        with suppress(Exception):  # told where it is run, and without a seat there
+            task = dataclasses.replace(self.order.task(cell), initial=None)
+            task.resolve(task.device, task.shots).plan(costs.seat(cell.seat))
 
     def _ended(self, cell: Cell, error: BaseException) -> End:
         """Keep an error as the end of a cell's run, unless the store is at fault."""
