@@ -76,9 +76,14 @@ class QAOA(Task):
         """What is run, in a few words."""
         return f"QAOA {self.problem.title}, p = {self.depth}"
 
+    @property
+    def cost_circuit(self) -> Alternating:
+        """The alternating layers, which hold the edges of the graph and their weights."""
+        return Alternating.for_problem(self.problem, depth=self.depth)
+
     def resolve(self, device: Any, shots: int | None) -> QAOA:
         """This spec with every choice made."""
-        ansatz = Alternating.for_problem(self.problem, depth=self.depth)
+        ansatz = self.cost_circuit
         default = "L-BFGS-B" if shots is None else "spsa"
         optimizer = as_optimizer(default if self.optimizer is None else self.optimizer)
         check_frequencies(optimizer, ansatz)
@@ -90,7 +95,7 @@ class QAOA(Task):
     def plan(self, nodes: Nodes) -> Plan:
         """This spec, resolved, made runnable on a device."""
         problem = self.problem
-        ansatz = Alternating.for_problem(problem, depth=self.depth)
+        ansatz = self.cost_circuit
         tracked = {name: entry.hamiltonian for name, entry in self.track.items()}
         cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked)
 

@@ -69,6 +69,14 @@ class Task:
         if self.stop is not None:
             checks.instance("stop", self.stop, Stop, hint="Give varq.Stop(steps=...).")
 
+    @property
+    def cost_circuit(self) -> Any:
+        """The circuit of the one cost that is all a run asks values and gradients of; None for other runs.
+
+        Cells of a study whose costs have one circuit are evaluated together.
+        """
+        return None
+
     def __eq__(self, other: object) -> bool:
         return self is other or (type(self) is type(other) and spec.identity(self) == spec.identity(other))
 

@@ -91,6 +91,11 @@ class VQE(Task):
         parts = [called(part) for part in (self.problem, self.ansatz, self.optimizer) if part is not None]
         return "VQE " + ", ".join(parts)
 
+    @property
+    def cost_circuit(self) -> Any:
+        """The ansatz."""
+        return self.ansatz
+
     def resolve(self, device: Any, shots: int | None) -> VQE:
         """This spec with every choice made."""
         ansatz = as_ansatz(usual_ansatz(self.problem) if self.ansatz is None else self.ansatz, self.problem)

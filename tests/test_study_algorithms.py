@@ -11,11 +11,14 @@ import varq
 from varq.algorithms import QAOA, QPE, Memory, PhaseEstimation, Shor
 from varq.algorithms.correction import Repetition
 from varq.problems import EigenPhase, MaxCut
+from varq.simulator.kept import Kept
 from varq.study.table import Table
 
 QUIET: dict[str, Any] = {"store": None, "progress": False}
 GATE = EigenPhase(np.diag([1, np.exp(2.0j)]), state=1)
 EXACT = 1e-12
+STATIONARY = 1e-6  # of a value where the optimizer stops
+ROUNDING = 1e-10  # one compiled function for several cells and one for each differ by rounding
 
 
 def swept(task: Any, over: dict[str, Any]) -> Table:
@@ -51,6 +54,28 @@ def test_batch_classics() -> None:
 def test_depths_of_qaoa_never_get_worse() -> None:
     table = swept(QAOA(problem=MaxCut([(0, 1), (1, 2), (2, 3), (3, 0), (0, 2)])), {"depth": [1, 2, 3]})
     assert table["value"][0] >= table["value"][1] >= table["value"][2] > table["reference"][0]
+
+
+def test_cells_of_qaoa_on_one_graph_share_one_compiled_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: Kept[Any] = Kept(lambda program: 0, most_entries=8)
+    monkeypatch.setattr("varq.node.together._programs", made)
+    ring, triangle = MaxCut([(k, (k + 1) % 6) for k in range(6)]), MaxCut([(0, 1), (1, 2), (2, 0)])
+    starts = [np.array([[gamma], [beta]]) for gamma, beta in ((0.6, -0.3), (0.7, -0.2), (0.5, -0.4))]
+    study = varq.sweep(QAOA(problem=ring), {"initial": starts, "repeat": [0, 1]}, **QUIET)
+    assert [batch.seats for batch in study.layout.batches] == [6]
+    assert study.finish()["done"] == 6
+    (program,) = made._values.values()
+    assert program._slopes._cache_size() == 1
+    table = study.table()
+    assert np.asarray(table["value"]) == pytest.approx(-4.5, abs=STATIONARY), "three quarters of the edges of a ring"
+    for start, value, run in zip(starts, table["value"][::2], table["run"][::2], strict=True):
+        alone = varq.run(QAOA(problem=ring, initial=start), **QUIET)
+        assert abs(value - alone.value) < ROUNDING
+        together = varq.spec.loads(study.store.find(run).result or "", study.store.array)
+        assert together.details["probabilities"] == pytest.approx(alone.details["probabilities"], abs=1e-6)
+        assert together.details["best_cut"] == alone.details["best_cut"] == 6
+    apart = varq.sweep([QAOA(problem=graph, repeat=k) for k in range(2) for graph in (ring, triangle)], **QUIET)
+    assert [batch.cells for batch in apart.layout.batches] == [(0, 2), (1, 3)], "the circuit has the graph's edges"
 
 
 @pytest.mark.qec

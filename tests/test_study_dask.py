@@ -145,7 +145,7 @@ def test_cells_evaluated_together_have_the_same_values_and_a_client_stays_open(c
     def curve(store: str) -> Study:
         task = VQE(problem=Molecule.load("H2"), ansatz="uccsd", optimizer="L-BFGS-B")
         over = {"problem.bond": (0.7, 0.735, 0.8), "seed": range(2)}
-        return varq.sweep(task, over, warm_start="problem.bond", name="h2", store=store, progress=False)
+        return varq.sweep(task, over, warm_start="problem.bond", name="h2", batch=2, store=store, progress=False)
 
     with curve("store") as study, curve("here") as here, Client(cluster, set_as_default=False) as client:
         assert study.finish(executor=client)["done"] == 6

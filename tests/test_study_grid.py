@@ -111,7 +111,7 @@ def test_a_list_of_specs_tells_them_apart_by_what_differs() -> None:
 
 
 def test_a_warm_start_is_part_of_the_cell() -> None:
-    study = sweep(h2(), {"problem.bond": BONDS, "seed": range(2)}, warm_start="problem.bond")
+    study = sweep(h2(), {"problem.bond": BONDS, "seed": range(2)}, warm_start="problem.bond", batch=2)
     ids = study.layout.ids
     assert [study.layout.task(k).initial for k in (0, 1)] == [None, None]
     assert [study.layout.task(k).initial.run for k in (2, 3, 4, 5)] == ids[:4]
@@ -152,13 +152,52 @@ def test_cells_that_are_one_run_are_run_once() -> None:
     assert sorted(c for b in study.layout.batches for c in b.cells) == [0, 2]
 
 
-def test_shards_cut_no_chain() -> None:
-    study = sweep(h2(), {"seed": range(7), "problem.bond": BONDS}, warm_start="problem.bond", batch=1)
-    for count in (1, 2, 3, 30):
+def cells_of(study: Study, part: list[int]) -> list[int]:
+    return [cell for number in part for cell in study.layout.batches[number].cells]
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3, 25])
+@pytest.mark.parametrize("chains", [2, 7, 40])
+def test_shards_cut_no_chain(chains: int, batch: int | None) -> None:
+    study = sweep(h2(), {"seed": range(chains), "problem.bond": BONDS}, warm_start="problem.bond", batch=batch)
+    for count in (1, 2, 3, 8, 30):
         parts = shards(study.layout.batches, count)
-        assert sorted(number for part in parts for number in part) == list(range(21))
+        assert sorted(cell for part in parts for cell in cells_of(study, part)) == list(range(3 * chains))
         assert all(set(study.layout.batches[n].needs) <= set(part) for part in parts for n in part)
-        assert max(map(len, parts)) - min(map(len, parts)) <= 3 * (count < 8) + 3
+        for part in parts:
+            assert {cell // 3 for cell in cells_of(study, part)} == {
+                chain for chain in range(chains) if 3 * chain in cells_of(study, part)
+            }
+
+
+@pytest.mark.parametrize(("chains", "seats", "most"), [(1, 1, 1), (5, 1, 5), (9, 2, 5), (40, 5, 8), (500, 25, 20)])
+def test_a_study_of_chains_has_something_for_several_workers(chains: int, seats: int, most: int) -> None:
+    study = sweep(h2(), {"problem.bond": BONDS, "seed": range(chains)}, warm_start="problem.bond")
+    assert {batch.seats for batch in study.layout.batches} == {seats}
+    sizes = [len(cells_of(study, part)) for part in shards(study.layout.batches, most)]
+    assert min(sizes) > 0
+    assert max(sizes) - min(sizes) <= 3 * seats
+
+
+def test_chains_of_two_kinds_stay_apart() -> None:
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient")
+    over = {"problem.field": [0.5, 1.0], "ansatz.depth": [1, 2], "seed": range(4)}
+    study = sweep(task, over, warm_start="problem.field", batch=3)
+    told = [[(study.layout.task(c).ansatz.depth, c % 4) for c in batch.cells] for batch in study.layout.batches]
+    one, two = ([[(depth, 0), (depth, 1)], [(depth, 2), (depth, 3)]] for depth in (1, 2))
+    assert told == [*one, *two] * 2
+    assert [batch.needs for batch in study.layout.batches] == [()] * 4 + [(k,) for k in range(4)]
+
+
+def test_a_shard_without_work_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    few = sweep(h2(), {"seed": range(2)})
+    few.finish(shard=(2, 2))
+    assert few.status()["missing"] == 2
+    (said,) = (record.message for record in caplog.records)
+    assert said == (
+        "Shard 2 of 2 has nothing to do: the study has 1 part of which none needs another. Fewer shards, or a smaller "
+        "batch= in its sweep, give each some."
+    )
 
 
 def test_a_resolved_cell_keeps_the_run_that_it_starts_from() -> None:

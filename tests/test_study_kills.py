@@ -79,13 +79,16 @@ def check_whole(before: Rows, capsys: pytest.CaptureFixture[str], died: str) -> 
         assert killed.store.verify() == []
 
 
-def test_a_worker_that_is_killed_loses_no_more_than_what_was_in_flight(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_is_killed_loses_no_more_than_what_was_in_flight(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
     before: Rows = {}
     with Processes(1) as processes, study("store") as found:
 
         def kill() -> None:
             until(lambda: len(rows("store")) > 2 * STEPS)
-            os.kill(processes.pids[0], signal.SIGKILL)
+            os.kill(processes.pids[0], number)
             before.update(rows("store"))
 
         killer = threading.Thread(target=kill)
@@ -93,7 +96,7 @@ def test_a_worker_that_is_killed_loses_no_more_than_what_was_in_flight(capsys: p
         assert found.finish(processes)["done"] == CELLS
         killer.join()
     assert len(before) > 2 * STEPS
-    check_whole(before, capsys, "worker")
+    check_whole(before, capsys, f"worker, by {number.name},")
 
 
 def killed_client(workers: int) -> None:

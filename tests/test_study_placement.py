@@ -194,7 +194,7 @@ def test_cells_that_nobody_noted_are_in_the_ledger_by_their_runs() -> None:
 
 
 def order(store: Path, permit: Path) -> Order:
-    return Order(store, (Party(0, 1, (Cell(0, 0, ""),)),), {}, permit)
+    return Order(store, (Party(0, 1, (Cell(0, 0, "", "00ff00ff00ff00ff"),)),), {}, permit)
 
 
 def test_a_worker_does_nothing_without_its_permit_and_says_where_it_sees_no_store(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_run_stops_after_the_evaluation_in_flight_when_its_permit_is_taken_awa
         permit.touch()
         threading.Timer(1.0, permit.unlink).start()
         task = varq.spec.dumps(found.layout.task(0), {})
-        done = work(Order(found.store.path, (Party(0, 1, (Cell(0, 0, task),)),), {}, permit))
+        done = work(Order(found.store.path, (Party(0, 1, (Cell(0, 0, task, found.layout.ids[0]),)),), {}, permit))
         assert [(end.state, end.cause) for end in done.ends] == [(State.UNFINISHED, Cause.STOPPED)]
         assert found.status()["unfinished"] == 1
 

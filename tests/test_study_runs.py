@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sqlite3
 import sys
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pennylane as qml
 import pytest
 
 import varq
 from varq import spec
 from varq.algorithms import VQE, Minimize
 from varq.optimizers import SPSA, Optax
-from varq.problems import Molecule, TransverseFieldIsing
+from varq.problems import Molecule, Operator, TransverseFieldIsing
 from varq.protocol import Stop
+from varq.session.budget import Budget
+from varq.session.interrupt import REQUEUE
+from varq.simulator.kept import Kept
+from varq.store.job_records import STUDY
 from varq.store.lease import Process
+from varq.store.store import Store
 from varq.study.executors import Here, executor_of
 from varq.study.study import Study
 from varq.study.work import failed
@@ -45,8 +55,8 @@ def trace(study: Study) -> dict[str, list[Any]]:
 class Elsewhere:
     """An executor that makes of everything what a worker would; the first so many answers are lost."""
 
-    def __init__(self, losses: int = 0) -> None:
-        self._losses = losses
+    def __init__(self, losses: int = 0, error: BaseException | None = None) -> None:
+        self._losses, self._error = losses, error or OSError("a disk is full")
         self._here = Here()
 
     def submit(self, function: Any, /, *args: Any, **keywords: Any) -> Future[Any]:
@@ -54,7 +64,7 @@ class Elsewhere:
         if self._losses < 0:
             return self._here.submit(function, *args, **keywords)
         future: Future[Any] = Future()
-        future.set_exception(OSError("a disk is full"))
+        future.set_exception(self._error)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -83,6 +93,30 @@ def test_cells_evaluated_together_give_the_values_of_each_alone() -> None:
         alone = varq.run(task, store=None, progress=False)
         assert abs(value - alone.value) < EXACT
     assert np.max(np.abs(table["deviation"])) < EXACT
+
+
+def words(seed: int) -> Operator:
+    """A Hamiltonian of 90 words that no other seed has: more in one function change the last bits of sums."""
+    rng = np.random.default_rng(seed)
+    letters = [("".join(rng.choice(list("IXYZ"), 6)) or "X").replace("IIIIII", "XXXXXX") for _ in range(90)]
+    return Operator(qml.dot(rng.normal(size=90), [qml.pauli.string_to_pauli_word(word) for word in letters]))
+
+
+@pytest.mark.parametrize("executor", [None, Elsewhere()], ids=["here", "elsewhere"])
+def test_a_batch_of_which_some_is_done_gives_the_others_the_same_bits(
+    executor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: Kept[Any] = Kept(lambda program: 0, most_entries=8)
+    monkeypatch.setattr("varq.node.together._programs", made)
+    task = VQE(problem=words(0), ansatz="hardware-efficient", optimizer="adam", stop=Stop(steps=2))
+    tasks = [dataclasses.replace(task, problem=words(seed)) for seed in range(3)]
+    whole, rest = sweep(tasks, name="bits", store="whole"), sweep(tasks, name="bits")
+    assert [batch.seats for batch in whole.layout.batches] == [3]
+    whole.finish()
+    varq.run(tasks[1], store=rest.store, progress=False)
+    assert rest.finish(executor)["done"] == 3
+    assert [trace(rest)[run] for run in rest.layout.ids[::2]] == [trace(whole)[run] for run in rest.layout.ids[::2]]
+    assert len(made) == 1, "nothing is compiled anew"
 
 
 def test_running_again_does_only_what_is_missing() -> None:
@@ -201,16 +235,17 @@ def test_two_studies_of_one_name_are_refused_and_nothing_is_lost() -> None:
     assert study.store.jobs.sessions() == []
 
 
-def test_four_shards_merged_are_the_whole_study(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{"batch": 3}, {"warm_start": "problem.bond"}], ids=["cold", "warm"])
+def test_four_shards_merged_are_the_whole_study(options: dict[str, Any], tmp_path: Path) -> None:
     def study(folder: str) -> Study:
-        return sweep(h2(), {"problem.bond": BONDS, "seed": range(4)}, name="cut", batch=3, store=folder)
+        return sweep(h2(), {"problem.bond": BONDS, "seed": range(4)}, name="cut", store=folder, **options)
 
     whole = study("whole")
     whole.finish()
 
     for number in range(1, 5):
         with study(f"part-{number}") as one:
-            one.finish(shard=(number, 4))
+            assert one.finish(shard=(number, 4))["done"] == 3
     with study("merged") as merged:
         assert merged.status()["missing"] == 12
         merged.store.merge([tmp_path / f"part-{number}" for number in range(1, 5)])
@@ -268,6 +303,17 @@ def test_what_cannot_run_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -
         executor_of("tcp://ada:8786")
 
 
+def test_a_pool_that_forks_is_refused_and_one_that_spawns_works() -> None:
+    with ProcessPoolExecutor(1, get_context("fork")) as pool, pytest.raises(TypeError, match=r"not fork.*'spawn'"):
+        executor_of(pool)
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
+    study = sweep(task, {"seed": range(2)}, name="spawned")
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        assert study.finish(pool)["done"] == 2
+        (pid,) = pool._processes
+        assert study.ledger()["pid"].tolist() == [pid] * 2
+
+
 def test_what_a_lost_worker_had_is_asked_again_but_not_for_ever() -> None:
     task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
     study = sweep(task, {"seed": range(2)}, name="lossy")
@@ -275,6 +321,17 @@ def test_what_a_lost_worker_had_is_asked_again_but_not_for_ever() -> None:
         study.finish(Elsewhere(50))
     assert study.status()["missing"] == 2
     assert study.finish(Elsewhere(2))["done"] == 2
+
+
+def test_a_worker_that_is_told_to_end_is_no_fault_of_its_cells(caplog: pytest.LogCaptureFixture) -> None:
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
+    study = sweep(task, {"seed": range(2)}, name="told")
+    assert study.finish(Elsewhere(12, SystemExit(REQUEUE)))["done"] == 2
+    assert "A worker was told to end. Its cells are asked again" in caplog.text
+    assert list(study.ledger()["note"]).count("told to end") == 12
+    other = sweep(task, {"seed": range(2, 4)}, name="ends-itself", store=study.store)
+    with pytest.raises(RuntimeError, match="A worker ended itself with status 3"):
+        other.finish(Elsewhere(50, SystemExit(3)))
 
 
 def test_a_part_of_a_dead_process_is_taken_up_by_the_next(tmp_path: Path) -> None:
@@ -286,6 +343,64 @@ def test_a_part_of_a_dead_process_is_taken_up_by_the_next(tmp_path: Path) -> Non
             owner = second._keeper.owner("0123abcd")  # type: ignore[union-attr]
             assert owner is not None
             assert owner.process == Process.this(first.host).mark
+
+
+def silent(folder: str, name: str, seconds: float) -> Store:
+    """A machine that owned something and gave its last sign of life so many seconds ago."""
+    gone = varq.open_store(folder, host="gone", heartbeat=1e6)
+    gone.lease(name).__enter__()
+    with closing(sqlite3.connect(Path(folder) / "gone.sqlite")) as db:
+        db.execute("UPDATE leases SET heartbeat = heartbeat - ?", (seconds,))
+        db.commit()
+    return gone
+
+
+class Patience:
+    """Ends a test that waits for ever."""
+
+    def __init__(self, turns: int) -> None:
+        self.turns = turns
+
+    def __call__(self, seconds: float) -> None:
+        self.turns -= 1
+        assert self.turns > 0, "it waits and waits"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("executor", [None, Elsewhere()], ids=["here", "elsewhere"])
+def test_a_cell_of_a_machine_that_died_is_taken_over(executor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("varq.study.finishing.time", SimpleNamespace(sleep=Patience(3)))
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
+    with sweep(task, {"seed": range(2)}, name="orphan") as study, silent("store", study.layout.ids[1], 61):
+        assert study.finish(executor)["done"] == 2
+
+
+def test_who_is_waited_for_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    patience = Patience(50)
+    monkeypatch.setattr("varq.study.finishing.time", SimpleNamespace(sleep=patience))
+    with (
+        varq.open_store("store", stale=0.5) as store,
+        sweep(trivial(), {"seed": range(2)}, name="orphan", store=store) as study,
+        silent("store", study.layout.ids[1], 0),
+    ):
+        assert study.finish()["done"] == 2
+    assert patience.turns < 48
+    (said,) = [record.message for record in caplog.records if "waits for" in record.message]
+    assert "waits for 1 cell of another process" in said
+    assert f"by pid {os.getpid()} on host gone since" in said
+
+
+def test_a_run_that_another_thread_of_this_process_drives_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("varq.study.finishing.time", SimpleNamespace(sleep=Patience(4)))
+    with varq.open_store("store", stale=0) as store, sweep(trivial(), {"seed": [1]}, name="mine", store=store) as study:
+        with store.lease(study.layout.ids[0]), pytest.raises(AssertionError, match="it waits and waits"):
+            study.finish()
+        assert study.finish()["done"] == 1
+
+
+def test_the_budget_of_a_study_whose_machine_died_passes_on() -> None:
+    with sweep(trivial(), {"seed": [1]}, name="orphan") as study, silent("store", STUDY + study.name, 61):
+        assert study.finish(budget=Budget(circuits=1000))["done"] == 1
 
 
 def test_a_study_says_what_it_will_take() -> None:

@@ -1,7 +1,8 @@
 """Costs of one shape, evaluated together: one compiled function for several Hamiltonians and parameters at once.
 
-Each cost has a seat, and the function always computes all seats, whoever asks: what a cost gets depends on its seat and
-its numbers alone, and not on the company it is in.
+Each cost has a seat, and the function always computes all seats, whoever asks: what a cost gets depends on the costs
+that have a seat, and not on who of them asks.  So all of a batch are given theirs, those that are done among them: the
+function has the words of all Hamiltonians, and with other words it may differ in the last bits.
 """
 
 from __future__ import annotations
@@ -108,6 +109,10 @@ class Together:
             for seat in asked
         }
 
+    def probabilities(self, x: Array) -> NDArray[np.float64]:
+        """The probability of each basis state at parameters `x`, shape (2**wires,), wire 0 first: one seat's alone."""
+        return self._made()[0].probabilities(checks.array("parameters", x, self.shape))
+
     def _made(self) -> tuple[_Program, NDArray[np.float64]]:
         """The compiled function of this shape, and every seat's coefficients of all words."""
         if self._program is None or self._numbers is None:
@@ -143,6 +148,7 @@ class _Program:
         self._double = partial(double, precision == "double")
         self._values = jax.jit(jax.vmap(self._cost))
         self._slopes = jax.jit(jax.vmap(jax.value_and_grad(self._cost, argnums=1)))
+        self._probabilities = jax.jit(partial(measured, circuit, self._device, qml.probs(wires=range(wires))))
 
     def _cost(self, coefficients: Any, x: Any) -> Any:
         """One cost, by the device's own stages; its coefficients are numbers of the compiled function."""
@@ -158,6 +164,11 @@ class _Program:
                 return np.asarray(self._values(ordered, points), dtype=np.float64), None
             values, grads = self._slopes(ordered, points)
             return np.asarray(values, dtype=np.float64), np.asarray(grads, dtype=np.float64)
+
+    def probabilities(self, x: Array) -> NDArray[np.float64]:
+        """Of each basis state at one point."""
+        with traceable(), self._double():
+            return np.asarray(self._probabilities(x), dtype=np.float64).ravel()
 
 
 _programs: Kept[_Program] = Kept(lambda program: 0, most_entries=8)
@@ -240,6 +251,10 @@ class _Seated:
         """The cost, its gradient, and how many circuits ran."""
         reply = self._ask(ValueAndGrad(x))
         return reply.value, reply.grad, 1
+
+    def probabilities(self, x: Array) -> NDArray[np.float64]:
+        """The probability of each basis state."""
+        return self._together.probabilities(x)
 
     def tracked(self, x: Array) -> tuple[dict[str, float], int]:
         """Nothing is tracked."""

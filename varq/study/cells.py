@@ -16,9 +16,11 @@ from varq.protocol import FromRun
 from varq.study.grid import Grid
 from varq.study.needs import Labels, labels_of, priority_of
 
-__all__ = ["AMPLITUDES", "Batch", "Layout", "resolved", "shards"]
+__all__ = ["AMPLITUDES", "PARTS", "TOGETHER", "Batch", "Layout", "resolved", "shards"]
 
 AMPLITUDES = 1 << 21  # of the states of a batch together: beyond it, company saves no time and costs memory
+TOGETHER = 25  # most cells of a batch where nobody says how many
+PARTS = 8  # into about so many a study of chains falls: what spreads over workers and shards is whole chains
 _TOGETHER = (
     "optimizer:optax",
     "optimizer:scipy",
@@ -59,7 +61,7 @@ class Layout:
     Args:
         grid: the cells' specs.
         warm: the field along whose axis each cell starts where the one before it ended; None for no such axis.
-        batch: most cells that are run together.
+        batch: most cells that are run together; None for 25, and of chains of warm starts for an eighth at most.
         needs: what cells take where they run, as of `varq.sweep`; no part of what they are.
         priority: of cells, as of `varq.sweep`; no part of what they are.
 
@@ -67,7 +69,7 @@ class Layout:
         ValueError: for cells that cannot be found again, an unknown axis, or cells along it that differ in shape.
     """
 
-    def __init__(self, grid: Grid, warm: str | None, batch: int, needs: Any = None, priority: Any = 0) -> None:
+    def __init__(self, grid: Grid, warm: str | None, batch: int | None, needs: Any = None, priority: Any = 0) -> None:
         self.grid = grid
         self.warm = warm
         self._axis = None if warm is None else _warm_axis(grid, warm)
@@ -96,7 +98,7 @@ class Layout:
             self.labels.append(same.setdefault(labels, labels))
             self.priorities.append(priority_of(priority, whole))
             parameters.append(_shape(whole) if self._axis is not None else None)
-            shape = _company(whole) if batch > 1 else None
+            shape = _company(whole) if batch != 1 else None
             if shape is not None:
                 widths[shape] = whole.problem.wires
             shapes.append(shape)
@@ -120,22 +122,45 @@ class Layout:
         place[self._axis] -= 1
         return self.grid.index(place)
 
-    def _grouped(self, shapes: Sequence[bytes | None], widths: dict[bytes, int], most: int) -> tuple[Batch, ...]:
-        groups: dict[Any, list[int]] = {}
+    def _chains(self) -> list[list[int]]:
+        """Cells of which each starts from the one before; of cells that are one run the first is enough."""
+        chains: dict[int, list[int]] = {}
         seen: set[str] = set()
-        for index, shape in enumerate(shapes):
-            if self.ids[index] not in seen:  # of cells that are one run the first is enough
-                wave = 0 if self._axis is None else self.grid.place(index)[self._axis]
-                company = ("alone", index) if shape is None else shape
-                groups.setdefault((wave, company, self.labels[index]), []).append(index)
-            seen.add(self.ids[index])
-        made: list[tuple[tuple[int, ...], int]] = []
-        for (_, shape, _), members in sorted(groups.items(), key=lambda item: item[0][0]):
-            room = 1 if isinstance(shape, tuple) else max(1, min(most, AMPLITUDES >> widths[shape]))
+        for index, run in enumerate(self.ids):
+            if run not in seen:
+                place = list(self.grid.place(index))
+                if self._axis is not None:
+                    place[self._axis] = 0
+                chains.setdefault(index if self._axis is None else self.grid.index(place), []).append(index)
+            seen.add(run)
+        return list(chains.values())
+
+    def _wave(self, index: int) -> int:
+        return 0 if self._axis is None else self.grid.place(index)[self._axis]
+
+    def _grouped(self, shapes: Sequence[bytes | None], widths: dict[bytes, int], most: int | None) -> tuple[Batch, ...]:
+        """Chains that are alike, so many side by side from end to end: no batch needs one of other chains."""
+        chains = self._chains()
+        if most is None:
+            most = TOGETHER if self._axis is None else min(TOGETHER, -(-len(chains) // PARTS))
+        alike: dict[Any, list[list[int]]] = {}
+        for chain in chains:
+            kind = tuple((self._wave(cell), shapes[cell], self.labels[cell]) for cell in chain)
+            alone = all(shapes[cell] is None for cell in chain)
+            alike.setdefault(chain[0] if alone else kind, []).append(chain)
+        made: list[tuple[int, tuple[int, ...], int]] = []
+        for members in alike.values():
+            wide = max((widths[shape] for cell in members[0] if (shape := shapes[cell]) is not None), default=0)
+            room = max(1, min(most, AMPLITUDES >> wide))
             count = -(-len(members) // room)
             seats = -(-len(members) // count)  # batches of one size share one compiled function
-            made += [(tuple(members[k : k + seats]), seats) for k in range(0, len(members), seats)]
-        return self._linked(made)
+            for k in range(0, len(members), seats):
+                for cells in zip(*members[k : k + seats], strict=True):
+                    together = shapes[cells[0]] is not None
+                    parts = [cells] if together else [(cell,) for cell in cells]
+                    made += [(self._wave(part[0]), part, seats if together else 1) for part in parts]
+        made.sort(key=lambda batch: batch[0])
+        return self._linked([(cells, seats) for _, cells, seats in made])
 
     def _linked(self, made: Sequence[tuple[tuple[int, ...], int]]) -> tuple[Batch, ...]:
         home = {self.ids[cell]: number for number, (cells, _) in enumerate(made) for cell in cells}
@@ -210,10 +235,11 @@ def _check_shape(before: Any, here: Any, values: dict[str, Any], warm: str) -> N
 
 def _company(task: Any) -> bytes | None:
     """What cells that may be evaluated together have in common; None for one that is run by itself."""
-    if task.kind != "algorithm:vqe" or task.device != DEFAULT or task.shots is not None or task.track:
+    circuit = getattr(task, "cost_circuit", None)
+    if circuit is None or task.device != DEFAULT or task.shots is not None or task.track:
         return None
     if getattr(task.optimizer, "kind", None) not in _TOGETHER or not hasattr(task.problem, "wires"):
         return None
     common = {name: value for name, value in spec.fields(task).items() if name not in _ALONE}
-    text = spec.dumps([task.kind, common, task.problem.wires])
+    text = spec.dumps([task.kind, circuit, common, task.problem.wires])
     return hashlib.sha256(text.encode()).digest()

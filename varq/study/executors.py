@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
@@ -224,8 +224,10 @@ class Processes:
         else:
             if kind == "result":
                 job.future.set_result(answer)
-            else:
-                job.future.set_exception(answer)
+                return
+            if isinstance(answer, SystemExit):  # the process ends now
+                self._lives.pop(number).end()
+            job.future.set_exception(answer)
 
 
 class _Worker:
@@ -269,7 +271,8 @@ def executor_of(given: Any) -> tuple[Executor, bool]:
     Raises:
         ModuleNotFoundError: for what needs the extra `dask`, where it is not installed.
         OSError: if nobody answers at the address.
-        TypeError: for something else, threads among it: PennyLane's queue is one for a whole process.
+        TypeError: for something else, threads among it: PennyLane's queue is one for a whole process; and for a pool
+            of processes that are forked, as those of Python up to 3.13 on Linux are by default.
     """
     if given is None:
         return Here(), True
@@ -284,6 +287,12 @@ def executor_of(given: Any) -> tuple[Executor, bool]:
             "executor must not be made of threads: PennyLane keeps one queue of operations for a whole process, in "
             f"which circuits of several threads mix. Got {given!r}. Give a number of processes, such as executor=2."
         )
+    if isinstance(given, ProcessPoolExecutor) and _forks(given):
+        raise TypeError(
+            "executor must not fork: a child has the locks of this process and not the threads of JAX that would open "
+            f"them, and may wait for ever. Got {given!r}. Give it mp_context=multiprocessing.get_context('spawn'), or "
+            "name a number of processes, such as executor=2."
+        )
     if callable(getattr(given, "submit", None)):
         return given, False
     raise TypeError(
@@ -291,3 +300,9 @@ def executor_of(given: Any) -> tuple[Executor, bool]:
         f"cluster or client of Dask, or an object with submit, as of concurrent.futures. Got {given!r}. "
         "Give executor=2, or executor='tcp://host:8786'."
     )
+
+
+def _forks(pool: ProcessPoolExecutor) -> bool:
+    """Whether a pool's processes are copies of this one; Python tells it by no public name."""
+    context = getattr(pool, "_mp_context", None)
+    return context is not None and context.get_start_method() == "fork"

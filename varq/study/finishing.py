@@ -19,7 +19,7 @@ from varq.store.faults import OwnedError, StoreError
 from varq.store.store import Store
 from varq.study.cells import Batch, Layout
 from varq.study.executors import Executor, Here
-from varq.study.lost import ClusterLost
+from varq.study.lost import ClusterLost, WorkerLost
 from varq.study.needs import Labels, slots
 from varq.study.placement import Placements
 from varq.study.purse import Purse
@@ -81,6 +81,7 @@ class Finishing:
             partial(work_in, store=store, observers=tuple(observers)) if self._here else work
         )
         self._later: list[int] = []
+        self._owned: set[int] = set()  # batches of which it was said that another process has some cells
         self._said = ""
         self.stopped = False
 
@@ -221,8 +222,10 @@ class Finishing:
         parties = []
         for number in numbers:
             batch = self._layout.batches[number]
-            cells = tuple(self._cell(index, batch, arrays) for index in self._left[number])
-            parties.append(Party(number, batch.seats, cells, parts.get(number)))
+            left = self._left[number]
+            apart = [index for index in batch.cells if batch.seats > 1 and index not in left]
+            cells, others = ([self._cell(index, batch, arrays) for index in some] for some in (left, apart))
+            parties.append(Party(number, batch.seats, tuple(cells), parts.get(number), tuple(others)))
         return Order(self._store.path, tuple(parties), arrays, self._permit)
 
     def _cell(self, index: int, batch: Batch, arrays: dict[str, Any]) -> Cell:
@@ -231,7 +234,7 @@ class Finishing:
             text = spec.dumps(task, arrays)
             refuse_objects({}, {task.title: text})
             task = text
-        return Cell(index, batch.cells.index(index), task)
+        return Cell(index, batch.cells.index(index), task, self._layout.ids[index])
 
     # -- and come back
 
@@ -241,7 +244,9 @@ class Finishing:
         error = CancelledError() if future.cancelled() else future.exception()
         if error is not None:
             back = isinstance(error, CancelledError)
-            self._placements.lost(order, "called back" if back else f"{type(error).__name__}: {error}")
+            ended = isinstance(error, SystemExit) and error.code == REQUEUE
+            why = "called back" if back else "told to end" if ended else f"{type(error).__name__}: {error}"
+            self._placements.lost(order, why)
             self._tell(order.cells, ())
             if back:
                 self._again(numbers)
@@ -261,6 +266,7 @@ class Finishing:
         left = {index: end for index, end in found.items() if end is None or end.state is State.UNFINISHED}
         self._left[number] = list(left)
         causes = {Cause.NONE if end is None else end.cause for end in left.values()}
+        self._say_owned(number, [end.message for end in left.values() if end is not None and end.cause is Cause.OWNED])
         short = Cause.BUDGET in causes
         paid = self._purse is None or self._purse.returned(number, list(found), short, owned=Cause.OWNED in causes)
         if not left:
@@ -272,11 +278,26 @@ class Finishing:
         elif paid:
             self._waiting.put(number)
 
+    def _say_owned(self, number: int, owners: Sequence[str]) -> None:
+        """Say once who is waited for, and since when."""
+        if not owners:
+            self._owned.discard(number)
+        elif number not in self._owned and owners[0]:
+            self._owned.add(number)
+            cells = checks.counted(len(owners), "cell")
+            log.warning("The study waits for %s of another process. %s", cells, owners[0])
+
     def _again(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             self._waiting.put(number)
 
     def _lost(self, numbers: Sequence[int], error: BaseException) -> None:
+        if isinstance(error, SystemExit):
+            if error.code == REQUEUE:  # no fault of its cells, however often it happens
+                log.warning("A worker was told to end. Its cells are asked again; what it had recorded is kept.")
+                self._again(numbers)
+                return
+            error = WorkerLost(f"A worker ended itself with status {error.code}.")
         if isinstance(error, KeyboardInterrupt):
             self.stopped = True
         elif not isinstance(error, (BrokenExecutor, StoreError, OSError)):

@@ -28,7 +28,10 @@ def main(wire: int, parent: int) -> None:
     while True:
         try:
             function, args, keywords = calls.recv()
-            calls.send(_answer(function, args, keywords))
+            kind, answer = _answer(function, args, keywords)
+            calls.send((kind, answer))
+            if isinstance(answer, SystemExit):  # somebody told this process to end: SIGTERM while a run was driven
+                raise answer
         except (EOFError, OSError):  # the other end is closed, or its process was killed
             return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,9 +31,11 @@ from varq.study.placement import Placements, ledger
 from varq.study.purse import Purse
 from varq.study.record import StudyRecord, is_recorded, named, recorded, shown
 from varq.study.table import Table
-from varq.study.work import End, State
+from varq.study.work import End, State, takes_over
 
 __all__ = ["Status", "Study", "sweep"]
+
+log = logging.getLogger("varq")
 
 _ENDED = (State.DONE, State.FAILED)
 Needs: TypeAlias = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None
@@ -89,7 +92,7 @@ class Study:
         grid: the cells' specs.
         warm: the field along whose axis cells start where the one before ended; None for none.
         name: in the store; None for one that follows from the list of cells.
-        batch: most cells that are evaluated together.
+        batch: most cells that are evaluated together; None as of `varq.sweep`.
         store: folder of the store, or an open one; None keeps nothing.
         progress: whether to show a live table.
         needs: what cells take where they run, as of `varq.sweep`.
@@ -104,14 +107,15 @@ class Study:
         grid: Grid,
         warm: str | None,
         name: str | None,
-        batch: int,
+        batch: int | None,
         store: str | os.PathLike[str] | Store | Unset | None = UNSET,
         progress: bool = True,
         needs: Needs = None,
         priority: Priority = 0,
     ) -> None:
         self._progress = checks.boolean("progress", progress)
-        self._layout = Layout(grid, warm, checks.integer("batch", batch, minimum=1), needs, priority)
+        most = None if batch is None else checks.integer("batch", batch, minimum=1)
+        self._layout = Layout(grid, warm, most, needs, priority)
         self.name = named(name if name is not None else self._layout.digest[:12])
         self._store, self._owns = store_of(store)
         rows = tuple(shown(grid.values(index)) for index in range(len(grid)))
@@ -164,7 +168,7 @@ class Study:
         Args:
             executor: where: None for this process, "processes" or a number of worker processes of this machine, the
                 address of a Dask scheduler ("tcp://host:8786"), a cluster or client of Dask, or an object with `submit`
-                as of `concurrent.futures`.
+                as of `concurrent.futures` (of processes that are spawned, not forked).
             failed: whether to run failed cells again, too.
             only_failed: whether to run failed cells again, and nothing else.
             shard: (i, n), i from 1 to n: only the i-th of n parts of which none needs another, for n processes or
@@ -224,7 +228,8 @@ class Study:
         with ExitStack() as held:
             purse = None
             if budget is not None:
-                held.enter_context(self._store.lease(STUDY + self.name))
+                owned = STUDY + self.name
+                held.enter_context(self._store.lease(owned, takes_over(self._store, owned)))
                 purse = Purse(self._store, self._layout, budget)
             permit = None
             if hasattr(executor, "prepare"):
@@ -257,7 +262,10 @@ class Study:
             )
         number = checks.integer("the number of shards", shard[1], minimum=1)
         which = checks.integer("shard", shard[0], minimum=1, maximum=number, hint=f"There are {number} shards.")
-        return shards(self._layout.batches, number)[which - 1]
+        parts = shards(self._layout.batches, number)
+        if not parts[which - 1]:
+            _say_idle(which, number, sum(map(bool, parts)), any(batch.seats > 1 for batch in self._layout.batches))
+        return parts[which - 1]
 
     # -- what came of it --
 
@@ -364,6 +372,14 @@ class Study:
         return forecast(self._layout, left, known)
 
 
+def _say_idle(which: int, number: int, parts: int, together: bool) -> None:
+    more = ", or a smaller batch= in its sweep," if together else ""
+    log.warning(
+        f"Shard {which} of {number} has nothing to do: the study has {checks.counted(parts, 'part')} of which none "
+        f"needs another. Fewer shards{more} give each some."
+    )
+
+
 def state_of(record: RunRecord) -> State:
     """How a run stands."""
     if record.reason in (Reason.FAILED.value, Reason.NONFINITE.value):
@@ -416,7 +432,7 @@ def sweep(
     *,
     warm_start: str | None = None,
     name: str | None = None,
-    batch: int = 25,
+    batch: int | None = None,
     needs: Needs = None,
     priority: Priority = 0,
     store: str | os.PathLike[str] | Store | Unset | None = UNSET,
@@ -424,8 +440,9 @@ def sweep(
 ) -> Study:
     """Many runs under one name: a spec over the values of its fields, or a list of specs.
 
-    The same call again is the same study: `finish` runs only what is missing.  Cells of one shape on `varq.qubit` are
-    evaluated together by one compiled function; which, is fixed by the study, so that where it runs changes nothing.
+    The same call again is the same study: `finish` runs only what is missing.  Exact cells of VQE and QAOA on
+    `varq.qubit` that have one circuit (and an optimizer that asks for values and gradients) are evaluated together by
+    one compiled function; which, is fixed by the study, so that where it runs changes nothing.
 
     Args:
         base: a spec such as `VQE(...)`, or a list of specs.
@@ -435,7 +452,9 @@ def sweep(
         warm_start: one of these fields: along its values each cell starts at the parameters that the one before it
             found (at the default, and saying so, where that one failed).
         name: in the store; None for one that follows from the cells.
-        batch: most cells that are evaluated together.
+        batch: most cells that are evaluated together, by one process.  None for 25; with `warm_start`, where whole
+            chains of cells stay together, for an eighth of the chains (rounded up), so that there is something for
+            several workers or shards.
         needs: what a cell takes where it runs, {"qpu": "ibm.torino"} or {"gpu": 1}; or a function of the cell's spec
             (every choice made) that gives such a mapping or None.  No part of what a cell is: it says where, not what.
         priority: of cells, or a function of a cell's spec that gives it: higher goes first.

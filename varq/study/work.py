@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,11 +25,12 @@ from varq.session.planning import planned
 from varq.session.run import Run
 from varq.session.session import Session
 from varq.store.faults import OwnedError, StoreError
+from varq.store.lease import Process
 from varq.store.parts import claimed
 from varq.store.store import Store, open_store
 from varq.study.suited import unseen
 
-__all__ = ["Cause", "Cell", "Done", "End", "Order", "Party", "State", "failed", "work", "work_in"]
+__all__ = ["Cause", "Cell", "Done", "End", "Order", "Party", "State", "failed", "takes_over", "work", "work_in"]
 
 log = logging.getLogger("varq")
 
@@ -61,11 +63,13 @@ class Cell:
         index: its number in the study.
         seat: its place among those that are evaluated together.
         task: its spec; for other processes its canonical JSON.
+        run: the id of its run.
     """
 
     index: int
     seat: int
     task: Any
+    run: str
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,14 @@ class Party:
         seats: of all its cells, those that are done among them.
         cells: that are to be run.
         budget: what they may use up together; None for no limit.
+        others: cells of the batch that are not; what is compiled is that of all, whatever is done already.
     """
 
     batch: int
     seats: int
     cells: tuple[Cell, ...]
     budget: Budget | None = None
+    others: tuple[Cell, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,6 +263,9 @@ class _Working:
                     ends[cell.index] = _end(cell, run.result)
             except Exception as error:
                 ends[cell.index] = self._ended(cell, error)
+        if costs is not None:
+            for cell in (*party.others, *(cell for cell in party.cells if cell.seat not in runs)):
+                self._seated(cell, costs)
         errors = {} if costs is None else drive_together(runs, costs.evaluate, self.session.desk.account)
         for cell in party.cells:
             if cell.seat in errors:
@@ -266,12 +275,18 @@ class _Working:
         return [ends[cell.index] for cell in party.cells]
 
     def _started(self, cell: Cell) -> Run:
-        # A worker on another machine that died shows no sign of life, and nothing else tells that it is gone.
-        run = self.session.start(self.order.task(cell), take_over=self.order.permit is not None)
+        may = takes_over(self.session.store, cell.run)
+        run = self.session.start(self.order.task(cell), take_over=may)
         run.spoken_for = True
         if self.halting is not None:
             self.halting.begin(run)
         return run
+
+    def _seated(self, cell: Cell, costs: Together) -> None:
+        """Put the cost of a cell that is not run on its seat, as it was or will be when it is run."""
+        with suppress(Exception):  # told where it is run, and without a seat there
+            task = dataclasses.replace(self.order.task(cell), initial=None)
+            task.resolve(task.device, task.shots).plan(costs.seat(cell.seat))
 
     def _ended(self, cell: Cell, error: BaseException) -> End:
         """Keep an error as the end of a cell's run, unless the store is at fault."""
@@ -281,9 +296,21 @@ class _Working:
             raise error
         message = f"{type(error).__name__}: {error}"
         log.error("cell %d failed: %s", cell.index, message)
-        task = self.order.task(cell)
-        failed(self.session.store, spec.identity(task.resolve(task.device, task.shots))[0][:16], message)
+        failed(self.session.store, cell.run, message)
         return End(cell.index, State.FAILED, message)
+
+
+def takes_over(store: Store, name: str) -> bool:
+    """Whether something is to be taken from an owner without signs of life: nothing else tells of a machine that died.
+
+    An owner in this process is seen to live, and would be robbed at once.
+
+    Args:
+        store: where it is.
+        name: the id of a run, or of what stands for a study's budget.
+    """
+    owner = store.jobs.owner(name)
+    return owner is None or (owner.host, owner.process) != (store.host, Process.this(store.host).mark)
 
 
 def _end(cell: Cell, result: Result | None) -> End:
