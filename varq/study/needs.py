@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -14,6 +14,7 @@ __all__ = ["Labels", "check_offered", "graphics", "labels_of", "listed", "offere
 Labels: TypeAlias = tuple[tuple[str, int], ...]
 """Labels with how many of each a cell takes, sorted; () for a cell that runs anywhere."""
 
+_LISTED = 5  # kinds of workers that a message names
 _KNOWN = ("gpu", "qpu")
 _SHAPE = "Give {'qpu': 'ibm.torino'} or {'gpu': 1}, or a function of a cell's spec that returns such a mapping."
 
@@ -100,13 +101,19 @@ def listed(labels: Mapping[str, float] | Labels) -> str:
     return ", ".join(f"{name} ({count:g})" for name, count in pairs) or "nothing"
 
 
-def check_offered(wanted: Mapping[Labels, int], offers: Mapping[str, float] | None, who: str) -> None:
+def check_offered(
+    wanted: Mapping[Labels, int],
+    offers: Mapping[str, float] | None,
+    who: str,
+    each: Sequence[Mapping[str, float]] | None = None,
+) -> None:
     """Raises unless everything that cells take is offered: nothing runs elsewhere in silence.
 
     Args:
         wanted: how many cells take each set of labels.
         offers: how many there are of each label at a time; None where any quantum processor will do.
         who: offers them.
+        each: what each worker has of it; None where all together serve one cell.
 
     Raises:
         ValueError: lists what is offered.
@@ -118,6 +125,10 @@ def check_offered(wanted: Mapping[Labels, int], offers: Mapping[str, float] | No
         else:
             lacking = [(name, count) for name, count in labels if offers.get(name, 0) < count]
             has = f"it offers {listed(dict(sorted(offers.items())))}"
+            if not lacking and each is not None and not any(slots(labels, one) for one in each):
+                lacking = list(labels)
+                kinds = dict.fromkeys(listed(dict(sorted(one.items()))) for one in each if one)
+                has = f"a cell runs on one worker, and one has {' or '.join(list(kinds)[:_LISTED])}"
         if lacking:
             raise ValueError(
                 f"What a cell needs must be offered where it runs. {checks.counted(cells, 'cell')} "

@@ -16,16 +16,16 @@ from varq.session.budget import Budget
 from varq.session.known import finished
 from varq.session.opening import UNSET, Unset, store_of
 from varq.store.credentials import clean_text
-from varq.store.job_records import STUDY
 from varq.store.records import STARTED_FROM, RunRecord
 from varq.store.store import Store
 from varq.study.cells import Layout, resolved, shards
-from varq.study.executors import executor_of
+from varq.study.executors import Here, executor_of
 from varq.study.export import export
 from varq.study.finishing import Finishing
 from varq.study.forecast import Forecast, forecast
 from varq.study.grid import Grid, axes_of
 from varq.study.needs import check_offered
+from varq.study.permits import new_permit, sole_spender
 from varq.study.placement import Placements, ledger
 from varq.study.purse import Purse
 from varq.study.record import StudyRecord, is_recorded, named, recorded, shown
@@ -224,12 +224,17 @@ class Study:
         with ExitStack() as held:
             purse = None
             if budget is not None:
-                held.enter_context(self._store.lease(STUDY + self.name))
+                held.enter_context(sole_spender(self._store, self.name, self._layout.ids))
                 purse = Purse(self._store, self._layout, budget)
             permit = None
             if hasattr(executor, "prepare"):
                 permit = executor.prepare(self._store.path)
                 held.callback(executor.interrupt)
+            elif purse is not None and self._store.path is not None and not isinstance(executor, Here):
+                permit = new_permit(self._store.path)
+                held.callback(permit.unlink, missing_ok=True)
+            if purse is not None and permit is not None:
+                purse.sign(permit, self.name)
             self._check_needs(executor, name, left)
             placements = Placements(self._store, self.name, name, facts)
             held.callback(placements.close)
@@ -246,7 +251,8 @@ class Study:
         wanted = Counter(labels for labels in (self._layout.labels[index] for index in left) if labels)
         if wanted:
             offers = executor.offers() if hasattr(executor, "offers") else {}
-            check_offered(wanted, offers, name)
+            each = executor.offers_each() if hasattr(executor, "offers_each") else None
+            check_offered(wanted, offers, name, each)
 
     def _shard(self, shard: tuple[int, int] | None) -> list[int]:
         if shard is None:
