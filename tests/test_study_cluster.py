@@ -17,7 +17,8 @@ from varq.problems import TransverseFieldIsing
 from varq.protocol import Stop
 from varq.study import cluster as dask_side
 from varq.study.cluster import Dask
-from varq.study.lost import ClusterLost
+from varq.study.local import _shared_out as shared_out
+from varq.study.lost import ClusterLost, Unsuited
 from varq.study.needs import check_offered
 from varq.study.patience import Patience
 
@@ -183,3 +184,28 @@ def test_a_worker_that_alone_has_a_label_is_asked_again_although_its_disk_failed
     scheduler.futures[-1].end("finished", ("error", OSError("no space left"), ADA))
     dask.place((("qpu:a", 1),), 0, abs, -1)
     assert scheduler.futures[-1].options["workers"] is None
+
+
+def test_labels_of_a_local_cluster_are_those_that_there_are_and_are_shared_out() -> None:
+    assert shared_out({"gpu": 4}, 4) == [{"gpu": 1}] * 4
+    assert shared_out({"gpu": 4, "qpu:a": 9}, 2) == [{"gpu": 2, "qpu:a": 1}] * 2
+    assert shared_out({"qpu:a": 1, "qpu:b": 1}, 2) == [{"qpu:a": 1}, {"qpu:b": 1}]
+    assert shared_out({"gpu": 1}, 3) == [{"gpu": 1}, {}, {}]
+    with pytest.raises(ValueError, match=r"A label is 'gpu', or 'qpu:' and the name of a device. Got 'ibm.torino'"):
+        shared_out({"ibm.torino": 1}, 2)
+
+
+def test_workers_with_the_label_gpu_are_asked_what_jax_has_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Scheduler({ADA: {"gpu": 1}, BOB: {"qpu:a": 1}})
+    asked = []
+
+    def run(function: Any, *args: Any, workers: Any = None, on_error: str = "raise") -> dict[str, Any]:
+        asked.append((function.__name__, workers))
+        return {name: function(*args) for name in workers or scheduler.known}
+
+    monkeypatch.setattr(scheduler, "run", run, raising=False)
+    Path("store").mkdir()
+    with pytest.raises(Unsuited, match=r"fewer on tcp://ada:1 \(label gpu=1, JAX has 0\)"):
+        Dask(scheduler).prepare(Path("store"))
+    assert asked == [("look", None), ("graphics", [ADA])]
+    assert not list(Path("store").iterdir()), "nothing is left that tells workers to go on"

@@ -18,11 +18,11 @@ from varq.protocol import Stop
 from varq.store.store import open_store
 from varq.study import needs
 from varq.study.cells import Batch
-from varq.study.environment import lacking, worker_environment
+from varq.study.environment import devices_apart, lacking, worker_environment
 from varq.study.executors import Here, Processes
 from varq.study.lost import Unsuited
 from varq.study.study import Study
-from varq.study.suited import check_suited, look, shortcomings
+from varq.study.suited import check_graphics, check_suited, graphics, look, shortcomings
 from varq.study.waiting import Waiting
 from varq.study.work import Cause, Cell, Order, Party, State, work
 
@@ -250,3 +250,33 @@ def test_executors_say_what_they_offer() -> None:
     assert Here().offers() is None
     with Processes(1, labels={"qpu:a": 2}) as processes:
         assert processes.offers() == {"qpu:a": 2}
+
+
+def test_each_process_sees_graphics_processors_of_its_own() -> None:
+    seen = "__import__('os').environ.get('CUDA_VISIBLE_DEVICES'), __import__('os').environ.get('JAX_PLATFORMS')"
+    with Processes(2, labels={"gpu": 1, "qpu:a": 1}) as processes:
+        assert processes.offers_each() == [{"gpu": 1, "qpu:a": 1}, {"gpu": 0, "qpu:a": 1}]
+        found = {processes.submit(eval, seen).result(timeout=240)}
+        calls = [processes.submit(eval, f"({seen}, __import__('time').sleep(0.5))[:2]") for _ in range(4)]
+        found |= {call.result(timeout=240) for call in calls}
+        assert found <= {("0", os.environ.get("JAX_PLATFORMS")), ("", "cpu")}
+        with pytest.raises(Unsuited, match=r"that its label says.*fewer on process \d+ \(label gpu=1, JAX has 0\)"):
+            processes.place((("gpu", 1),), 0, abs, -1).result(timeout=240)
+    refused = pytest.raises(ValueError, match=r"4 cells need gpu \(2\).*on one worker, and one has gpu \(1\)")
+    with study(needs={"gpu": 2}) as wanting, Processes(2, labels={"gpu": 2}) as processes, refused:
+        wanting.finish(processes)
+
+
+def test_graphics_processors_are_shared_out_among_those_that_are_visible() -> None:
+    assert needs.shared(5, 3) == [2, 2, 1]
+    found = devices_apart([2, 1, 0], {"CUDA_VISIBLE_DEVICES": "4,6,7"})
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["4,6", "7", ""]
+    with pytest.raises(ValueError, match=r"at most what CUDA_VISIBLE_DEVICES names, '0'. Got 2. Lower it"):
+        devices_apart([1, 1], {"CUDA_VISIBLE_DEVICES": "0"})
+
+
+def test_workers_with_fewer_graphics_processors_than_they_say_are_refused_by_name() -> None:
+    check_graphics({"tcp://ada:1": 2}, {"tcp://ada:1": 2.0})
+    assert graphics() == 0
+    with pytest.raises(Unsuited, match=r"Got fewer on tcp://bob:1 \(label gpu=2, JAX has 1\). Nothing of it ran there"):
+        check_graphics({"tcp://ada:1": 1, "tcp://bob:1": 1}, {"tcp://ada:1": 1, "tcp://bob:1": 2})

@@ -24,7 +24,15 @@ from varq import checks
 from varq.study.lost import ClusterLost, WorkerLost
 from varq.study.patience import Patience, able
 from varq.study.permits import new_permit, touched
-from varq.study.suited import check_suited, look, other_varq, several_threads, shortcomings
+from varq.study.suited import (
+    check_graphics,
+    check_suited,
+    graphics,
+    look,
+    other_varq,
+    several_threads,
+    shortcomings,
+)
 
 __all__ = ["Dask", "is_of_dask"]
 
@@ -63,6 +71,8 @@ def serve(wanted: str, payload: bytes) -> tuple[str, Any, str]:
             raise other_varq({worker.address: version("varq")}, wanted)
         if worker.state.nthreads > 1:
             raise several_threads([worker.address])
+        if (labeled := worker.state.total_resources.get("gpu", 0)) > 0:  # of workers that came since, too
+            check_graphics({worker.address: graphics()}, {worker.address: labeled})
         with _ONE_AT_A_TIME:
             function, args = pickle.loads(payload)
             return "result", function(*args), worker.address
@@ -206,11 +216,17 @@ class Dask:
         try:
             found = self._client.run(look, str(self._permit), on_error="return")
             check_suited(found, self._workers(), folder, token)
+            self._check_graphics()
             self._warn(found)
         except BaseException:
             self.interrupt()
             raise
         return self._permit
+
+    def _check_graphics(self) -> None:
+        labeled = {worker: facts.get("resources", {}).get("gpu", 0) for worker, facts in self._workers().items()}
+        if asked := [worker for worker, count in labeled.items() if count > 0]:
+            check_graphics(self._client.run(graphics, workers=asked), labeled)
 
     def _wait(self) -> None:
         """Until there is a worker."""
@@ -402,4 +418,3 @@ def _client(given: Any, timeout: float) -> Any:
             f"A scheduler of Dask has to answer. None did at {where} within {timeout:g} s ({error}). Nothing was run "
             "or lost. See that it runs (dask scheduler), and that its address can be reached from here."
         ) from error
-

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from varq import checks
-from varq.study.environment import worker_environment
+from varq.study.environment import devices_apart, worker_environment
+from varq.study.needs import offered, shared
 
 __all__ = ["local_cluster"]
 
@@ -34,7 +35,9 @@ def local_cluster(
 
     Args:
         workers: how many; None for one for each processor.
-        labels: what cells may need, with how many of them may have it at a time: {"qpu:ibm.torino": 1}.
+        labels: what cells may need, with how many of them may have it at a time: {"qpu:ibm.torino": 1}.  Graphics
+            processors are shared out evenly, and each worker sees its own alone: four of them are one for each of four
+            workers, or two for each of two where a cell needs two.
         cache: folder of JAX's compile cache; None for varq's own, or that of the environment.
         memory: limit of each worker, beyond which it is ended and another one started: as of `LocalCluster`.
         allowed_failures: workers that may be lost with one order, before the study looks which of its cells it was.
@@ -45,7 +48,9 @@ def local_cluster(
 
     Raises:
         ModuleNotFoundError: if the extra `dask` is not installed.
-        ValueError: for fewer than 1 worker, or a label that there is not.
+        TypeError: for labels that are no mapping.
+        ValueError: for fewer than 1 worker, a label that there is not, or more graphics processors than
+            CUDA_VISIBLE_DEVICES names.
     """
     try:
         import dask
@@ -54,7 +59,11 @@ def local_cluster(
     except ModuleNotFoundError as error:
         raise checks.missing_extra("distributed", "dask", "A cluster on this machine") from error
     number = checks.integer("workers", os.cpu_count() or 1 if workers is None else workers, minimum=1)
-    shared = _shared_out({} if labels is None else labels, number)
+    given = _shared_out({} if labels is None else labels, number)
+    seen: list[dict[str, str]] = [{} for _ in given]  # workers see what this process sees, unless labels share it out
+    if any("gpu" in mine for mine in given):
+        seen = devices_apart([mine.get("gpu", 0) for mine in given], os.environ)
+    env = worker_environment(cache, os.environ.get("XLA_FLAGS", ""))
     common = {
         "nthreads": 1,
         "host": "127.0.0.1",
@@ -62,7 +71,6 @@ def local_cluster(
         "memory_limit": int(MEMORY_LIMIT / number) if memory == "auto" else memory,
         # Replies are a few bytes: nothing is to be spilled, and a worker that waits for memory would wait for ever.
         "config": {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")},
-        "env": worker_environment(cache, os.environ.get("XLA_FLAGS", "")),
         "silence_logs": logging.ERROR,
     }
     scheduler = {
@@ -91,7 +99,10 @@ def local_cluster(
 
     return Local(
         scheduler={"cls": Scheduler, "options": scheduler},
-        workers={k: {"cls": Nanny, "options": {**common, "resources": shared[k]}} for k in range(number)},
+        workers={
+            k: {"cls": Nanny, "options": {**common, "resources": given[k], "env": {**env, **seen[k]}}}
+            for k in range(number)
+        },
         silence_logs=logging.ERROR,
         name="varq",
     )
@@ -101,11 +112,12 @@ def _shared_out(labels: Mapping[str, int], workers: int) -> list[dict[str, int]]
     """Labels given to workers one by one, so that together they have no more of each than there is."""
     out: list[dict[str, int]] = [{} for _ in range(workers)]
     place = 0
-    for name, count in labels.items():
-        given = checks.integer(f"labels[{name!r}]", count, minimum=1)
-        # A worker does one thing at a time, so that more than one of a processor would lie idle; what one cell takes
-        # several of stays together.
-        for _ in range(1 if name == "gpu" else min(given, workers)):
-            out[place % workers][name] = given if name == "gpu" else 1
+    for name, count in offered(labels).items():
+        if name == "gpu":
+            for mine, share in zip(out, shared(count, workers), strict=True):
+                mine |= {name: share} if share else {}
+            continue
+        for _ in range(min(count, workers)):  # a worker does one thing at a time: more of a processor would lie idle
+            out[place % workers][name] = 1
             place += 1
     return out

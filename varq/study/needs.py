@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import jax
-
 from varq import checks
+from varq.study.suited import graphics
 
-__all__ = ["Labels", "check_offered", "graphics", "labels_of", "listed", "offered", "priority_of", "slots"]
+__all__ = ["Labels", "check_offered", "labels_of", "listed", "offered", "priority_of", "shared", "slots"]
 
 Labels: TypeAlias = tuple[tuple[str, int], ...]
 """Labels with how many of each a cell takes, sorted; () for a cell that runs anywhere."""
@@ -77,12 +76,14 @@ def offered(labels: Any) -> dict[str, int]:
     return out
 
 
-def graphics() -> int:
-    """How many graphics processors JAX has in this process."""
-    try:
-        return len(jax.devices("gpu"))
-    except RuntimeError:
-        return 0
+def shared(count: int, workers: int) -> list[int]:
+    """So many of something in as many parts, as equal as they can be.
+
+    Example:
+        >>> shared(4, 3)
+        [2, 1, 1]
+    """
+    return [count // workers + (k < count % workers) for k in range(workers)]
 
 
 def slots(labels: Labels, offers: Mapping[str, float]) -> int:
