@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -24,7 +25,7 @@ from varq.study.lost import Unsuited
 from varq.study.study import Study
 from varq.study.suited import check_graphics, check_suited, graphics, look, shortcomings
 from varq.study.waiting import Waiting
-from varq.study.work import Cause, Cell, Order, Party, State, work
+from varq.study.work import Cause, Cell, Order, Party, State, failed, work
 
 TIMED = "(__import__('time').time(), __import__('time').sleep(0.05), __import__('time').time())"
 """When something began and ended in a worker, which knows the standard library but no test."""
@@ -118,6 +119,11 @@ def test_here_any_quantum_processor_will_do() -> None:
         assert found.finish()["done"] == 4
         table = found.ledger()
         assert table["labels"] == ["qpu:ibm.torino (1)"] * 4
+        assert table["device"] == ["default.qubit"] * 4
+        assert table["note"] == ["took the place of ibm.torino, and its device is default.qubit"] * 4
+    with study("same", cells=1, needs={"qpu": "default.qubit"}) as found:
+        found.finish()
+        assert found.ledger()["note"] == [""]
         assert set(table["executor"]) == {"this process"}
 
 
@@ -191,6 +197,24 @@ def test_cells_that_nobody_noted_are_in_the_ledger_by_their_runs() -> None:
         assert table["seed"].tolist() == [2]
         assert table["note"] == ["by a process that did not come to tell of it"]
         assert "pennylane" in table["versions"][0]
+
+
+def test_the_ledger_tells_how_cells_that_nobody_noted_ended_and_which_are_one_run() -> None:
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
+    tasks = [dataclasses.replace(task, seed=seed) for seed in (0, 1, 1, 2, 0)]
+    with varq.sweep(tasks, name="placed", store="store", progress=False) as found:
+        with varq.Session(store=found.store, progress=False) as session:
+            session.run(tasks[1])
+            session.start(tasks[3]).step(1)
+            failed(found.store, found.layout.ids[3], "KilledWorker: 5 workers ended")
+        first = found.ledger()
+        assert found.finish()["failed"] == 1
+        table = found.ledger()
+    unseen, same = "by a process that did not come to tell of it", "the same run as that of cell"
+    assert first["note"] == [unseen, f"{same} 2", unseen]
+    assert first["state"] == ["done", "done", "failed"]
+    assert table["note"] == ["", unseen, f"{same} 2", unseen, f"{same} 1"]
+    assert table["state"] == ["done", "done", "done", "failed", "done"]
 
 
 def order(store: Path, permit: Path) -> Order:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from varq import checks, names, spec
-from varq.protocol import Reason, Result
+from varq.protocol import Result
 from varq.session.budget import Budget
 from varq.session.known import finished
 from varq.session.opening import UNSET, Unset, store_of
@@ -28,7 +28,7 @@ from varq.study.needs import check_offered
 from varq.study.permits import new_permit, sole_spender
 from varq.study.placement import Placements, ledger
 from varq.study.purse import Purse
-from varq.study.record import StudyRecord, is_recorded, named, recorded, shown
+from varq.study.record import StudyRecord, is_recorded, named, recorded, shown, state_of
 from varq.study.table import Table
 from varq.study.work import End, State
 
@@ -360,13 +360,6 @@ class Study:
         left = [index for index, state in enumerate(states) if state not in _ENDED]
         known = [record for record in self._store.several(self._layout.ids) if record.reason is not None]
         return forecast(self._layout, left, known)
-
-
-def state_of(record: RunRecord) -> State:
-    """How a run stands."""
-    if record.reason in (Reason.FAILED.value, Reason.NONFINITE.value):
-        return State.FAILED
-    return State.DONE if record.reason is not None and Reason(record.reason).final else State.UNFINISHED
 
 
 def _rule(record: RunRecord) -> Any:
