@@ -170,6 +170,16 @@ def test_budgets_that_cannot_hold_are_refused() -> None:
         assert study.status()["missing"] == CELLS
 
 
+def test_each_device_of_a_spread_has_its_price() -> None:
+    known, unknown = varq.spread("default.qubit", "braket.local"), varq.spread("braket.local", "reference.qubit")
+    limit = Budget(cost=1.0)
+    refused = pytest.raises(ValueError, match=r"price of each device. None is known for reference.qubit")
+    with sampled("priced", device=known) as study:
+        assert Purse(study.store, study.layout, limit).spent.cost == 0
+    with sampled("money", device=unknown) as study, refused:
+        Purse(study.store, study.layout, limit)
+
+
 def test_seconds_of_recorded_steps_count() -> None:
     with sampled(shots=None, device="default.qubit") as study:
         study.finish()

@@ -58,6 +58,9 @@ def test_needs_become_labels() -> None:
     assert needs.labels_of({"gpu": 2, **TORINO}, None) == (("gpu", 2), ("qpu:ibm.torino", 1))
     assert needs.labels_of(lambda task: {"qpu": task}, "a") == (("qpu:a", 1),)
     assert needs.labels_of(lambda task: None, "a") == needs.labels_of(None, "a") == ()
+    both = (("qpu:ibm.torino", 1), ("qpu:iqm.garnet", 1))
+    assert needs.labels_of({"qpu": ["iqm.garnet", "ibm.torino"]}, None) == both
+    assert needs.slots(both, {"qpu:ibm.torino": 2, "qpu:iqm.garnet": 1}) == 1
     assert needs.slots((("gpu", 2),), {"gpu": 5}) == 2
 
 
@@ -66,6 +69,9 @@ def test_needs_become_labels() -> None:
     [
         ({"cpu": 1}, ValueError, r"name of a need must be one of.*Got 'cpu'"),
         ({"qpu": 3}, TypeError, r"needs\[qpu\] must be"),
+        ({"qpu": ["a", "a"]}, ValueError, r"several once each. Got \['a', 'a'\]"),
+        ({"qpu": []}, ValueError, r"must name one quantum processor"),
+        ({"qpu": ["a", 1]}, TypeError, r"needs\[qpu\] must be"),
         ({"gpu": 0}, ValueError, r"needs\['gpu'\] must be at least 1"),
         ("ibm.torino", TypeError, "needs must be"),
     ],

@@ -15,7 +15,10 @@ Labels: TypeAlias = tuple[tuple[str, int], ...]
 
 _LISTED = 5  # kinds of workers that a message names
 _KNOWN = ("gpu", "qpu")
-_SHAPE = "Give {'qpu': 'ibm.torino'} or {'gpu': 1}, or a function of a cell's spec that returns such a mapping."
+_SHAPE = (
+    "Give {'qpu': 'ibm.torino'}, {'qpu': ['ibm.torino', 'iqm.garnet']} or {'gpu': 1}, or a function of a cell's spec "
+    "that returns such a mapping."
+)
 
 
 def labels_of(needs: Any, task: Any) -> Labels:
@@ -27,11 +30,13 @@ def labels_of(needs: Any, task: Any) -> Labels:
 
     Raises:
         TypeError: for something else.
-        ValueError: for a need of another name.
+        ValueError: for a need of another name, or a processor that is named twice.
 
     Example:
         >>> labels_of({"qpu": "ibm.torino"}, None)
         (('qpu:ibm.torino', 1),)
+        >>> labels_of({"qpu": ["iqm.garnet", "ibm.torino"]}, None)
+        (('qpu:ibm.torino', 1), ('qpu:iqm.garnet', 1))
     """
     found = needs(task) if callable(needs) else needs
     if found is None:
@@ -40,10 +45,19 @@ def labels_of(needs: Any, task: Any) -> Labels:
     taken = []
     for name, value in found.items():
         if checks.choice("the name of a need", name, _KNOWN, _SHAPE) == "qpu":
-            taken.append((f"qpu:{checks.text('needs[qpu]', value, _SHAPE)}", 1))
+            taken += [(f"qpu:{name}", 1) for name in _processors(value)]
         else:
             taken.append(("gpu", checks.integer("needs['gpu']", value, minimum=1)))
     return tuple(sorted(taken))
+
+
+def _processors(value: Any) -> list[str]:
+    """The quantum processors that a cell takes together, as one on `varq.spread` does."""
+    given = [value] if isinstance(value, str) else checks.instance("needs[qpu]", value, (list, tuple), _SHAPE)
+    names = [checks.text("needs[qpu]", name, _SHAPE) for name in given]
+    if len(set(names)) < len(names) or not names:
+        raise ValueError(f"needs['qpu'] must name one quantum processor, or several once each. Got {value!r}. {_SHAPE}")
+    return names
 
 
 def priority_of(priority: int | Callable[[Any], int], task: Any) -> int:

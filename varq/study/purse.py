@@ -14,6 +14,7 @@ from typing import Any
 from varq import checks, spec
 from varq.devices.catalog import called
 from varq.devices.prices import price
+from varq.devices.several import Spread
 from varq.session.budget import NOTHING, Budget, Use
 from varq.session.session import Session
 from varq.store.store import Store
@@ -94,12 +95,13 @@ class Purse:
             task = resolved(self._layout.grid.spec(batch.cells[0]))
             if getattr(task, "shots", None) is None or task.device is None:
                 continue
-            device = called(spec.unwrap(task.device))
-            if not known.setdefault(device, price(device) is not None):
-                raise ValueError(
-                    f"A budget of money needs the price of each device. None is known for {device}. Give a budget of "
-                    "shots or seconds."
-                )
+            device = spec.unwrap(task.device)
+            for name in map(called, device.devices if isinstance(device, Spread) else [device]):
+                if not known.setdefault(name, price(name) is not None):
+                    raise ValueError(
+                        f"A budget of money needs the price of each device. None is known for {name}. Give a budget of "
+                        "shots or seconds."
+                    )
 
     # -- what was used up
 

@@ -427,8 +427,9 @@ def sweep(
             found (at the default, and saying so, where that one failed).
         name: in the store; None for one that follows from the cells.
         batch: most cells that are evaluated together.
-        needs: what a cell takes where it runs, {"qpu": "ibm.torino"} or {"gpu": 1}; or a function of the cell's spec
-            (every choice made) that gives such a mapping or None.  No part of what a cell is: it says where, not what.
+        needs: what a cell takes where it runs, {"qpu": "ibm.torino"}, several of them for a cell on `varq.spread`, or
+            {"gpu": 1}; or a function of the cell's spec (every choice made) that gives such a mapping or None.  No part
+            of what a cell is: it says where, not what.
         priority: of cells, or a function of a cell's spec that gives it: higher goes first.
         store: folder of the store, or an open one; None keeps nothing.
         progress: whether to show a live table.
