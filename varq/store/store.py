@@ -451,16 +451,16 @@ class Store:
         return report
 
     def compact(self) -> CompactReport:
-        """Takes the parts of this host's file that no process writes (`open_store(part=...)`) into it, deletes them,
-        and does what `gc` does.
+        """Takes the parts that no process writes (`open_store(part=...)`) into this host's file, deletes them, and does
+        what `gc` does. Those of another host count as left once nothing was written there for ten minutes.
 
         Raises:
             ConflictError: if two of them contradict each other; nothing is deleted then.
         """
-        taken = take_in(self._folder, self.host, self._timeout)
+        taken, left = take_in(self._folder, self.host, self._timeout)
         self._adopted.clear()
         self._foreign.clear()
-        return CompactReport(taken, self.gc())
+        return CompactReport(taken, self.gc(), left)
 
     def merge(self, others: Iterable[str | os.PathLike[str]]) -> MergeReport:
         """Adds the runs, sessions and jobs of other stores, with all that belongs to them, to this host's file: all, or
