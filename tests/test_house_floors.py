@@ -57,6 +57,7 @@ SIDEWAYS = {
 INSIDE_FUNCTIONS = {
     ("varq.precision", "jax.experimental"): "only jax before 0.8 needs it, and later ones warn on it",
     ("varq.simulator.precision", "jax.experimental"): "the same; the simulator stands without the rest of varq",
+    ("varq.study.suited", "jax"): "the scheduler of a cluster imports this module, and needs no jax",
     ("*", "pyscf"): "the `chem` extra",
     ("*", "braket"): "the `braket` extra",
     ("*", "boto3"): "the `braket` extra",

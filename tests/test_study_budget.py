@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +24,15 @@ from varq.protocol import Stop
 from varq.session.budget import Budget
 from varq.store.faults import OwnedError
 from varq.store.job_records import STUDY
+from varq.store.store import open_store
 from varq.study.executors import Here
+from varq.study.permits import new_permit, order_lease, signed, touched
 from varq.study.purse import Purse
 from varq.study.study import Study
 
 SHOTS = 50  # of each circuit, on average over measurement groups
 CELLS = 4
+PATIENCE = 240.0  # seconds for processes that have to load PennyLane and JAX on a busy machine
 
 
 def sampled(store: str = "store", cells: int = CELLS, **changes: Any) -> Study:
@@ -161,6 +170,16 @@ def test_budgets_that_cannot_hold_are_refused() -> None:
         assert study.status()["missing"] == CELLS
 
 
+def test_each_device_of_a_spread_has_its_price() -> None:
+    known, unknown = varq.spread("default.qubit", "braket.local"), varq.spread("braket.local", "reference.qubit")
+    limit = Budget(cost=1.0)
+    refused = pytest.raises(ValueError, match=r"price of each device. None is known for reference.qubit")
+    with sampled("priced", device=known) as study:
+        assert Purse(study.store, study.layout, limit).spent.cost == 0
+    with sampled("money", device=unknown) as study, refused:
+        Purse(study.store, study.layout, limit)
+
+
 def test_seconds_of_recorded_steps_count() -> None:
     with sampled(shots=None, device="default.qubit") as study:
         study.finish()
@@ -171,3 +190,92 @@ def test_seconds_of_recorded_steps_count() -> None:
         began = time.monotonic()
         assert study.finish(budget=Budget(seconds=1000.0))["done"] == CELLS
         assert time.monotonic() - began < 60
+
+
+def test_what_a_killed_client_left_at_work_is_ended_and_counted_before_anything_more_is_spent(whole: Study) -> None:
+    limit = used(whole) // 2
+    with sampled() as study, open_store("store", host="elsewhere") as away:
+        assert study.store.path is not None
+        permit, other = new_permit(study.store.path), new_permit(study.store.path)
+        signed(permit, study.name)
+        signed(other, "another")
+        orphan = varq.Session(store=away, progress=False)
+        held = [away.lease(order_lease(permit)), away.lease(order_lease(other))]
+        run = orphan.start(study.layout.task(CELLS - 1))
+        for lease in held:
+            lease.__enter__()
+        seen: list[bool] = []
+
+        def go_on() -> None:
+            until(lambda: not permit.exists())
+            run.step(1)
+            seen.append(used(study) > 0 and study.status()["missing"] == CELLS - 1)
+            orphan.close()
+            held[0].__exit__(None, None, None)
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        status = study.finish(budget=Budget(shots=limit))
+        thread.join()
+        assert seen == [True], "nothing was spent while the other was at work"
+        assert used(study) <= limit
+        assert not status.complete
+        assert other.exists()
+        held[1].__exit__(None, None, None)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_permits_that_clients_left_go_with_the_next_gc() -> None:
+    with sampled() as study:
+        assert study.store.path is not None
+        old, new = new_permit(study.store.path), new_permit(study.store.path)
+        os.utime(old, (0, 0))
+        assert study.store.gc().files == 1
+        assert not old.exists()
+        assert new.exists()
+        os.utime(new, (0, 0))
+        touched(new)
+        assert study.store.compact().freed.files == 0
+
+
+CLIENT = """
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+sys.path.insert(0, sys.argv[1])
+import varq
+from test_study_budget import sampled
+from varq.session.budget import Budget
+from varq.protocol import Stop
+if __name__ == "__main__":
+    with sampled(stop=Stop(steps=60)) as study, ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        study.finish(pool, budget=Budget(shots=int(sys.argv[2])))
+"""
+
+
+def killed_once(client: subprocess.Popen[bytes], study: Study, shots: float) -> None:
+    """The processes of its pool go on with what they have."""
+    until(lambda: used(study) > shots or client.poll() is not None)
+    client.kill()
+    assert client.wait() == -signal.SIGKILL
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_a_client_that_is_killed_again_and_again_never_crosses_its_budget() -> None:
+    limit = 30_000  # of some 48,000 that all cells use
+    with sampled(stop=Stop(steps=60)) as study:
+        words = [sys.executable, "-c", CLIENT, str(Path(__file__).parent), str(limit)]
+        for part in (0.2, 0.4):
+            killed_once(subprocess.Popen(words), study, part * limit)
+        status = study.finish(budget=Budget(shots=limit))
+        assert not status.complete
+        time.sleep(2)
+        assert 0.4 * limit < used(study) <= limit
+        assert not list(Path("store").glob(".study-*"))

@@ -88,8 +88,10 @@ def cluster() -> Iterator[Any]:
 
 
 @contextmanager
-def grid(workers: int = 2, threads: int = 1, flags: str | None = None) -> Iterator[dict[str, Any]]:
-    """A scheduler and workers, each a process of its own that can be killed alone."""
+def grid(
+    workers: int = 2, threads: int = 1, flags: str | None = None, labels: tuple[str, ...] = ()
+) -> Iterator[dict[str, Any]]:
+    """A scheduler and workers, each a process of its own that can be killed alone; with a label each, or none."""
     file = Path("scheduler.json").absolute()
     file.unlink(missing_ok=True)
     environment = {**os.environ, **varq.study.worker_environment(flags=os.environ.get("XLA_FLAGS", ""))}
@@ -103,8 +105,10 @@ def grid(workers: int = 2, threads: int = 1, flags: str | None = None) -> Iterat
         until(file.exists)
         words = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", str(threads)]
         words += ["--host", "127.0.0.1"]
-        for _ in range(workers):
-            started.append(subprocess.Popen([*words, "--no-dashboard", "--scheduler-file", str(file)], **quiet))  # type: ignore[call-overload]
+        words += ["--no-dashboard", "--scheduler-file", str(file)]
+        for k in range(workers):
+            named = ["--resources", f"{labels[k]}=1"] if labels else []
+            started.append(subprocess.Popen([*words, *named], **quiet))  # type: ignore[call-overload]
         address = json.loads(file.read_text(encoding="utf-8"))["address"]
         yield {"address": address, "scheduler": scheduler, "workers": started[1:]}
     finally:
@@ -246,6 +250,27 @@ def test_a_cluster_without_workers_is_waited_for_and_given_up_when_told_so() -> 
 
 
 @pytest.mark.full
+def test_a_label_whose_only_worker_is_killed_is_waited_for_and_given_up_while_others_live() -> None:
+    def label(task: Any) -> dict[str, str]:
+        return {"qpu": "ab"[task.seed % 2]}
+
+    with grid(labels=("qpu:a", "qpu:b")) as found, ising(needs=label) as study:
+        with Dask(found["address"], patience=2.0) as dask:
+            until(lambda: set(dask.offers()) == {"qpu:a", "qpu:b"})
+
+            def kill() -> None:
+                until(lambda: study.status()["done"] >= 2)
+                found["workers"][0].kill()
+
+            killer = threading.Thread(target=kill)
+            killer.start()
+            with pytest.raises(ClusterLost, match=r"had none with qpu:a \(1\) for 2 s.*What was recorded is kept"):
+                study.finish(executor=dask)
+            killer.join()
+        assert study.status()["done"] < CELLS
+
+
+@pytest.mark.full
 def test_a_worker_that_is_killed_loses_no_more_than_what_was_in_flight(capsys: pytest.CaptureFixture[str]) -> None:
     before: Rows = {}
     with local_cluster(2, dashboard=None) as cluster, ising() as study:
@@ -307,6 +332,53 @@ def test_a_client_that_is_killed_loses_nothing(capsys: pytest.CaptureFixture[str
             # A cell that a worker was still at, for the client that is gone, was put off once: "unfinished".
             assert set(study.ledger()["state"]) <= {"done", "", "unfinished"}
     check_whole(before, capsys, "client")
+
+
+def sampled(steps: int) -> Study:
+    """Cells of so many steps with shots."""
+    task = VQE(
+        problem=TransverseFieldIsing(2),
+        ansatz="hardware-efficient",
+        optimizer=SPSA(learning_rate=0.1, perturbation=0.1),
+        device="default.qubit",
+        shots=50,
+        stop=Stop(steps=steps),
+    )
+    return varq.sweep(task, {"seed": range(6)}, name="sampled", store="store", progress=False)
+
+
+def shots_of(study: Study) -> int:
+    """Of all jobs in the store, counted without the code under test."""
+    sql = "SELECT coalesce(sum(shots), 0) FROM jobs WHERE state <> 'unsent'"
+    return sum(int(file.read(sql)[0][0]) for file in study.store._folder.files())
+
+
+SPENDER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_study_dask import sampled
+from varq.session.budget import Budget
+if __name__ == "__main__":
+    with sampled(200) as study:
+        study.finish(executor=sys.argv[2], budget=Budget(shots=int(sys.argv[3])))
+"""
+
+
+@pytest.mark.full
+def test_a_budget_holds_although_its_client_is_killed_and_its_workers_go_on() -> None:
+    limit = 60_000
+    with grid() as found, sampled(200) as study:
+        words = [sys.executable, "-c", SPENDER, str(Path(__file__).parent), found["address"], str(limit)]
+        client = subprocess.Popen(words)
+        until(lambda: shots_of(study) > 0.3 * limit or client.poll() is not None)
+        client.kill()
+        assert client.wait() == -signal.SIGKILL
+        assert len(list(Path("store").glob(".study-*.running"))) == 1
+        status = study.finish(executor=found["address"], budget=Budget(shots=limit))
+        assert not status.complete
+        time.sleep(2)  # nobody is left who would spend
+        assert 0.3 * limit < shots_of(study) <= limit
+        assert not list(Path("store").glob(".study-*.running"))
 
 
 def hungry() -> Any:

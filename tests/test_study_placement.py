@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -18,13 +19,13 @@ from varq.protocol import Stop
 from varq.store.store import open_store
 from varq.study import needs
 from varq.study.cells import Batch
-from varq.study.environment import lacking, worker_environment
+from varq.study.environment import devices_apart, lacking, worker_environment
 from varq.study.executors import Here, Processes
 from varq.study.lost import Unsuited
 from varq.study.study import Study
-from varq.study.suited import check_suited, look, shortcomings
+from varq.study.suited import check_graphics, check_suited, graphics, look, shortcomings
 from varq.study.waiting import Waiting
-from varq.study.work import Cause, Cell, Order, Party, State, work
+from varq.study.work import Cause, Cell, Order, Party, State, failed, work
 
 TIMED = "(__import__('time').time(), __import__('time').sleep(0.05), __import__('time').time())"
 """When something began and ended in a worker, which knows the standard library but no test."""
@@ -57,6 +58,9 @@ def test_needs_become_labels() -> None:
     assert needs.labels_of({"gpu": 2, **TORINO}, None) == (("gpu", 2), ("qpu:ibm.torino", 1))
     assert needs.labels_of(lambda task: {"qpu": task}, "a") == (("qpu:a", 1),)
     assert needs.labels_of(lambda task: None, "a") == needs.labels_of(None, "a") == ()
+    both = (("qpu:ibm.torino", 1), ("qpu:iqm.garnet", 1))
+    assert needs.labels_of({"qpu": ["iqm.garnet", "ibm.torino"]}, None) == both
+    assert needs.slots(both, {"qpu:ibm.torino": 2, "qpu:iqm.garnet": 1}) == 1
     assert needs.slots((("gpu", 2),), {"gpu": 5}) == 2
 
 
@@ -65,6 +69,9 @@ def test_needs_become_labels() -> None:
     [
         ({"cpu": 1}, ValueError, r"name of a need must be one of.*Got 'cpu'"),
         ({"qpu": 3}, TypeError, r"needs\[qpu\] must be"),
+        ({"qpu": ["a", "a"]}, ValueError, r"several once each. Got \['a', 'a'\]"),
+        ({"qpu": []}, ValueError, r"must name one quantum processor"),
+        ({"qpu": ["a", 1]}, TypeError, r"needs\[qpu\] must be"),
         ({"gpu": 0}, ValueError, r"needs\['gpu'\] must be at least 1"),
         ("ibm.torino", TypeError, "needs must be"),
     ],
@@ -118,6 +125,11 @@ def test_here_any_quantum_processor_will_do() -> None:
         assert found.finish()["done"] == 4
         table = found.ledger()
         assert table["labels"] == ["qpu:ibm.torino (1)"] * 4
+        assert table["device"] == ["default.qubit"] * 4
+        assert table["note"] == ["took the place of ibm.torino, and its device is default.qubit"] * 4
+    with study("same", cells=1, needs={"qpu": "default.qubit"}) as found:
+        found.finish()
+        assert found.ledger()["note"] == [""]
         assert set(table["executor"]) == {"this process"}
 
 
@@ -193,6 +205,24 @@ def test_cells_that_nobody_noted_are_in_the_ledger_by_their_runs() -> None:
         assert "pennylane" in table["versions"][0]
 
 
+def test_the_ledger_tells_how_cells_that_nobody_noted_ended_and_which_are_one_run() -> None:
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
+    tasks = [dataclasses.replace(task, seed=seed) for seed in (0, 1, 1, 2, 0)]
+    with varq.sweep(tasks, name="placed", store="store", progress=False) as found:
+        with varq.Session(store=found.store, progress=False) as session:
+            session.run(tasks[1])
+            session.start(tasks[3]).step(1)
+            failed(found.store, found.layout.ids[3], "KilledWorker: 5 workers ended")
+        first = found.ledger()
+        assert found.finish()["failed"] == 1
+        table = found.ledger()
+    unseen, same = "by a process that did not come to tell of it", "the same run as that of cell"
+    assert first["note"] == [unseen, f"{same} 2", unseen]
+    assert first["state"] == ["done", "done", "failed"]
+    assert table["note"] == ["", unseen, f"{same} 2", unseen, f"{same} 1"]
+    assert table["state"] == ["done", "done", "done", "failed", "done"]
+
+
 def order(store: Path, permit: Path) -> Order:
     return Order(store, (Party(0, 1, (Cell(0, 0, "", "00ff00ff00ff00ff"),)),), {}, permit)
 
@@ -250,3 +280,33 @@ def test_executors_say_what_they_offer() -> None:
     assert Here().offers() is None
     with Processes(1, labels={"qpu:a": 2}) as processes:
         assert processes.offers() == {"qpu:a": 2}
+
+
+def test_each_process_sees_graphics_processors_of_its_own() -> None:
+    seen = "__import__('os').environ.get('CUDA_VISIBLE_DEVICES'), __import__('os').environ.get('JAX_PLATFORMS')"
+    with Processes(2, labels={"gpu": 1, "qpu:a": 1}) as processes:
+        assert processes.offers_each() == [{"gpu": 1, "qpu:a": 1}, {"gpu": 0, "qpu:a": 1}]
+        found = {processes.submit(eval, seen).result(timeout=240)}
+        calls = [processes.submit(eval, f"({seen}, __import__('time').sleep(0.5))[:2]") for _ in range(4)]
+        found |= {call.result(timeout=240) for call in calls}
+        assert found <= {("0", os.environ.get("JAX_PLATFORMS")), ("", "cpu")}
+        with pytest.raises(Unsuited, match=r"that its label says.*fewer on process \d+ \(label gpu=1, JAX has 0\)"):
+            processes.place((("gpu", 1),), 0, abs, -1).result(timeout=240)
+    refused = pytest.raises(ValueError, match=r"4 cells need gpu \(2\).*on one worker, and one has gpu \(1\)")
+    with study(needs={"gpu": 2}) as wanting, Processes(2, labels={"gpu": 2}) as processes, refused:
+        wanting.finish(processes)
+
+
+def test_graphics_processors_are_shared_out_among_those_that_are_visible() -> None:
+    assert needs.shared(5, 3) == [2, 2, 1]
+    found = devices_apart([2, 1, 0], {"CUDA_VISIBLE_DEVICES": "4,6,7"})
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["4,6", "7", ""]
+    with pytest.raises(ValueError, match=r"at most what CUDA_VISIBLE_DEVICES names, '0'. Got 2. Lower it"):
+        devices_apart([1, 1], {"CUDA_VISIBLE_DEVICES": "0"})
+
+
+def test_workers_with_fewer_graphics_processors_than_they_say_are_refused_by_name() -> None:
+    check_graphics({"tcp://ada:1": 2}, {"tcp://ada:1": 2.0})
+    assert graphics() == 0
+    with pytest.raises(Unsuited, match=r"Got fewer on tcp://bob:1 \(label gpu=2, JAX has 1\). Nothing of it ran there"):
+        check_graphics({"tcp://ada:1": 1, "tcp://bob:1": 1}, {"tcp://ada:1": 1, "tcp://bob:1": 2})

@@ -30,7 +30,8 @@ from varq.session.interrupt import REQUEUE
 from varq.simulator.kept import Kept
 from varq.store.job_records import STUDY
 from varq.store.lease import Process
-from varq.store.store import Store
+from varq.store.parts import sole
+from varq.store.store import Store, open_store
 from varq.study.executors import Here, executor_of
 from varq.study.study import Study
 from varq.study.work import failed
@@ -271,6 +272,29 @@ def test_a_store_that_is_locked_for_a_while_is_waited_for() -> None:
     assert study.finish()["done"] == 3
     assert time.monotonic() - began >= 1.0
     lock.close()
+
+
+def test_compact_takes_in_what_workers_of_other_hosts_left_once_it_is_quiet() -> None:
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
+    with open_store("store") as store:
+        for seed, (host, part) in enumerate([("ada", "part-0"), ("bob", "part-3"), ("eve.hpc", "part-0")]):
+            with (
+                open_store("store", host=host, part=part) as away,
+                varq.Session(store=away, progress=False) as session,
+            ):
+                session.run(dataclasses.replace(task, seed=seed))
+        before = {record.id: record.value for record in store.list()}
+        for name in ("ada", "eve.hpc"):
+            os.utime(Path("store", f"{name}.part-0.sqlite"), (1.0, 1.0))
+        with sole(Path("store"), "eve.hpc", "part-0") as mine:
+            assert mine
+            report = store.compact()
+        assert (report.files, report.left) == (1, 2), "one is locked, and another was written just now"
+        left = sorted(path.name for path in Path("store").glob("*.part-*.sqlite"))
+        assert left == ["bob.part-3.sqlite", "eve.hpc.part-0.sqlite"]
+        assert len(before) == 3
+        assert {record.id: record.value for record in store.list()} == before
+        assert store.verify() == []
 
 
 def test_a_worker_writes_a_file_of_its_own_which_compact_takes_in() -> None:

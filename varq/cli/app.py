@@ -362,7 +362,7 @@ def gc(store: Store = None) -> None:
 
 @app.command(rich_help_panel=KEEP)
 def compact(store: Store = None) -> None:
-    """Unite the files that worker processes left, then do what `gc` does."""
+    """Unite the files that worker processes left, on any host, then do what `gc` does."""
     cli.compact(store)
 
 

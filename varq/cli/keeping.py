@@ -59,14 +59,15 @@ def gc(store: Path | None) -> None:
 
 
 def compact(store: Path | None) -> None:
-    """Take the files that worker processes left into this host's one, and free what no run needs.
+    """Take the files that worker processes left, on any host, into this host's one, and free what no run needs.
 
     Raises:
         InputError: if there is no store.
     """
     with writing(store) as opened:
         report = opened.compact()
-    say(f"Took in {counted(report.files, 'file')} of workers. {_freed(report.freed)}")
+    left = "" if not report.left else f" Left {report.left:,} that may be in use: those of other hosts for ten minutes."
+    say(f"Took in {counted(report.files, 'file')} of workers.{left} {_freed(report.freed)}")
 
 
 def _freed(report: GcReport) -> str:

@@ -250,6 +250,18 @@ class Keeper:
                 return holder
         return None
 
+    def at_work(self) -> list[Holder]:
+        """Who holds anything now, this process left out, and those of other machines whose heartbeat is stale."""
+        files, found = [self.own, *self.others()], []
+        names = {name for file in files for (name,) in file.read("SELECT run FROM leases WHERE released = 0")}
+        for name in names:
+            for holder in holders(files, name):
+                mine = (holder.host, holder.process) == (self.me.host, self.me.mark)
+                unseen = holder.host != self.me.host and self.watch.late(holder)
+                if not (holder.released or mine or unseen or self.watch.gone(holder)):
+                    found.append(holder)
+        return found
+
     def acquire(self, run: str, token: str, take_over: bool) -> None:
         """Takes a run, or raises OwnedError."""
         self._return_forgotten()

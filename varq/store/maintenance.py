@@ -22,6 +22,7 @@ from varq.store.records import Finding, GcReport, MergeReport, Row, seal
 __all__ = ["gc", "merge", "references", "remove", "sources", "verify"]
 
 _DAY = 86_400.0  # seconds; a run without a row may be one that is just being started
+_WEEK = 7 * _DAY  # an order of a study may take days, in which its client has nothing to do
 _SHOWN = 3  # conflicts shown in full
 _REFERENCE = re.compile(r'"sha256":"([0-9a-f]{64})"')  # as varq.spec writes a large array into canonical JSON
 _TEXTS = (
@@ -97,15 +98,18 @@ def _empty(own: Database, others: Sequence[Database]) -> list[str]:
 
 
 def _drafts(own: Database) -> int:
-    """Deletes what is left of store files whose making was cut off."""
+    """Deletes what is left of store files whose making was cut off, and permits of studies whose client is gone."""
     if own.path is None:
         return 0
     count = 0
-    for draft in own.path.parent.glob(f".{own.path.name}.*.tmp*"):
-        with suppress(OSError):
-            if draft.stat().st_mtime < time.time() - _DAY:
-                draft.unlink()
-                count += 1
+    folder = own.path.parent
+    # A study's client touches the file that tells its workers to go on; one that was killed leaves it behind.
+    for pattern, age in ((f".{own.path.name}.*.tmp*", _DAY), (".study-*.running", _WEEK)):
+        for left in folder.glob(pattern):
+            with suppress(OSError):
+                if left.stat().st_mtime < time.time() - age:
+                    left.unlink()
+                    count += 1
     return count
 
 

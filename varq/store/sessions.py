@@ -157,6 +157,16 @@ class Sessions:
         """Whether an owner may be gone: it cannot be seen from here, and its heartbeat is stale."""
         return self._watch.silent(holder)
 
+    def at_work(self) -> list[Holder]:
+        """Who else holds a run, session or order now, as far as their heartbeats and processes tell.
+
+        Raises:
+            StoreUnwritable: if the store was opened for reading.
+        """
+        self._folder.writer()
+        assert self._keeper is not None
+        return self._keeper.at_work()
+
     def owned_since(self, session: str, when: float) -> bool:
         """Whether anybody has taken the lease of a session after a moment in seconds since 1970."""
         identifier("session", session)

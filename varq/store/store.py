@@ -444,8 +444,8 @@ class Store:
 
     def gc(self) -> GcReport:
         """Frees what nothing needs in this host's file: arrays that no run and no job names, unfinished runs without a
-        single row that nobody owns and that are older than a day, leases given back, drafts of files. Then it packs the
-        file.
+        single row that nobody owns and that are older than a day, leases given back, drafts of files and permits of
+        studies that were left. Then it packs the file.
         """
         owned = self._keeper.owner if self._keeper is not None else lambda _: None
         report = maintenance.gc(self._folder.writer(), self._folder.elsewhere(), owned)
@@ -453,16 +453,16 @@ class Store:
         return report
 
     def compact(self) -> CompactReport:
-        """Takes the parts of this host's file that no process writes (`open_store(part=...)`) into it, deletes them,
-        and does what `gc` does.
+        """Takes the parts that no process writes (`open_store(part=...)`) into this host's file, deletes them, and does
+        what `gc` does. Those of another host count as left once nothing was written there for ten minutes.
 
         Raises:
             ConflictError: if two of them contradict each other; nothing is deleted then.
         """
-        taken = take_in(self._folder, self.host, self._timeout)
+        taken, left = take_in(self._folder, self.host, self._timeout)
         self._adopted.clear()
         self._foreign.clear()
-        return CompactReport(taken, self.gc())
+        return CompactReport(taken, self.gc(), left)
 
     def merge(self, others: Iterable[str | os.PathLike[str]]) -> MergeReport:
         """Adds the runs, sessions and jobs of other stores, with all that belongs to them, to this host's file: all, or

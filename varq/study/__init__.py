@@ -4,9 +4,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from varq.study.cluster import Dask, local_cluster
+    from varq.study.cluster import Dask
     from varq.study.environment import worker_environment
     from varq.study.executors import Executor, Here, Processes
+    from varq.study.local import local_cluster
     from varq.study.lost import ClusterLost, WorkerLost
     from varq.study.study import Status, Study, sweep
     from varq.study.table import Table
@@ -21,7 +22,7 @@ _HOME = {
     "Study": "varq.study.study",
     "Table": "varq.study.table",
     "WorkerLost": "varq.study.lost",
-    "local_cluster": "varq.study.cluster",
+    "local_cluster": "varq.study.local",
     "sweep": "varq.study.study",
     "worker_environment": "varq.study.environment",
 }

@@ -1,4 +1,4 @@
-"""Dask as an executor: by the address of its scheduler, a cluster or a client.  The one module that imports Dask.
+"""Dask as an executor: by the address of its scheduler, a cluster or a client.
 
 Workers and the scheduler import this module, so that it loads little: what a study needs is loaded where it is called.
 """
@@ -7,32 +7,39 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import pickle
 import secrets
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from varq import checks
-from varq.study.environment import worker_environment
 from varq.study.lost import ClusterLost, WorkerLost
-from varq.study.suited import check_suited, look, other_varq, several_threads, shortcomings
+from varq.study.patience import Patience, able
+from varq.study.permits import new_permit, touched
+from varq.study.suited import (
+    check_graphics,
+    check_suited,
+    graphics,
+    look,
+    other_varq,
+    several_threads,
+    shortcomings,
+)
 
-__all__ = ["Dask", "is_of_dask", "local_cluster"]
+__all__ = ["Dask", "is_of_dask"]
 
 log = logging.getLogger("varq")
 
 _ONE_AT_A_TIME = threading.Lock()  # of a process: PennyLane's queue of operations is one for all its threads
-_ALLOWED = 5  # workers that may be lost with one order before a local cluster gives it back
 _PATIENCE = 3600.0  # seconds without a worker after which a cluster is given up: what waits in a queue may take long
-_AGAIN = 600  # seconds in which a worker of a local cluster that was lost has to be back
 _KNOWN = 0.5  # seconds for which it is taken to be known who they are
 
 
@@ -64,6 +71,8 @@ def serve(wanted: str, payload: bytes) -> tuple[str, Any, str]:
             raise other_varq({worker.address: version("varq")}, wanted)
         if worker.state.nthreads > 1:
             raise several_threads([worker.address])
+        if (labeled := worker.state.total_resources.get("gpu", 0)) > 0:  # of workers that came since, too
+            check_graphics({worker.address: graphics()}, {worker.address: labeled})
         with _ONE_AT_A_TIME:
             function, args = pickle.loads(payload)
             return "result", function(*args), worker.address
@@ -75,6 +84,27 @@ def serve(wanted: str, payload: bytes) -> tuple[str, Any, str]:
         return "error", error, worker.address
 
 
+@dataclass(frozen=True, eq=False)
+class _Sent:
+    """Something that a worker is to do.
+
+    Args:
+        made: what waits for it here.
+        payload: the function and its arguments, pickled.
+        labels: what it takes there.
+        priority: the highest goes first.
+        future: of Dask.
+        only: the workers that may do it; () for any.
+    """
+
+    made: Future[Any]
+    payload: bytes
+    labels: tuple[tuple[str, int], ...]
+    priority: int
+    future: Any = None
+    only: tuple[str, ...] = ()
+
+
 class Dask:
     """A cluster of Dask as an executor of studies.
 
@@ -84,7 +114,8 @@ class Dask:
     Args:
         given: the address of a scheduler, a cluster object (LocalCluster, SLURMCluster, ...), or a client.
         timeout: seconds to wait for the scheduler's answer.
-        patience: seconds to wait for a worker where there is none, at first or later; None for ever.
+        patience: seconds to wait for a worker where there is none, or none for what is to be done, at first or later;
+            None for ever.
 
     Raises:
         ModuleNotFoundError: if the extra `dask` is not installed.
@@ -106,15 +137,16 @@ class Dask:
             raise TypeError("A study needs a client that blocks. Got one for await: give Client(address).")
         self._version = version("varq")
         self._address = str(self._client.scheduler.address)
-        self._futures: dict[str, Any] = {}
-        self._lock = threading.Lock()  # of the futures
+        self._sent: dict[str, _Sent] = {}
+        self._lock = threading.Lock()  # of what was sent
         self._called_back: set[str] = set()
+        self._moved: set[str] = set()
         self._avoided: set[str] = set()
         self._permit: Path | None = None
         self._closed = False
         self._known: dict[str, Any] = {}
         self._asked = -math.inf
-        self._alone: float | None = None  # since when there has been no worker
+        self._waits = Patience(self.name, self._patience)
         self._said = ""
         self._warned = False
 
@@ -148,6 +180,7 @@ class Dask:
             except Exception as error:
                 raise self._gone(error) from error
             self._asked = now
+            touched(self._permit)
         return self._known
 
     def offers(self) -> Mapping[str, float]:
@@ -157,6 +190,10 @@ class Dask:
             for label, count in worker.get("resources", {}).items():
                 out[label] = out.get(label, 0) + count
         return out
+
+    def offers_each(self) -> list[Mapping[str, float]]:
+        """How many there are of each resource of each worker: what one cell takes, one worker has."""
+        return [worker.get("resources", {}) for worker in self._workers().values()]
 
     # -- before anything runs
 
@@ -174,17 +211,22 @@ class Dask:
             ClusterLost: if there was none for longer than the patience.
         """
         self._wait()
-        self._permit = folder / f".study-{secrets.token_hex(8)}.running"
-        token = secrets.token_hex(16)
-        self._permit.write_text(token, encoding="utf-8")
+        self._permit = new_permit(folder)
+        token = self._permit.read_text(encoding="utf-8")
         try:
             found = self._client.run(look, str(self._permit), on_error="return")
             check_suited(found, self._workers(), folder, token)
+            self._check_graphics()
             self._warn(found)
         except BaseException:
             self.interrupt()
             raise
         return self._permit
+
+    def _check_graphics(self) -> None:
+        labeled = {worker: facts.get("resources", {}).get("gpu", 0) for worker, facts in self._workers().items()}
+        if asked := [worker for worker, count in labeled.items() if count > 0]:
+            check_graphics(self._client.run(graphics, workers=asked), labeled)
 
     def _wait(self) -> None:
         """Until there is a worker."""
@@ -224,32 +266,50 @@ class Dask:
         """
         if self._closed:
             raise RuntimeError("A cluster that was shut down takes nothing more. Give it again: Dask(address).")
-        made: Future[Any] = Future()
+        sent = _Sent(Future(), pickle.dumps((function, args)), tuple(labels), priority)
+        sent.made.set_running_or_notify_cancel()
+        self._send(sent)
+        return sent.made
+
+    def _send(self, sent: _Sent) -> None:
+        """Give something to the scheduler; workers whose disk failed are left out while others can do it."""
         key = f"varq-{secrets.token_hex(8)}"
-        free = [worker for worker in self._workers() if worker not in self._avoided] if self._avoided else []
-        payload = pickle.dumps((function, args))
+        good = [worker for worker in able(self._workers(), sent.labels) if worker not in self._avoided]
+        only = good if self._avoided else []
         try:
             future = self._client.submit(
                 serve,
                 self._version,
-                payload,
+                sent.payload,
                 key=key,
                 pure=False,
-                priority=priority,
-                resources=dict(labels) or None,
-                workers=free or None,
+                priority=sent.priority,
+                resources=dict(sent.labels) or None,
+                workers=only or None,
                 allow_other_workers=False,
             )
         except Exception as error:  # of several kinds, as the connection stands
             raise self._gone(error) from error
         with self._lock:
-            self._futures[key] = future
-        made.set_running_or_notify_cancel()
-        future.add_done_callback(partial(self._back, made))
-        return made
+            self._sent[key] = replace(sent, future=future, only=tuple(only))
+        future.add_done_callback(partial(self._back, sent.made))
+
+    def _move(self, workers: Collection[str]) -> None:
+        """Send again what waits for workers that are gone: those that were started in their place have other names."""
+        with self._lock:
+            left = {key: sent for key, sent in self._sent.items() if sent.only and not set(sent.only) & set(workers)}
+        for key, sent in left.items():
+            if not sent.future.done():
+                self._moved.add(key)
+                sent.future.cancel()
+                self._send(sent)
 
     def _back(self, made: Future[Any], future: Any) -> None:
         """Dask's callback: hand over what came."""
+        if future.key in self._moved:
+            with self._lock:
+                self._sent.pop(future.key, None)
+            return
         try:
             if future.status == "finished":
                 kind, answer, worker = future.result()
@@ -267,7 +327,7 @@ class Dask:
                 made.set_exception(self._explained(future, error))
         finally:
             with self._lock:
-                self._futures.pop(future.key, None)
+                self._sent.pop(future.key, None)
 
     def _explained(self, future: Any, error: BaseException | None = None) -> BaseException:
         from distributed.scheduler import KilledWorker
@@ -295,19 +355,14 @@ class Dask:
         """What people should know of the cluster now; "" for nothing.
 
         Raises:
-            ClusterLost: if it has had no worker for longer than the patience.
+            ClusterLost: if it has had no worker, or none for something that waits, for longer than the patience.
         """
-        now = time.monotonic()
-        if self._workers():
-            self._alone = None
-            return ""
-        self._alone = now if self._alone is None else self._alone
-        if self._patience is not None and now - self._alone > self._patience:
-            raise ClusterLost(
-                f"A cluster needs workers. {self.name} had none for {self._patience:g} s. What was recorded is kept. "
-                "Start some (dask worker, cluster.scale), and finish the study again."
-            )
-        return f"{self.name} has no workers now; waiting for some."
+        workers = self._workers()
+        if workers:
+            self._move(workers)
+        with self._lock:
+            wanted = {sent.labels for sent in self._sent.values()}
+        return self._waits.standing(workers, wanted)
 
     # -- the end
 
@@ -319,7 +374,7 @@ class Dask:
         if self._permit is not None:
             self._permit.unlink(missing_ok=True)
         with self._lock:
-            out = dict(self._futures)
+            out = {key: sent.future for key, sent in self._sent.items()}
         if not out or self._client.status != "running":
             return
         try:
@@ -336,8 +391,8 @@ class Dask:
         self._closed = True
         self.interrupt()
         with self._lock:
-            left = list(self._futures.values())
-            self._futures.clear()
+            left = [sent.future for sent in self._sent.values()]
+            self._sent.clear()
         if self._client.status == "running" and left and (cancel_futures or not wait):
             self._client.cancel(left)
         if self._own:
@@ -363,96 +418,3 @@ def _client(given: Any, timeout: float) -> Any:
             f"A scheduler of Dask has to answer. None did at {where} within {timeout:g} s ({error}). Nothing was run "
             "or lost. See that it runs (dask scheduler), and that its address can be reached from here."
         ) from error
-
-
-def local_cluster(
-    workers: int | None = None,
-    *,
-    labels: Mapping[str, int] | None = None,
-    cache: str | os.PathLike[str] | None = None,
-    memory: str | float | None = "auto",
-    allowed_failures: int = _ALLOWED,
-    dashboard: str | None = ":0",
-) -> Any:
-    """A cluster of Dask on this machine whose workers are as studies want them: processes of one thread each.
-
-    Each worker is a fresh Python that imports the script which asks for it: there, call this under
-    `if __name__ == "__main__":`.
-
-    Args:
-        workers: how many; None for one for each processor.
-        labels: what cells may need, with how many of them may have it at a time: {"qpu:ibm.torino": 1}.
-        cache: folder of JAX's compile cache; None for varq's own, or that of the environment.
-        memory: limit of each worker, beyond which it is ended and another one started: as of `LocalCluster`.
-        allowed_failures: workers that may be lost with one order, before the study looks which of its cells it was.
-        dashboard: where Dask shows the work; ":0" for any free port, None for nowhere.
-
-    Returns:
-        A cluster of `distributed`, to be closed: use it as `with local_cluster(2) as cluster`.
-
-    Raises:
-        ModuleNotFoundError: if the extra `dask` is not installed.
-        ValueError: for fewer than 1 worker, or a label that there is not.
-    """
-    try:
-        import dask
-        from distributed import Nanny, Scheduler, SpecCluster
-        from distributed.system import MEMORY_LIMIT
-    except ModuleNotFoundError as error:
-        raise checks.missing_extra("distributed", "dask", "A cluster on this machine") from error
-    number = checks.integer("workers", os.cpu_count() or 1 if workers is None else workers, minimum=1)
-    shared = _shared_out({} if labels is None else labels, number)
-    common = {
-        "nthreads": 1,
-        "host": "127.0.0.1",
-        "dashboard": False,
-        "memory_limit": int(MEMORY_LIMIT / number) if memory == "auto" else memory,
-        # Replies are a few bytes: nothing is to be spilled, and a worker that waits for memory would wait for ever.
-        "config": {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")},
-        "env": worker_environment(cache, os.environ.get("XLA_FLAGS", "")),
-        "silence_logs": logging.ERROR,
-    }
-    scheduler = {
-        "host": "127.0.0.1",
-        "port": 0,
-        "dashboard": dashboard is not None,
-        "dashboard_address": f"127.0.0.1{':0' if dashboard is None else dashboard}",  # of its metrics, at the least
-        "allowed_failures": checks.integer("allowed_failures", allowed_failures, minimum=0),
-    }
-
-    class Local(SpecCluster):  # type: ignore[misc]
-        """Ends even where its workers take long to, and waits for those that start again."""
-
-        def _update_worker_status(self, op: str, msg: Any) -> None:
-            # Dask gives a worker 15 s to come back before it closes it for good: a busy machine may need a minute.  It
-            # reads that number here: distributed/deploy/spec.py of 2024.8 and 2026.
-            with dask.config.set({"distributed.deploy.lost-worker-timeout": f"{_AGAIN} s"}):
-                super()._update_worker_status(op, msg)
-
-        def close(self, timeout: float | None = None) -> Any:
-            try:
-                return super().close(timeout)
-            except TimeoutError as error:  # on a busy machine a process that was killed is not gone at once
-                log.warning("Workers of a cluster took long to end: %s", error)
-                return None
-
-    return Local(
-        scheduler={"cls": Scheduler, "options": scheduler},
-        workers={k: {"cls": Nanny, "options": {**common, "resources": shared[k]}} for k in range(number)},
-        silence_logs=logging.ERROR,
-        name="varq",
-    )
-
-
-def _shared_out(labels: Mapping[str, int], workers: int) -> list[dict[str, int]]:
-    """Labels given to workers one by one, so that together they have no more of each than there is."""
-    out: list[dict[str, int]] = [{} for _ in range(workers)]
-    place = 0
-    for name, count in labels.items():
-        given = checks.integer(f"labels[{name!r}]", count, minimum=1)
-        # A worker does one thing at a time, so that more than one of a processor would lie idle; what one cell takes
-        # several of stays together.
-        for _ in range(1 if name == "gpu" else min(given, workers)):
-            out[place % workers][name] = given if name == "gpu" else 1
-            place += 1
-    return out

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["lacking", "worker_environment"]
+__all__ = ["devices_apart", "lacking", "worker_environment"]
 
 _THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_VISIBLE = "CUDA_VISIBLE_DEVICES"  # which ROCm heeds, too
 _XLA = ("--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1")
 
 
@@ -46,3 +47,34 @@ def lacking(environment: Mapping[str, str]) -> list[str]:
     """
     found = [name for name, value in _THREADS.items() if environment.get(name) != value]
     return found if _XLA[0] in environment.get("XLA_FLAGS", "").split() else [*found, "XLA_FLAGS"]
+
+
+def devices_apart(shares: Sequence[int], environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """Variables by which processes of one machine see graphics processors of their own, and some see none.
+
+    Args:
+        shares: how many each of them has.
+        environment: of this process; where it names the processors that there are, these are given out.
+
+    Raises:
+        ValueError: for more than it names.
+
+    Example:
+        >>> devices_apart([1, 1], {"CUDA_VISIBLE_DEVICES": "2,3"})
+        [{'CUDA_VISIBLE_DEVICES': '2'}, {'CUDA_VISIBLE_DEVICES': '3'}]
+        >>> devices_apart([2, 0], {})
+        [{'CUDA_VISIBLE_DEVICES': '0,1'}, {'CUDA_VISIBLE_DEVICES': '', 'JAX_PLATFORMS': 'cpu'}]
+    """
+    given = environment.get(_VISIBLE)
+    known = [str(k) for k in range(sum(shares))] if given is None else [name for name in given.split(",") if name]
+    if sum(shares) > len(known):
+        raise ValueError(
+            f"labels['gpu'] must be at most what {_VISIBLE} names, {given!r}. Got {sum(shares)}. Lower it, or name "
+            "more."
+        )
+    out, first = [], 0
+    for share in shares:
+        seen = ",".join(known[first : first + share])
+        out.append({_VISIBLE: seen} if share else {_VISIBLE: "", "JAX_PLATFORMS": "cpu"})
+        first += share
+    return out

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 
 from varq import checks
 from varq.study.cluster import Dask, is_of_dask
-from varq.study.environment import worker_environment
+from varq.study.environment import devices_apart, worker_environment
 from varq.study.lost import WorkerLost
-from varq.study.needs import Labels, offered
+from varq.study.needs import Labels, offered, shared
+from varq.study.suited import check_graphics, graphics
 
 __all__ = ["Executor", "Here", "Placing", "Processes", "executor_of"]
 
@@ -95,9 +96,11 @@ class Processes:
     Args:
         workers: how many; None for one for each processor.
         labels: what cells may need, with how many of them may have it at a time: {"qpu:ibm.torino": 1, "gpu": 1}.
+            Graphics processors are shared out evenly, and each process sees its own alone.
 
     Raises:
-        ValueError: for fewer than 1, or a label that there is not.
+        ValueError: for fewer than 1, a label that there is not, or more graphics processors than CUDA_VISIBLE_DEVICES
+            names.
 
     Example:
         >>> with Processes(1) as processes:
@@ -111,6 +114,9 @@ class Processes:
         number = os.cpu_count() or 1 if workers is None else workers
         self.workers = checks.integer("workers", number, minimum=1)
         self._labels = offered({} if labels is None else labels)
+        self._gpus = shared(self._labels.get("gpu", 0), self.workers)
+        apart = "gpu" in self._labels  # else each sees what this process sees
+        self._seen = devices_apart(self._gpus, os.environ) if apart else [{} for _ in self._gpus]
         self._taken: Counter[str] = Counter()
         self._jobs: list[_Job] = []
         self._changed = threading.Condition()  # of the jobs that wait, and of the labels that are taken
@@ -138,6 +144,10 @@ class Processes:
         """How many cells may have each label at a time."""
         return dict(self._labels)
 
+    def offers_each(self) -> list[Mapping[str, float]]:
+        """The same for each process: labels of quantum processors are anybody's, graphics processors are not."""
+        return [{**self._labels, "gpu": gpus} for gpus in self._gpus]
+
     def submit(self, function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Future[Any]:
         """Have a function of an importable module called by one of the processes.
 
@@ -159,7 +169,7 @@ class Processes:
             if self._closed:
                 raise RuntimeError("Processes that were shut down take nothing more. Make others: Processes(2).")
             self._jobs.append(job)
-            self._changed.notify()
+            self._changed.notify_all()  # not everyone can do it
         return job.future
 
     def interrupt(self) -> None:
@@ -181,26 +191,32 @@ class Processes:
             for thread in self._threads:
                 thread.join()
 
-    def _next(self) -> _Job | None:
-        """The job that goes next, when there is one whose labels are free; None when there will be none."""
+    def _next(self, number: int) -> _Job | None:
+        """The job that a worker does next, when there is one whose labels are free; None when there will be none."""
         with self._changed:
             while True:
-                free = [job for job in self._jobs if all(self._has(*label) for label in job.labels)]
+                free = [job for job in self._jobs if all(self._has(number, *label) for label in job.labels)]
                 if free:
                     job = max(free, key=lambda job: job.priority)  # of equal ones the first
                     self._jobs.remove(job)
                     self._taken.update(dict(job.labels))
                     return job
-                if self._closed and not self._jobs:
+                if self._closed and not any(self._could(number, job) for job in self._jobs):
                     return None
                 self._changed.wait()
 
-    def _has(self, label: str, count: int) -> bool:
+    def _has(self, number: int, label: str, count: int) -> bool:
+        if label == "gpu":  # its own, of which nobody else takes any
+            return count <= self._gpus[number]
         return self._taken[label] + count <= self._labels.get(label, 0)
+
+    def _could(self, number: int, job: _Job) -> bool:
+        """Whether a worker can do a job, now or later."""
+        return all(label != "gpu" or count <= self._gpus[number] for label, count in job.labels)
 
     def _serve(self, number: int) -> None:
         """The thread of one worker: hands it what comes, and starts another one when it is gone."""
-        while (job := self._next()) is not None:
+        while (job := self._next(number)) is not None:
             try:
                 if job.future.set_running_or_notify_cancel():
                     self._do(number, job)
@@ -214,7 +230,9 @@ class Processes:
     def _do(self, number: int, job: _Job) -> None:
         try:
             if number not in self._lives or self._lives[number].process.poll() is not None:
-                self._lives[number] = _Worker()
+                self._lives[number] = _Worker(self._seen[number])
+            if "gpu" in dict(job.labels):
+                self._check_graphics(number)
             kind, answer = self._lives[number].ask(job.call)
         except (EOFError, OSError) as error:
             status = self._lives.pop(number).end() if number in self._lives else None
@@ -229,11 +247,23 @@ class Processes:
                 self._lives.pop(number).end()
             job.future.set_exception(answer)
 
+    def _check_graphics(self, number: int) -> None:
+        """Raises unless JAX has in a worker what its label says."""
+        kind, has = self._lives[number].ask((graphics, (), {}))
+        if kind != "result":
+            raise has
+        who = f"process {self._lives[number].process.pid}"
+        check_graphics({who: has}, {who: self._gpus[number]})
+
 
 class _Worker:
-    """One process, and the wire to it."""
+    """One process, and the wire to it.
 
-    def __init__(self) -> None:
+    Args:
+        seen: variables that say which graphics processors it has.
+    """
+
+    def __init__(self, seen: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair()
         alone = worker_environment(flags=os.environ.get("XLA_FLAGS", ""))
         with theirs:
@@ -243,7 +273,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the one process that a person sees
-                env={**os.environ, **alone},
+                env={**os.environ, **alone, **seen},
             )
         self.wire = Connection(ours.detach())
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import jax
-
 from varq import checks
+from varq.study.suited import graphics
 
-__all__ = ["Labels", "check_offered", "graphics", "labels_of", "listed", "offered", "priority_of", "slots"]
+__all__ = ["Labels", "check_offered", "labels_of", "listed", "offered", "priority_of", "shared", "slots"]
 
 Labels: TypeAlias = tuple[tuple[str, int], ...]
 """Labels with how many of each a cell takes, sorted; () for a cell that runs anywhere."""
 
+_LISTED = 5  # kinds of workers that a message names
 _KNOWN = ("gpu", "qpu")
-_SHAPE = "Give {'qpu': 'ibm.torino'} or {'gpu': 1}, or a function of a cell's spec that returns such a mapping."
+_SHAPE = (
+    "Give {'qpu': 'ibm.torino'}, {'qpu': ['ibm.torino', 'iqm.garnet']} or {'gpu': 1}, or a function of a cell's spec "
+    "that returns such a mapping."
+)
 
 
 def labels_of(needs: Any, task: Any) -> Labels:
@@ -27,11 +30,13 @@ def labels_of(needs: Any, task: Any) -> Labels:
 
     Raises:
         TypeError: for something else.
-        ValueError: for a need of another name.
+        ValueError: for a need of another name, or a processor that is named twice.
 
     Example:
         >>> labels_of({"qpu": "ibm.torino"}, None)
         (('qpu:ibm.torino', 1),)
+        >>> labels_of({"qpu": ["iqm.garnet", "ibm.torino"]}, None)
+        (('qpu:ibm.torino', 1), ('qpu:iqm.garnet', 1))
     """
     found = needs(task) if callable(needs) else needs
     if found is None:
@@ -40,10 +45,19 @@ def labels_of(needs: Any, task: Any) -> Labels:
     taken = []
     for name, value in found.items():
         if checks.choice("the name of a need", name, _KNOWN, _SHAPE) == "qpu":
-            taken.append((f"qpu:{checks.text('needs[qpu]', value, _SHAPE)}", 1))
+            taken += [(f"qpu:{name}", 1) for name in _processors(value)]
         else:
             taken.append(("gpu", checks.integer("needs['gpu']", value, minimum=1)))
     return tuple(sorted(taken))
+
+
+def _processors(value: Any) -> list[str]:
+    """The quantum processors that a cell takes together, as one on `varq.spread` does."""
+    given = [value] if isinstance(value, str) else checks.instance("needs[qpu]", value, (list, tuple), _SHAPE)
+    names = [checks.text("needs[qpu]", name, _SHAPE) for name in given]
+    if len(set(names)) < len(names) or not names:
+        raise ValueError(f"needs['qpu'] must name one quantum processor, or several once each. Got {value!r}. {_SHAPE}")
+    return names
 
 
 def priority_of(priority: int | Callable[[Any], int], task: Any) -> int:
@@ -76,12 +90,14 @@ def offered(labels: Any) -> dict[str, int]:
     return out
 
 
-def graphics() -> int:
-    """How many graphics processors JAX has in this process."""
-    try:
-        return len(jax.devices("gpu"))
-    except RuntimeError:
-        return 0
+def shared(count: int, workers: int) -> list[int]:
+    """So many of something in as many parts, as equal as they can be.
+
+    Example:
+        >>> shared(4, 3)
+        [2, 1, 1]
+    """
+    return [count // workers + (k < count % workers) for k in range(workers)]
 
 
 def slots(labels: Labels, offers: Mapping[str, float]) -> int:
@@ -100,13 +116,19 @@ def listed(labels: Mapping[str, float] | Labels) -> str:
     return ", ".join(f"{name} ({count:g})" for name, count in pairs) or "nothing"
 
 
-def check_offered(wanted: Mapping[Labels, int], offers: Mapping[str, float] | None, who: str) -> None:
+def check_offered(
+    wanted: Mapping[Labels, int],
+    offers: Mapping[str, float] | None,
+    who: str,
+    each: Sequence[Mapping[str, float]] | None = None,
+) -> None:
     """Raises unless everything that cells take is offered: nothing runs elsewhere in silence.
 
     Args:
         wanted: how many cells take each set of labels.
         offers: how many there are of each label at a time; None where any quantum processor will do.
         who: offers them.
+        each: what each worker has of it; None where all together serve one cell.
 
     Raises:
         ValueError: lists what is offered.
@@ -118,6 +140,10 @@ def check_offered(wanted: Mapping[Labels, int], offers: Mapping[str, float] | No
         else:
             lacking = [(name, count) for name, count in labels if offers.get(name, 0) < count]
             has = f"it offers {listed(dict(sorted(offers.items())))}"
+            if not lacking and each is not None and not any(slots(labels, one) for one in each):
+                lacking = list(labels)
+                kinds = dict.fromkeys(listed(dict(sorted(one.items()))) for one in each if one)
+                has = f"a cell runs on one worker, and one has {' or '.join(list(kinds)[:_LISTED])}"
         if lacking:
             raise ValueError(
                 f"What a cell needs must be offered where it runs. {checks.counted(cells, 'cell')} "

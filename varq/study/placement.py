@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,10 +17,11 @@ from varq import spec
 from varq.devices.credentials import clean_text
 from varq.store.faults import StoreError
 from varq.store.job_records import STUDY, SessionRecord, SessionState
+from varq.store.records import RunRecord
 from varq.store.store import Store
 from varq.study.cells import Batch
 from varq.study.needs import listed
-from varq.study.record import StudyRecord
+from varq.study.record import StudyRecord, state_of
 from varq.study.table import Table
 from varq.study.work import Done, Order
 
@@ -29,7 +31,7 @@ log = logging.getLogger("varq")
 
 _GIVEN, _CAME, _LOST = "given", "came", "lost"  # kinds of notes
 _PULSE = 1.0  # seconds after which at the latest a note is in the store
-_COLUMNS = ("executor", "worker", "host", "pid", "labels", "began", "ended", "seconds", "versions", "note")
+_COLUMNS = ("executor", "worker", "host", "pid", "labels", "device", "began", "ended", "seconds", "versions", "note")
 
 
 def _prefix(study: str) -> str:
@@ -121,13 +123,17 @@ def ledger(store: Store, study: StudyRecord) -> Table:
     """Where each cell of a study ran, one row for each time that it was given to a worker, from what a store has.
 
     Columns: the fields of the cells; `run`; `state` in which it came back, "lost" where its worker was, "" where it is
-    not known; `executor`, `worker`, `host`, `pid`, `labels`, `began` and `ended` (UTC), `seconds`, `versions`, `note`.
+    not known; `executor`, `worker`, `host`, `pid`, `labels` (the places that it took), `device` (on which its run is
+    recorded), `began` and `ended` (UTC), `seconds`, `versions`, `note`, which says where labels and device differ.
     """
     rows: list[dict[str, Any]] = []
     for session in store.jobs.beginning(_prefix(study.name)):
         rows += _rows_of(store, session.id, json.loads(session.settings)["executor"])
     known = {row["cell"] for row in rows if row["host"]}
-    rows += _unplaced(store, study, known)
+    records = {record.id: record for record in store.several(list(dict.fromkeys(study.runs)))}
+    for row in rows:
+        _placed(row, records.get(study.runs[row["cell"]]))
+    rows += _unplaced(study, records, known)
     rows.sort(key=lambda row: (row["cell"], row["given"]))
     columns: dict[str, list[Any]] = {
         name: [study.rows[row["cell"]][k] for row in rows] for k, name in enumerate(study.names)
@@ -166,6 +172,7 @@ def _rows_of(store: Store, session: str, executor: str) -> list[dict[str, Any]]:
                     "worker": body.get("worker", ""),
                     **place,
                     "labels": listed(tuple(map(tuple, given["labels"]))) if "labels" in given else "",
+                    "device": "",
                     "began": _moment(began),
                     "ended": _moment(ended),
                     "seconds": None if None in (began, ended) else ended - began,
@@ -176,29 +183,44 @@ def _rows_of(store: Store, session: str, executor: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _unplaced(store: Store, study: StudyRecord, known: set[int]) -> list[dict[str, Any]]:
+def _placed(row: dict[str, Any], record: RunRecord | None) -> None:
+    """Say on which device a cell's run is recorded, and where its labels name another one: they are but places."""
+    if record is None:
+        return
+    row["device"] = record.device
+    named = re.findall(r"qpu:(\S+)", row["labels"])
+    if away := [name for name in named if name not in re.split(r"[(), ]+", record.device)]:
+        said = f"took the place of {' and '.join(away)}, and its device is {record.device}"
+        row["note"] = f"{row['note']}; {said}" if row["note"] else said
+
+
+def _unplaced(study: StudyRecord, records: Mapping[str, RunRecord], known: set[int]) -> list[dict[str, Any]]:
     """Rows of cells that ended under nobody's eyes: their client was killed, or they are of another study."""
-    first: dict[str, int] = {}
-    for cell, run in enumerate(study.runs):
-        if cell not in known:
-            first.setdefault(run, cell)
     rows: list[dict[str, Any]] = []
-    for record in store.several(list(first)):
-        if record.reason is None:
+    home = {study.runs[cell]: cell for cell in sorted(known, reverse=True)}
+    for cell, run in enumerate(study.runs):
+        record = records.get(run)
+        if cell in known or record is None or record.reason is None:
             continue
+        twin = home.setdefault(run, cell)
+        mine = {
+            "host": record.host,
+            "began": _moment(record.created),
+            "versions": _said(record.versions),
+            "note": "by a process that did not come to tell of it",
+        }
         rows.append(
             {
                 **dict.fromkeys(_COLUMNS, ""),
-                "cell": first[record.id],
+                "cell": cell,
                 "given": record.created,
-                "state": "done",
-                "host": record.host,
+                "state": state_of(record).value,
                 "pid": None,
-                "began": _moment(record.created),
+                "device": record.device,
+                "began": None,
                 "ended": None,
                 "seconds": None,
-                "versions": _said(record.versions),
-                "note": "by a process that did not come to tell of it",
+                **(mine if twin == cell else {"note": f"the same run as that of cell {twin + 1}"}),
             }
         )
     return rows

@@ -8,15 +8,18 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from varq import checks, spec
 from varq.devices.catalog import called
 from varq.devices.prices import price
+from varq.devices.several import Spread
 from varq.session.budget import NOTHING, Budget, Use
 from varq.session.session import Session
 from varq.store.store import Store
 from varq.study.cells import Layout, resolved
+from varq.study.permits import signed, touched
 
 __all__ = ["Purse"]
 
@@ -70,8 +73,19 @@ class Purse:
         self._short: Counter[int] = Counter()
         self._unpaid: set[str] = set()
         self._kinds: dict[int, str] = {}
+        self._permit: Path | None = None
         self._check_prices()
         self._count(layout.ids)
+
+    def sign(self, permit: Path, study: str) -> None:
+        """Write into the file without which workers stop that this purse pays: the next one takes it away.
+
+        Args:
+            permit: the file.
+            study: whose it is.
+        """
+        signed(permit, study)
+        self._permit = permit
 
     def _check_prices(self) -> None:
         if self._budget.cost is None:
@@ -81,12 +95,13 @@ class Purse:
             task = resolved(self._layout.grid.spec(batch.cells[0]))
             if getattr(task, "shots", None) is None or task.device is None:
                 continue
-            device = called(spec.unwrap(task.device))
-            if not known.setdefault(device, price(device) is not None):
-                raise ValueError(
-                    f"A budget of money needs the price of each device. None is known for {device}. Give a budget of "
-                    "shots or seconds."
-                )
+            device = spec.unwrap(task.device)
+            for name in map(called, device.devices if isinstance(device, Spread) else [device]):
+                if not known.setdefault(name, price(name) is not None):
+                    raise ValueError(
+                        f"A budget of money needs the price of each device. None is known for {name}. Give a budget of "
+                        "shots or seconds."
+                    )
 
     # -- what was used up
 
@@ -149,6 +164,7 @@ class Purse:
             cells: of it, that are to be run.
             alone: whether nobody else has a part that may come back.
         """
+        touched(self._permit)
         kind = self._kind(number)
         if kind in self._unpaid:
             return None

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from varq import checks, spec
+from varq.protocol import Reason
 from varq.store.job_records import STUDY, SessionRecord
+from varq.store.records import RunRecord
 from varq.store.store import Store
+from varq.study.work import State
 
-__all__ = ["StudyRecord", "is_recorded", "known", "named", "recorded"]
+__all__ = ["StudyRecord", "is_recorded", "known", "named", "recorded", "shown", "state_of"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,57}")
 
@@ -115,3 +118,10 @@ def _shown(value: Any) -> Any:
 def shown(values: dict[str, Any]) -> tuple[Any, ...]:
     """A cell's values as tables show them."""
     return tuple(_shown(value) for value in values.values())
+
+
+def state_of(record: RunRecord) -> State:
+    """How a run stands."""
+    if record.reason in (Reason.FAILED.value, Reason.NONFINITE.value):
+        return State.FAILED
+    return State.DONE if record.reason is not None and Reason(record.reason).final else State.UNFINISHED

@@ -13,25 +13,25 @@ from typing import Any, TypeAlias
 
 from varq import checks, names, spec
 from varq.devices.credentials import clean_text
-from varq.protocol import Reason, Result
+from varq.protocol import Result
 from varq.session.budget import Budget
 from varq.session.known import finished
 from varq.session.opening import UNSET, Unset, store_of
-from varq.store.job_records import STUDY
 from varq.store.records import STARTED_FROM, RunRecord
 from varq.store.store import Store
 from varq.study.cells import Layout, resolved, shards
-from varq.study.executors import executor_of
+from varq.study.executors import Here, executor_of
 from varq.study.export import export
 from varq.study.finishing import Finishing
 from varq.study.forecast import Forecast, forecast
 from varq.study.grid import Grid, axes_of
 from varq.study.needs import check_offered
+from varq.study.permits import new_permit, sole_spender
 from varq.study.placement import Placements, ledger
 from varq.study.purse import Purse
-from varq.study.record import StudyRecord, is_recorded, named, recorded, shown
+from varq.study.record import StudyRecord, is_recorded, named, recorded, shown, state_of
 from varq.study.table import Table
-from varq.study.work import End, State, takes_over
+from varq.study.work import End, State
 
 __all__ = ["Status", "Study", "sweep"]
 
@@ -228,13 +228,17 @@ class Study:
         with ExitStack() as held:
             purse = None
             if budget is not None:
-                owned = STUDY + self.name
-                held.enter_context(self._store.lease(owned, takes_over(self._store, owned)))
+                held.enter_context(sole_spender(self._store, self.name, self._layout.ids))
                 purse = Purse(self._store, self._layout, budget)
             permit = None
             if hasattr(executor, "prepare"):
                 permit = executor.prepare(self._store.path)
                 held.callback(executor.interrupt)
+            elif purse is not None and self._store.path is not None and not isinstance(executor, Here):
+                permit = new_permit(self._store.path)
+                held.callback(permit.unlink, missing_ok=True)
+            if purse is not None and permit is not None:
+                purse.sign(permit, self.name)
             self._check_needs(executor, name, left)
             placements = Placements(self._store, self.name, name, facts)
             held.callback(placements.close)
@@ -251,7 +255,8 @@ class Study:
         wanted = Counter(labels for labels in (self._layout.labels[index] for index in left) if labels)
         if wanted:
             offers = executor.offers() if hasattr(executor, "offers") else {}
-            check_offered(wanted, offers, name)
+            each = executor.offers_each() if hasattr(executor, "offers_each") else None
+            check_offered(wanted, offers, name, each)
 
     def _shard(self, shard: tuple[int, int] | None) -> list[int]:
         if shard is None:
@@ -380,13 +385,6 @@ def _say_idle(which: int, number: int, parts: int, together: bool) -> None:
     )
 
 
-def state_of(record: RunRecord) -> State:
-    """How a run stands."""
-    if record.reason in (Reason.FAILED.value, Reason.NONFINITE.value):
-        return State.FAILED
-    return State.DONE if record.reason is not None and Reason(record.reason).final else State.UNFINISHED
-
-
 def _rule(record: RunRecord) -> Any:
     """The stop rule that ended a run, as JSON data; None if none did."""
     return None if record.result is None else json.loads(record.result).get("rule")
@@ -455,8 +453,9 @@ def sweep(
         batch: most cells that are evaluated together, by one process.  None for 25; with `warm_start`, where whole
             chains of cells stay together, for an eighth of the chains (rounded up), so that there is something for
             several workers or shards.
-        needs: what a cell takes where it runs, {"qpu": "ibm.torino"} or {"gpu": 1}; or a function of the cell's spec
-            (every choice made) that gives such a mapping or None.  No part of what a cell is: it says where, not what.
+        needs: what a cell takes where it runs, {"qpu": "ibm.torino"}, several of them for a cell on `varq.spread`, or
+            {"gpu": 1}; or a function of the cell's spec (every choice made) that gives such a mapping or None.  No part
+            of what a cell is: it says where, not what.
         priority: of cells, or a function of a cell's spec that gives it: higher goes first.
         store: folder of the store, or an open one; None keeps nothing.
         progress: whether to show a live table.

@@ -13,7 +13,16 @@ from varq import names
 from varq.study.environment import lacking
 from varq.study.lost import Unsuited
 
-__all__ = ["check_suited", "look", "other_varq", "several_threads", "shortcomings", "unseen"]
+__all__ = [
+    "check_graphics",
+    "check_suited",
+    "graphics",
+    "look",
+    "other_varq",
+    "several_threads",
+    "shortcomings",
+    "unseen",
+]
 
 _LISTED = 5  # workers that a message names
 _NUMBERS = ("jax", "numpy", "optax", "pennylane", "scipy")  # packages by which numbers may differ
@@ -38,6 +47,39 @@ def look(token: str | None = None) -> dict[str, Any]:
         "seen": seen,
         "processors": os.cpu_count() or 1,
     }
+
+
+def graphics() -> int:
+    """How many graphics processors JAX has in this process."""
+    import jax  # not above: the scheduler of a cluster imports this module, and needs none
+
+    try:
+        return len(jax.devices("gpu"))
+    except RuntimeError:
+        return 0
+
+
+def check_graphics(found: Mapping[str, int], labeled: Mapping[str, float]) -> None:
+    """Raises unless workers have the graphics processors that their labels say.
+
+    Args:
+        found: what `graphics` gave on each, by name.
+        labeled: what the label `gpu` of each says.
+
+    Raises:
+        Unsuited: names those that have fewer.
+    """
+    short = [
+        f"{worker} (label gpu={labeled[worker]:g}, JAX has {has})"
+        for worker, has in found.items()
+        if has < labeled[worker]
+    ]
+    if short:
+        raise Unsuited(
+            "A worker has the graphics processors that its label says, as JAX sees them there: nothing runs on another "
+            f"processor in silence. Got fewer on {_named(short)}. Nothing of it ran there. Install a JAX that knows "
+            "them (pip install 'jax[cuda12]'), or give the label to other workers."
+        )
 
 
 def _named(texts: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ from varq.store.faults import OwnedError, StoreError
 from varq.store.lease import Process
 from varq.store.parts import claimed
 from varq.store.store import Store, open_store
+from varq.study.permits import order_lease
 from varq.study.suited import unseen
 
 __all__ = ["Cause", "Cell", "Done", "End", "Order", "Party", "State", "failed", "takes_over", "work", "work_in"]
@@ -197,6 +198,10 @@ def _refused(order: Order, folder: Path, host: str) -> list[End]:
     """Without its permit an order is not wanted any more, or the folder is not the one that the client has."""
     if not folder.is_dir() or not any(folder.glob("*.sqlite")):
         raise unseen(folder, [host])
+    return _unwanted(order)
+
+
+def _unwanted(order: Order) -> list[End]:
     return [End(index, State.UNFINISHED, cause=Cause.STOPPED) for index in order.cells]
 
 
@@ -210,8 +215,10 @@ def work_in(order: Order, store: Store, observers: Sequence[Observer] = ()) -> D
     halting = None if order.permit is None else _Halting(order.permit)
     watching: list[Observer] = [*observers] if halting is None else [*observers, halting]
     # While any lease is held the store's heartbeat goes on: it need not be started anew for each cell.
-    with store.lease(f"order-{os.urandom(8).hex()}"):
-        for party in order.parties:
+    with store.lease(order_lease(order.permit)):
+        # Looked at once more: who takes the permit away and then sees no such lease may be sure that nothing goes on.
+        wanted = order.permit is None or order.permit.exists()
+        for party in order.parties if wanted else ():
             session = Session(store=store, budget=party.budget, progress=False, observers=watching)
             began = time.time()
             try:
@@ -223,7 +230,7 @@ def work_in(order: Order, store: Store, observers: Sequence[Observer] = ()) -> D
             ends += [dataclasses.replace(end, began=began, ended=ended) for end in found]
             if any(end.cause is Cause.STOPPED for end in found):
                 break
-    return _done(ends, socket.gethostname())
+    return _done(ends if wanted else _unwanted(order), socket.gethostname())
 
 
 @dataclass(frozen=True, eq=False)
