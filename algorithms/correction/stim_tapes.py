@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import product
 from types import MappingProxyType
 from typing import Any
@@ -452,4 +451,6 @@ def _kraus(chances: Sequence[float], wires: int) -> list[NDArray[np.complex128]]
 def _strings(wires: int) -> list[NDArray[np.complex128]]:
     """The matrices of all Pauli strings, II, IX, IY, IZ, XI, ..., as Stim orders them."""
     single = [qml.matrix(gate(0)) for gate in _PAULIS]
-    return [reduce(np.kron, some) for some in product(single, repeat=wires)]
+    if wires == 1:
+        return single
+    return [np.kron(first, rest) for first, rest in product(single, _strings(wires - 1))]

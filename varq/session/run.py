@@ -12,12 +12,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from varq import checks, names
+from varq.devices.credentials import clean_text
 from varq.protocol import Array, Event, Observer, Plan, Reason, Record, Result, Stop
 from varq.session.interrupt import Interrupts, names_interrupt, wraps_interrupt
 from varq.session.known import onward
 from varq.session.loop import Loop
 from varq.session.replay import ReplayError
-from varq.store.credentials import clean_text
 from varq.store.faults import StoreError
 from varq.store.records import RunRecord
 from varq.store.store import Store
