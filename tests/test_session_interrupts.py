@@ -7,8 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty
+from typing import Any
 
 import pytest
 
@@ -107,6 +110,43 @@ def test_the_second_press_stops_at_once(tmp_path: Path) -> None:
     assert recorded(tmp_path) == 0
 
 
+IN_A_CALLBACK = """
+import jax
+
+def host(x):
+    print("evaluating", flush=True)
+    time.sleep(PAUSE)
+    return np.sum(np.asarray(x) ** 2)
+
+def compiled(x):
+    return jax.pure_callback(host, jax.ShapeDtypeStruct((), x.dtype), x)
+
+task = Minimize(compiled, np.array([0.2, 3.0]), optimizer="nelder-mead")
+"""
+
+
+def in_a_callback(pause: float) -> str:
+    return (SCRIPT + IN_A_CALLBACK + RUN).replace("METHOD", "'bfgs'").replace("PAUSE", str(pause)).replace("STEPS", "3")
+
+
+def test_the_second_press_stops_a_callback_of_jax_at_once(tmp_path: Path) -> None:
+    """JAX makes an error of its own of the interrupt; the run is stopped by a person all the same, and not failed."""
+    process = launch(tmp_path, in_a_callback(60))
+    after_evaluations(process, 1)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = rest(process)
+    assert process.returncode == -signal.SIGINT
+    assert "JaxRuntimeError" in err
+    assert err.rstrip().endswith("\nKeyboardInterrupt")
+    assert 'Carry on with: varq.resume("' in err
+    assert recorded(tmp_path) == 0
+    with open_store(tmp_path / "store") as store:
+        (record,) = store.list()
+        assert record.reason is None
+
+
 def test_sigterm_asks_to_be_queued_again(tmp_path: Path) -> None:
     process = launch(tmp_path, script("bfgs", 0.3, 200))
     after_evaluations(process, 2)
@@ -195,35 +235,57 @@ for method in METHODS:
 """
 
 
-def test_every_scipy_method_stops_and_goes_on(tmp_path: Path) -> None:
+def in_a_script(folder: Path, text: str) -> str:
+    process = launch(folder, text)
+    out, err = process.communicate(timeout=2 * PATIENCE)
+    assert process.returncode == 0, err
+    return out
+
+
+def in_ipython(folder: Path, text: str) -> str:
+    process = launch_in_ipython(folder, text)
+    out, err = process.communicate(timeout=2 * PATIENCE)
+    assert process.returncode == 0, err
+    return out
+
+
+def in_a_kernel(folder: Path, text: str) -> str:
+    with kernel_in(folder) as (_, client):
+        return _execute(client, text)
+
+
+@pytest.mark.parametrize("host", [in_a_script, in_ipython, in_a_kernel])
+def test_every_scipy_method_stops_and_goes_on(host: Callable[[Path, str], str], tmp_path: Path) -> None:
     """Pressed while the second evaluation computes, which is finished and kept; then after the third step.
 
     All in all it evaluates what a run does that nobody interrupts.
     """
-    process = launch(tmp_path, script("bfgs", 0, 1).removesuffix(RUN.replace("STEPS", "1")) + ALL_METHODS)
-    out, err = process.communicate(timeout=2 * PATIENCE)
-    assert process.returncode == 0, err
+    out = host(tmp_path, script("bfgs", 0, 1).removesuffix(RUN.replace("STEPS", "1")) + ALL_METHODS)
     found = [line.split()[1:] for line in out.splitlines() if line.startswith("method")]
-    assert [name for name, *_ in found] == list(METHODS)
+    assert [name for name, *_ in found] == list(METHODS), out
     assert {tuple(rest) for _, *rest in found} == {("stopped", "stopped", "True", "exact", "2", "3", "4")}
 
 
-# Of values, of slopes, with constraints: each in a thread of its own, as every method of SciPy.
+# Of values, of slopes, with constraints, for presses that come from outside: all methods, above, press themselves.
 OF_EACH_KIND = ("nelder-mead", "l-bfgs-b", "trust-constr", "cobyla")
 
 
-def test_in_ipython(tmp_path: Path) -> None:
-    (tmp_path / "ipython").mkdir()
-    file = tmp_path / "cell.ipy"
-    runs = "".join(script(method, 0.2, 200) for method in OF_EACH_KIND)
-    file.write_text(runs + "\nprint('next cell runs', 1 + 1)\n")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "IPython", "--colors=NoColor", "--ipython-dir", str(tmp_path / "ipython"), str(file)],
-        cwd=tmp_path,
+def launch_in_ipython(folder: Path, text: str) -> "subprocess.Popen[str]":
+    (folder / "ipython").mkdir()
+    file = folder / "cell.ipy"
+    file.write_text(text)
+    return subprocess.Popen(
+        [sys.executable, "-m", "IPython", "--colors=NoColor", "--ipython-dir", str(folder / "ipython"), str(file)],
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_in_ipython(tmp_path: Path) -> None:
+    runs = "".join(script(method, 0.2, 200) for method in OF_EACH_KIND)
+    process = launch_in_ipython(tmp_path, runs + "\nprint('next cell runs', 1 + 1)\n")
     assert process.stdout is not None
     for method in OF_EACH_KIND:
         after_evaluations(process, 3)
@@ -234,35 +296,42 @@ def test_in_ipython(tmp_path: Path) -> None:
     assert "next cell runs 2" in out, err
 
 
-def test_in_a_kernel(tmp_path: Path) -> None:
+@contextmanager
+def kernel_in(folder: Path) -> Iterator[tuple[Any, Any]]:
+    """A kernel's manager and client."""
     manager = pytest.importorskip("jupyter_client.manager")
     kernel = manager.KernelManager(kernel_name="python3")
-    kernel.start_kernel(cwd=str(tmp_path), env={**os.environ, "IPYTHONDIR": str(tmp_path / "ipython")})
+    kernel.start_kernel(cwd=str(folder), env={**os.environ, "IPYTHONDIR": str(folder / "ipython")})
     client = kernel.client()
     client.start_channels()
     try:
         client.wait_for_ready(timeout=PATIENCE)
+        yield kernel, client
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)
+
+
+def test_in_a_kernel(tmp_path: Path) -> None:
+    with kernel_in(tmp_path) as (kernel, client):
         for method in OF_EACH_KIND:
             out = _execute(client, script(method, 0.2, 200), interrupt=kernel.interrupt_kernel, at=2)
             assert "ended stopped" in out, method
             assert out.count("evaluating") < 10, method
         assert "still alive" in _execute(client, "print('still alive', result.steps)")
-    finally:
-        client.stop_channels()
-        kernel.shutdown_kernel(now=True)
     with open_store(tmp_path / "store") as store:
         told = {r.id: len([row for row in store.rows(r.id) if row.role == "step"]) for r in store.list()}
     assert len(told) == len(OF_EACH_KIND)
     assert min(told.values()) >= 2
 
 
-def _execute(client: object, code: str, interrupt: object = None, at: int = 0) -> str:
-    request = client.execute(code)  # type: ignore[attr-defined]
+def _execute(client: Any, code: str, interrupt: Callable[[], None] | None = None, at: int = 0) -> str:
+    request = client.execute(code)
     said = ""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
-            message = client.get_iopub_msg(timeout=1)  # type: ignore[attr-defined]
+            message = client.get_iopub_msg(timeout=1)
         except Empty:
             continue
         if message["parent_header"].get("msg_id") != request:
@@ -270,7 +339,7 @@ def _execute(client: object, code: str, interrupt: object = None, at: int = 0) -
         content = message["content"]
         said += content.get("text", "") + "\n".join(content.get("traceback", []))
         if interrupt is not None and said.count("evaluating") >= at:
-            interrupt()  # type: ignore[operator]
+            interrupt()
             interrupt = None
         if message["msg_type"] == "status" and content["execution_state"] == "idle":
             return said
