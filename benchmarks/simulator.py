@@ -1,6 +1,6 @@
 """`varq.qubit` beside its peers: value and full gradient, turns of a few calls alternating, one table.
 
-    python benchmarks/simulator.py [WORKLOAD ...] [--peer NAME[=PYTHON]] ... [--turns 9] [--check]
+    python benchmarks/simulator.py [WORKLOAD ...] [--peer NAME[=PYTHON]] ... [--turns 9] [--markdown] [--check]
 
 Workloads: uccsd:LiH uccsd:H2O uccsd:N2 layers:16x8 qaoa:20x8 (all of them without a name).
 Peers: lightning.qubit runs in this environment.  Others want one of their own; name its Python:
@@ -8,9 +8,10 @@ Peers: lightning.qubit runs in this environment.  Others want one of their own; 
     --peer tencirchem=B/bin/python   pip install tencirchem-ng jax jaxlib pyscf
     --peer qulacs=C/bin/python       pip install qulacs
 Every process is bound to the same two cores (where the system can do that: Linux), and told to use two threads.  All
-sides must agree in value and in the norm of the gradient; `--check` stops there.  Beside varq's time stands the least
-time that its path can take here: the bytes that it must move over the measured copy bandwidth, or its arithmetic over
-the measured rate of matrix products.
+sides must agree in value and in the norm of the gradient; `--check` stops there.  Beside varq's time stands its
+roofline, the least time that the task can take here: the bytes that it must move over the measured copy bandwidth, or
+its arithmetic over the measured rate of matrix products, whichever is longer.  `--markdown` prints the rows once more,
+as tables that can be pasted.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,8 @@ WORKLOADS = ("uccsd:LiH", "uccsd:H2O", "uccsd:N2", "layers:16x8", "qaoa:20x8")
 ALONE = {"tencirchem": "uccsd", "qulacs": "layers"}  # peers that know one kind of workload
 AGREE = 1e-6  # values, and norms of gradients, of different programs for one circuit
 CORES = 2
-MILLI = 1e3
+MILLI, MEGA, GIGA = 1e3, 1e6, 1e9
+PACKAGES = ("jax", "jaxlib", "pennylane", "pennylane-lightning")
 
 
 def problem(workload: str) -> dict[str, Any]:
@@ -169,20 +173,125 @@ def agree(other: Side, wanted: dict[str, float]) -> None:
             raise SystemExit(f"{other.name}: the {what} is {other.first[what]}, and must be {wanted[what]}.")
 
 
-def least(workload: str, given: dict[str, Any]) -> tuple[str, float]:
-    """The path that is taken, and the least seconds it can take here."""
+@dataclass(frozen=True)
+class Roofline:
+    """What a value and gradient of a workload takes at least on this machine.
+
+    Args:
+        path: that varq.qubit takes.
+        moved: bytes read and written.
+        operations: of floating-point numbers.
+        rates: of this machine, for states of this size.
+    """
+
+    path: str
+    moved: float
+    operations: float
+    rates: roofline.Rates
+
+    @property
+    def seconds(self) -> float:
+        """The longer of the two times."""
+        return self.rates.seconds(self.moved, self.operations)
+
+    @property
+    def side(self) -> str:
+        """Which of the two it is."""
+        return "bytes" if self.moved / self.rates.bandwidth >= self.operations / self.rates.operations else "arithmetic"
+
+
+@dataclass
+class Row:
+    """A workload, measured: varq's process, a second one, PennyLane's trace alone, and the peers."""
+
+    workload: str
+    least: Roofline
+    ours: Side
+    second: Side
+    idle: Side
+    others: list[Side]
+
+    def ratio(self, other: Side) -> float:
+        """How many times varq's seconds a peer takes, turn by turn."""
+        return statistics.median(o / v for o, v in zip(other.times, self.ours.times, strict=True))
+
+    def __str__(self) -> str:
+        least, over = self.least, self.ours.median / self.least.seconds
+        lines = [
+            f"{self.workload:12} varq.qubit ({least.path}): {self.ours.median * MILLI:.4g} ms; "
+            f"first {self.ours.first['first']:.2f} s, in a second process {self.second.first['first']:.2f} s, "
+            f"of which PennyLane's trace {self.idle.first['first']:.2f} s",
+            f"{'':12} at least {least.moved / MEGA:,.2f} MB at {least.rates.bandwidth / GIGA:.3g} GB/s, "
+            f"{least.operations / MEGA:,.2f} Mflop at {least.rates.operations / GIGA:.3g} Gflop/s: "
+            f"{least.seconds * MILLI:.4g} ms by {least.side}; varq takes {over:.1f} times that",
+        ]
+        lines += [
+            f"{'':12} {other.name}: {other.median * MILLI:.4g} ms, {self.ratio(other):.1f} times varq's; "
+            f"first {other.first['first']:.2f} s"
+            for other in self.others
+        ]
+        return "\n".join(lines)
+
+
+def markdown(rows: list[Row]) -> str:
+    """The rows as two tables: gradients beside their rooflines, and first gradients."""
+    names = list(dict.fromkeys(other.name for row in rows for other in row.others))
+    head = ["circuit", "path", "varq.qubit", "bytes", "operations", "at least, by", "varq over it", *names]
+    first = ["first value and gradient, seconds", "varq.qubit", "in a second process", "PennyLane's own trace", *names]
+    gradients, firsts = [], []
+    for row in rows:
+        sides = {other.name: other for other in row.others}
+        least, milli = row.least, row.ours.median * MILLI
+        gradients.append(
+            [
+                *(row.workload, least.path, f"{milli:.2g} ms"),
+                *(f"{least.moved / MEGA:,.2f} MB", f"{least.operations / MEGA:,.2f} Mflop"),
+                *(f"{least.seconds * MILLI:.2g} ms, {least.side}", f"{row.ours.median / least.seconds:.1f} times"),
+                *(f"{row.ratio(sides[n]):.1f} times" if n in sides else "" for n in names),
+            ]
+        )
+        own = (row.ours, row.second, row.idle)
+        firsts.append(
+            [row.workload, *(f"{side.first['first']:.1f}" if side else "" for side in (*own, *map(sides.get, names)))]
+        )
+    return "\n\n".join(_table(*parts) for parts in ((head, gradients), (first, firsts)))
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def machine() -> str:
+    """The processor, and the versions of what runs here."""
+    found = platform.processor() or platform.machine()
+    facts = Path("/proc/cpuinfo")
+    if facts.exists():
+        lines = facts.read_text(encoding="utf-8").splitlines()
+        found = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), found)
+    return f"{found}; Python {platform.python_version()}, {', '.join(map(_version, PACKAGES))}"
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"no {package}"
+
+
+def least(workload: str, given: dict[str, Any]) -> Roofline:
+    """The path that is taken, and the least that the workload can take here."""
     made, point = circuit(workload.split(":")[0], given)
     script = qml.tape.make_qscript(made)(point)
     tape = qml.tape.QuantumScript(script.operations, [qml.expval(observable(given))])
     made = plan(tape.map_to_standard_wires())[0]
     facts = execution.facts(made.circuit, made.sums, Options())
-    rates = roofline.measured(16 * facts["amplitudes"])
     path = engine(made.circuit, Options()).path
-    return path, rates.seconds(facts["bytes_per_gradient"], facts["operations_per_gradient"])
+    rates = roofline.measured(16 * facts["amplitudes"])
+    return Roofline(path, facts["bytes_per_gradient"], facts["operations_per_gradient"], rates)
 
 
-def compare(workload: str, peers: dict[str, str], turns: int) -> None:
-    """One row for each side; without turns, they only have to agree."""
+def compare(workload: str, peers: dict[str, str], turns: int) -> Row | None:
+    """One row, its sides timed in turns; without turns they only have to agree."""
     given = problem(workload)
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/problem.npz"
@@ -206,20 +315,10 @@ def compare(workload: str, peers: dict[str, str], turns: int) -> None:
             side.end()
     if not turns:
         print(f"{workload:12} {', '.join(s.name for s in (ours, *others))} agree", flush=True)
-        return
-    path, bound = least(workload, given)
-    print(
-        f"{workload:12} varq.qubit ({path}): {ours.median * MILLI:.4g} ms, {ours.median / bound:.1f} times its bound; "
-        f"first {ours.first['first']:.2f} s, in a second process {second.first['first']:.2f} s, "
-        f"of which PennyLane's trace {idle.first['first']:.2f} s"
-    )
-    for other in others:
-        ratio = statistics.median(o / v for o, v in zip(other.times, ours.times, strict=True))
-        print(
-            f"{'':12} {other.name}: {other.median * MILLI:.4g} ms, {ratio:.1f} times varq's; "
-            f"first {other.first['first']:.2f} s",
-            flush=True,
-        )
+        return None
+    row = Row(workload, least(workload, given), ours, second, idle, others)
+    print(row, flush=True)
+    return row
 
 
 def main() -> None:
@@ -228,17 +327,21 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", default=WORKLOADS)
     parser.add_argument("--peer", action="append", default=[])
     parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--markdown", action="store_true", help="the rows once more as tables for the README")
     parser.add_argument("--check", action="store_true", help="whether all sides agree, without timing them")
     given = parser.parse_args()
     named = dict(p.split("=", 1) if "=" in p else (p, sys.executable) for p in given.peer)
     print(bind())
+    print(machine())
     if not given.check:
         rates = roofline.measured()
         print(
             f"copies {rates.bandwidth / 1e9:.1f} GB/s, matrix products {rates.operations / 1e9:.0f} Gflop/s (float64)"
         )
-    for workload in given.workloads:
-        compare(workload, named or {"lightning.qubit": sys.executable}, 0 if given.check else given.turns)
+    peers = named or {"lightning.qubit": sys.executable}
+    rows = [compare(workload, peers, 0 if given.check else given.turns) for workload in given.workloads]
+    if given.markdown:
+        print(f"\n{markdown([row for row in rows if row])}")
 
 
 if __name__ == "__main__":

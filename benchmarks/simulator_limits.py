@@ -1,18 +1,20 @@
 """Figures of `varq.qubit` beside their limits and peers: what the race of `benchmarks/simulator.py` does not show.
 
-    python benchmarks/simulator_limits.py [small] [long] [rounds] [depth] [memory]
+    python benchmarks/simulator_limits.py [small] [long] [rounds] [general] [depth] [memory]
 
 small: 4 qubits without jax.jit, beside default.qubit; jax(32) and jax(64) are JAX without and with its x64 flag; and
 which part of a call passes outside of the device's `execute`.  long: the first value and gradient of many gates with a
 measurement among them.
 rounds: runs of a phase estimation in which each round depends on the outcomes before it, beside a loop on the host that
-calls a compiled round for each.  depth: 40 equal layers against 8.  memory: what XLA reserves for a gradient of 26
-qubits, which is compiled and not run.  Medians; calls of peers alternate.  Nothing comes from a cache on disk.
+calls a compiled round for each.  general: the first gradient of gates in no order, less PennyLane's own trace, and a
+later one.  depth: 40 equal layers against 8.  memory: what XLA reserves for a gradient of 26 qubits, and what a process
+that runs it once comes to hold.  Medians; calls of peers alternate.  Nothing comes from a cache on disk.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import statistics
 import sys
 import time
@@ -28,7 +30,7 @@ import numpy as np
 import pennylane as qml
 from pennylane import numpy as pnp
 from simulator import problem
-from simulator_worker import IDLE, circuit, observable, on_pennylane
+from simulator_worker import IDLE, circuit, device_of, observable, on_pennylane
 
 from varq.simulator import outcome
 from varq.simulator.circuit import Numbers
@@ -46,6 +48,7 @@ TURNS, HOST_RUNS = 9, 6  # alternations, and runs of the host's loop in each
 LONG, WIDE = 300, 8  # gates and qubits
 DEPTHS = ("layers:16x8", "layers:16x40")
 FRESH, DEEPER, FIRST = 5, 1.1, 1.5  # repeats; what depth may cost: the device's program alone, a first gradient
+WIDTHS, COUNTS, TRIES = (12, 20), (40, 320, 2560), 3  # qubits and gates without structure; processes for each
 LARGE, SPACE = "qaoa:26x20", 4.0  # GiB
 MICRO, MILLI, MEBI, GIBI = 1e6, 1e3, 2**20, 2**30
 
@@ -169,6 +172,45 @@ def long() -> Iterator[str]:
         yield row(f"{LONG} gates, {WIDE} qubits, measured: first {what}", seconds, "s", None, f"{cpu:.3g} s of CPU")
 
 
+def scattered(wires: int, count: int, x: Any) -> Any:
+    """Gates of one and two wires in no order, without a repeat."""
+    rng = np.random.default_rng(wires)
+    for k in range(count):
+        one, two = (int(w) for w in rng.permutation(wires)[:2])
+        kind = int(rng.integers(5))
+        if kind < 3:
+            (qml.RX, qml.RY, qml.RZ)[kind](x[k], one)
+        elif kind == 3:
+            qml.CNOT([one, two])
+        else:
+            qml.IsingXX(x[k], wires=[one, two])
+    return qml.expval(qml.Z(0) @ qml.Z(1) + qml.X(2))
+
+
+def first_scattered(name: str, wires: int, count: int) -> tuple[float, float, float]:
+    """Seconds of the first gradient in this process, of its CPU, and of a later one."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    jax.config.update("jax_enable_x64", True)
+    node = qml.QNode(partial(scattered, wires, count), device_of(name, wires), interface="jax")
+    both, x = jax.jit(jax.value_and_grad(node)), jnp.linspace(0.1, 1, count)
+    seconds, cpu, _ = timed(both, x)
+    return seconds, cpu, timed(both, x + 1e-3)[0]
+
+
+def general() -> Iterator[str]:
+    """What the first gradient of gates without structure costs, by their number."""
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
+        for wires in WIDTHS:
+            for count in COUNTS:
+                names = ("varq.qubit", IDLE)
+                turns = [[fresh.apply(first_scattered, (n, wires, count)) for n in names] for _ in range(TRIES)]
+                (ours, cpu, later), (idle, _, _) = (medians(side) for side in zip(*turns, strict=True))
+                beside = (
+                    f"less PennyLane's {idle:.3g} s; {cpu:.3g} s of CPU with it; a later one {later * MILLI:.3g} ms"
+                )
+                yield row(f"{count} gates, {wires} qubits: first gradient", ours - idle, "s", None, beside)
+
+
 def correction(*bits: Any) -> Any:
     """The turn back that the digits known so far, least significant first, ask for."""
     return -np.pi * sum(bit / 2 ** (len(bits) - k) for k, bit in enumerate(bits))
@@ -236,8 +278,8 @@ def rounds() -> Iterator[str]:
     yield row(f"{ROUNDS} rounds with feed-forward, each of {SHOTS} runs", own, "us", RUN, peer)
 
 
-def compiled(workload: str, **options: Any) -> tuple[float, Any]:
-    """Seconds that XLA takes for the device's program of values and slopes, and the memory that it needs."""
+def compiled(workload: str, **options: Any) -> tuple[float, Any, tuple[Any, ...]]:
+    """Seconds that XLA takes for the device's program of values and slopes, that program, and its arguments."""
     given = problem(workload)
     made, point = circuit(workload.split(":")[0], given)
     wires = range(int(given["wires"]))
@@ -248,9 +290,9 @@ def compiled(workload: str, **options: Any) -> tuple[float, Any]:
     program = _program(gates, (words,), Options(**options))
     with double():
         inputs = [jnp.asarray(values, program.options.dtype) for values in (numbers.angles, coefficients)]
-        lowered = program.values_and_slopes.lower(program.tables, Numbers(inputs[0]), (inputs[1],))
-        seconds, _, done = timed(lowered.compile)
-    return seconds, done.memory_analysis()
+        arguments = (program.tables, Numbers(inputs[0]), (inputs[1],))
+        seconds, _, done = timed(program.values_and_slopes.lower(*arguments).compile)
+    return seconds, done, arguments
 
 
 def first(name: str, workload: str) -> tuple[float, float]:
@@ -276,21 +318,41 @@ def depth() -> Iterator[str]:
     compiled(DEPTHS[0])  # the first compilation of a process also starts LLVM
     seconds = medians([compiled(w)[0] for w in DEPTHS] for _ in range(FRESH))
     yield against("compiling the program", DEEPER, "s", *seconds)
-    held = [compiled(w, stored_bytes=0)[1].temp_size_in_bytes / MEBI for w in DEPTHS]
+    held = [compiled(w, stored_bytes=0)[1].memory_analysis().temp_size_in_bytes / MEBI for w in DEPTHS]
     yield against("temporary, no state stored", DEEPER, "MiB", *held)
     for unit, *both in zip(("s", "s of CPU"), *map(firsts, DEPTHS), strict=True):
         yield against("first gradient less idle", FIRST, unit, *both)
 
 
+def peak() -> float:
+    """The most memory that this process has held so far, in GiB."""
+    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(found if sys.platform == "darwin" else found * 1024) / GIBI  # bytes on macOS, KiB on Linux
+
+
+def held(workload: str) -> tuple[float, float, float]:
+    """The most GiB that this process holds before it runs a gradient in float32 and after; the run's seconds."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    _, program, arguments = compiled(workload, dtype="float32")
+    before = peak()
+    with double():
+        seconds = timed(program, *arguments)[0]
+    return before, peak(), seconds
+
+
 def memory() -> Iterator[str]:
     """Whether a laptop has room for it."""
-    found = compiled(LARGE, dtype="float32")[1]
+    found = compiled(LARGE, dtype="float32")[1].memory_analysis()
     sizes = [getattr(found, f"{part}_size_in_bytes") / GIBI for part in ("temp", "argument", "output")]
     parts = "temporary {:.3g}, arguments {:.2g}, results with the state {:.3g}".format(*sizes)
     yield row(f"{LARGE}, a gradient in float32", sum(sizes), "GiB", SPACE, parts)
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
+        before, after, seconds = fresh.apply(held, (LARGE,))
+    beside = f"{before:.3g} GiB of it before the run, for Python and the compiler; {seconds:.3g} s"
+    yield row(f"{LARGE}, run once: the process at its largest", after, "GiB", None, beside)
 
 
-FIGURES: dict[str, Callable[[], Iterator[str]]] = {f.__name__: f for f in (small, long, rounds, depth, memory)}
+FIGURES: dict[str, Callable[[], Iterator[str]]] = {f.__name__: f for f in (small, long, rounds, general, depth, memory)}
 
 
 def main(names: list[str]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pennylane as qml
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from varq.simulator import explain, explaining, measurements
 from varq.simulator.dense.engine import DenseEngine
@@ -145,6 +148,38 @@ def test_the_sector_is_as_small_as_what_can_be_reached(capsys: pytest.CaptureFix
     found = explain(qml.QNode(conserving, DEVICE))(np.array([0.3, 0.4]))
     assert found.parts[0].facts["amplitudes"] == 3  # 110000, and what two excitations make of it: 001100, 010010
     assert "sector" in capsys.readouterr().out
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path) -> Iterator[None]:
+    """A compile cache on disk of this test alone, which keeps whatever is compiled."""
+    wanted: dict[str, Any] = {
+        "jax_compilation_cache_dir": str(tmp_path),
+        "jax_enable_compilation_cache": True,
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    before = {name: getattr(jax.config, name) for name in wanted}
+
+    def choose(values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+    choose(wanted)
+    yield
+    choose(before)
+
+
+def test_programs_found_on_disk_are_counted(own_cache: None, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for _ in range(2):
+        jax.clear_caches()  # type: ignore[no-untyped-call]
+        found += explain(qml.QNode(conserving, DEVICE))(np.array([0.3, 0.4])).parts
+    first, second = (part.hits for part in found)
+    assert first == 0
+    assert second > 0
+    assert f"{second} programs found on disk" in capsys.readouterr().out
 
 
 def test_another_device_is_refused() -> None:

@@ -35,6 +35,7 @@ from simulator_layers import (
     permuted,
     qaoa,
 )
+from simulator_steps import Step, deferred, follow, steps, turned
 from simulator_tapes import (
     CHANGES,
     CONSERVING,
@@ -59,7 +60,7 @@ from varq.simulator.precision import double
 
 pytestmark = [
     pytest.mark.flagless,  # NumPy's arrays go in and come out, or JAX's within a float64 block
-    pytest.mark.timeout(3600),  # the wide gate draws a hundred circuits in one test, each compiled
+    pytest.mark.timeout(3600),  # the wide gate draws up to forty circuits in one test, each compiled up to six times
 ]
 
 NEAR = {"double": 1e-10, "single": 1e-5}  # linear algebra on a few dozen gates; observables have norms of about one
@@ -150,7 +151,8 @@ def slopes(tape: QuantumScript, wires: int, path: str | None, most: int = 8, shi
 
 WIDEST = 8
 WIDTHS = st.integers(1, WIDEST)
-WHOLE = st.sampled_from([None, "general", "layers"])  # paths that every circuit can take
+EVERY_PATH = (None, "general", "layers")  # paths that every circuit can take
+WHOLE = st.sampled_from(EVERY_PATH)
 
 
 @st.composite
@@ -165,6 +167,13 @@ def tapes(draw: Any) -> tuple[QuantumScript, int]:
 def test_any_circuit(drawn: tuple[QuantumScript, int], precision: str, path: str | None) -> None:
     tape, wires = drawn
     check(tape, wires, path, precisions=[precision])
+
+
+@pytest.mark.full
+@share(0.15)
+@given(tapes())
+def test_any_circuit_on_every_path_in_both_precisions(drawn: tuple[QuantumScript, int]) -> None:
+    check(*drawn, *EVERY_PATH)
 
 
 ROOMS = ("identity", "meta", "op_math.controlled_ops", "qubit")
@@ -212,6 +221,16 @@ def test_gradients(drawn: tuple[QuantumScript, int, bool], path: str | None) -> 
     tape, wires, plain = drawn
     assume(varied(tape))
     slopes(tape, wires, path, shift=plain)
+
+
+@pytest.mark.full
+@share(0.06)
+@given(smooth_tapes())
+def test_gradients_on_every_path(drawn: tuple[QuantumScript, int, bool]) -> None:
+    tape, wires, plain = drawn
+    assume(varied(tape))
+    for path in EVERY_PATH:
+        slopes(tape, wires, path, shift=plain)
 
 
 # -- circuits that keep the number of ones
@@ -327,61 +346,6 @@ def test_layers_however_they_are_written(pair: tuple[Any, Any], wires: int, seed
 
 # -- circuits measured on the way
 
-CONDITIONS: tuple[Callable[[Any, Any], Any], ...] = (
-    lambda a, b: a,
-    lambda a, b: ~a,
-    lambda a, b: a & b,
-    lambda a, b: a | ~b,
-    lambda a, b: a + b == 1,
-    lambda a, b: 2 * a - b > 0,
-    lambda a, b: a != b,
-    lambda a, b: (a * b) / 2 < 0.3,
-    lambda a, b: 1 - a <= b,
-)
-
-Step = tuple[str, int, bool, Any, Any]
-
-
-def follow(steps: Sequence[Step], wires: int, selecting: bool) -> tuple[list[Any], list[Any]]:
-    """Queues the steps; the outcomes in order, and those that are selected."""
-    seen: list[Any] = []
-    selected: list[Any] = []
-    for what, seed, flag, first, second in steps:
-        a, b = (seen[seed % len(seen)], seen[seed // 7 % len(seen)]) if seen else (None, None)
-        if what == "measure" and len(seen) < 4:
-            seen.append(qml.measure(seed % wires, reset=flag))
-        elif what == "select" and len(seen) < 4 and not selected:
-            seen.append(qml.measure(seed % wires, reset=flag, postselect=seed // 8 % 2 if selecting else None))
-            selected.append((seen[-1], seed // 8 % 2))
-        elif what == "condition" and seen:
-            otherwise = partial(qml.apply, second) if flag else None
-            qml.cond(CONDITIONS[seed % len(CONDITIONS)](a, b), partial(qml.apply, first), otherwise)()
-        else:
-            qml.apply(first)
-    return seen, selected
-
-
-PLAIN = {name: entry for name, entry in GATES.items() if name not in ("Snapshot", "WireCut")}
-
-
-@st.composite
-def steps(draw: Any, wires: int, select: bool = True) -> list[Step]:
-    """Operations, measurements with and without reset, selections, and conditions with and without an else."""
-    names = [name for name, (fewest, _, _) in PLAIN.items() if fewest <= wires]
-    changes, seeds = st.sampled_from(["", "adjoint"]), st.integers(0, 2**16)
-    op = st.builds(build, st.sampled_from(names), changes, st.just(wires), seeds)
-    what = st.sampled_from(["gate", "measure", "condition", "condition", *(["select"] if select else [])])
-    one = st.tuples(what, st.integers(0, 2**16), st.booleans(), op, op)
-    first = ("measure", draw(st.integers(0, 7)), draw(st.booleans()), None, None)
-    spread: list[Step] = [("gate", 0, False, qml.RY(0.7 + w, w), None) for w in range(wires)]
-    return [*spread, first, *draw(st.lists(one, min_size=1, max_size=9))]
-
-
-def deferred(circuit: Callable[[], Any]) -> list[Any]:
-    found = qml.QNode(circuit, qml.device("default.qubit"), mcm_method="deferred")()
-    return [np.asarray(part) for part in jax.tree.leaves(found)]
-
-
 @st.composite
 def measured_circuits(draw: Any) -> tuple[Callable[[], Any], int, list[Any]]:
     """A circuit, its wires, and what is left over for the chance of what it selects."""
@@ -420,15 +384,35 @@ def test_circuits_measured_on_the_way(drawn: tuple[Callable[[], Any], int, list[
         agree([np.asarray(part) for part in jax.tree.leaves(found)], truth, near)
 
 
-def turned(op: Any, by: float) -> Any:
-    """An operation with its angles moved: another one of the same structure, which shares its compiled program."""
-    angles = [value for value in op.data if isinstance(value, float)]
-    if not angles or len(angles) != len(op.data):
-        return op
-    if isinstance(op, qml.ops.Exp) and op.base.data:  # whose numbers PennyLane expects, though it does not give them
-        return op
-    with qml.QueuingManager.stop_recording():
-        return qml.ops.functions.bind_new_parameters(op, [value + by for value in angles])
+@st.composite
+def followed_circuits(draw: Any) -> tuple[Callable[[Any], Any], int]:
+    """A circuit without selections, of a number by which all of its angles are moved, and its wires."""
+    wires = draw(WIDTHS)
+    taken = draw(steps(wires, select=False, table=SMOOTH))
+    final = draw(measurements(wires, ("expval",), most=2))
+
+    def circuit(by: Any) -> Any:
+        moved = [
+            (kind, seed, flag, *(None if op is None else turned(op, by) for op in ops))
+            for kind, seed, flag, *ops in taken
+        ]
+        seen, _ = follow(moved, wires, False)
+        values = sum((k + 1) * m for k, m in enumerate(seen))
+        return [*map(qml.apply, final), qml.expval(values)]
+
+    return circuit, wires
+
+
+@share(0.08)
+@given(followed_circuits())
+def test_gradients_of_circuits_measured_on_the_way(drawn: tuple[Callable[[Any], Any], int]) -> None:
+    """By branches: the derivative of each result by a number that is in every angle, against differences."""
+    circuit, wires = drawn
+    truth = five_point(lambda x: np.stack(deferred(lambda: circuit(float(x[0])))), np.zeros(1))
+    node = qml.QNode(circuit, qml.device("varq.qubit", wires=wires))
+    with double():
+        found = jax.jacrev(lambda by: jnp.stack(node(by)))(jnp.zeros(()))
+    np.testing.assert_allclose(found, truth[:, 0], rtol=0, atol=SLOPE)
 
 
 @st.composite
