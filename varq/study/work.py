@@ -7,8 +7,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -30,7 +30,20 @@ from varq.store.parts import claimed
 from varq.store.store import Store, open_store
 from varq.study.suited import unseen
 
-__all__ = ["Cause", "Cell", "Done", "End", "Order", "Party", "State", "failed", "takes_over", "work", "work_in"]
+__all__ = [
+    "Cause",
+    "Cell",
+    "Done",
+    "End",
+    "Order",
+    "Party",
+    "State",
+    "apart",
+    "failed",
+    "takes_over",
+    "work",
+    "work_in",
+]
 
 log = logging.getLogger("varq")
 
@@ -189,8 +202,20 @@ def work(order: Order) -> Done:
     host = socket.gethostname()
     if order.permit is not None and not order.permit.exists():
         return _done(_refused(order, order.store, host), host)
-    with claimed(order.store, host) as part, open_store(order.store, part=part) as store:
+    with apart(order.store, host) as store:
         return work_in(order, store)
+
+
+@contextmanager
+def apart(folder: Path, host: str) -> Iterator[Store]:
+    """A store with a file that this process alone writes inside the block, beside those of others.
+
+    Args:
+        folder: of the store.
+        host: this machine's name.
+    """
+    with claimed(folder, host) as part, open_store(folder, host=host, part=part) as store:
+        yield store
 
 
 def _refused(order: Order, folder: Path, host: str) -> list[End]:
