@@ -66,7 +66,8 @@ class Layout:
         priority: of cells, as of `varq.sweep`; no part of what they are.
 
     Raises:
-        ValueError: for cells that cannot be found again, an unknown axis, or cells along it that differ in shape.
+        ValueError, TypeError: for cells that cannot be found again, a cell whose choices cannot be made (says which), an
+            unknown axis, or cells along it that differ in shape.
     """
 
     def __init__(self, grid: Grid, warm: str | None, batch: int | None, needs: Any = None, priority: Any = 0) -> None:
@@ -83,7 +84,9 @@ class Layout:
         parameters: list[Any] = []
         for index in range(len(grid)):
             before = self._before(index)
-            whole = resolved(self._warmed(index, before))
+            task = self._warmed(index, before)
+            with grid.told(index):
+                whole = resolved(task)
             name, findable = spec.identity(whole)
             if not findable:
                 raise ValueError(
@@ -91,7 +94,7 @@ class Layout:
                     f"Got {whole.title!r}, which holds an object of this process. Describe it by specs."
                 )
             if before is not None:
-                _check_shape(parameters[before], _shape(whole), grid.values(index), str(warm))
+                _check_shape(parameters[before], _shape(whole), grid.words(index), str(warm))
             self.ids.append(name[:16])
             self.before.append(before)
             labels = labels_of(needs, whole)
@@ -224,12 +227,11 @@ def _shape(task: Any) -> Any:
     return getattr(ansatz, "shape", None) if ansatz is not None else np.shape(getattr(task, "x0", ()))
 
 
-def _check_shape(before: Any, here: Any, values: dict[str, Any], warm: str) -> None:
+def _check_shape(before: Any, here: Any, cell: str, warm: str) -> None:
     if before != here:
-        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
         raise ValueError(
             f"Cells along warm_start={warm!r} must have parameters of one shape. Got {here} after {before} in the cell "
-            f"{shown}. Leave warm_start out, or sweep over something that keeps the shape."
+            f"{cell}. Leave warm_start out, or sweep over something that keeps the shape."
         )
 
 
