@@ -66,8 +66,8 @@ class Layout:
         priority: of cells, as of `varq.sweep`; no part of what they are.
 
     Raises:
-        ValueError, TypeError: for cells that cannot be found again, a cell whose choices cannot be made (says which), an
-            unknown axis, or cells along it that differ in shape.
+        ValueError: for cells that cannot be found again, an unknown axis, or cells along it that differ in shape.
+        ValueError, TypeError: for a cell whose choices cannot be made; says which.
     """
 
     def __init__(self, grid: Grid, warm: str | None, batch: int | None, needs: Any = None, priority: Any = 0) -> None:

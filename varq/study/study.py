@@ -31,7 +31,8 @@ from varq.study.placement import Placements, ledger
 from varq.study.purse import Purse
 from varq.study.record import StudyRecord, is_recorded, named, recorded, shown
 from varq.study.table import Table
-from varq.study.work import End, State, apart, takes_over
+from varq.study.watching import Watching
+from varq.study.work import State, apart, takes_over
 
 __all__ = ["Status", "Study", "sweep"]
 
@@ -230,11 +231,7 @@ class Study:
         """Have cells run and recorded by a store; returns what is to be said of those that could not be."""
         name = getattr(executor, "name", type(executor).__name__)
         board = names.find("display", "study")(self.name, self.record.names, len(self)) if self._progress else None
-
-        def tell(cells: Sequence[int], ends: Sequence[End] | None) -> None:
-            if board is not None:
-                board.tell([(k, self.record.rows[k]) for k in cells], ends)
-
+        watching = Watching(board, self.record, store)
         dashboard = getattr(executor, "dashboard", None)
         facts = {} if dashboard is None else {"dashboard": clean_text(dashboard)}
         with ExitStack() as held:
@@ -252,10 +249,10 @@ class Study:
             held.callback(placements.close)
             if board is not None:
                 held.enter_context(board)
-                board.begin(sum(s is State.DONE for s in states), sum(s is State.FAILED for s in states))
+                watching.begin(states, left)
                 if dashboard is not None:
                     board.say(f"{name}, whose dashboard is at {dashboard}")
-            Finishing(self._layout, store, executor, left, among, tell, placements, purse, permit).run()
+            Finishing(self._layout, store, executor, left, among, watching, placements, purse, permit).run()
         return "" if purse is None else purse.note()
 
     def _check_needs(self, executor: Any, name: str, left: Sequence[int]) -> None:

@@ -141,6 +141,8 @@ class End:
         cause: why it has not ended.
         began: in seconds since 1970.
         ended: the same.
+        steps: done so far.
+        value: that its run found; None where there is none.
     """
 
     index: int
@@ -149,6 +151,8 @@ class End:
     cause: Cause = Cause.NONE
     began: float = 0.0
     ended: float = 0.0
+    steps: int = 0
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -339,11 +343,13 @@ def takes_over(store: Store, name: str) -> bool:
 
 
 def _end(cell: Cell, result: Result | None) -> End:
+    steps, value = (0, None) if result is None else (result.steps, result.value)
     if result is None or result.reason in (Reason.STOPPED, Reason.BUDGET):
-        spent = result is not None and result.reason is Reason.BUDGET
-        return End(cell.index, State.UNFINISHED, cause=Cause.BUDGET if spent else Cause.STOPPED)
+        cause = Cause.BUDGET if result is not None and result.reason is Reason.BUDGET else Cause.STOPPED
+        return End(cell.index, State.UNFINISHED, cause=cause, steps=steps, value=value)
     bad = result.reason in (Reason.FAILED, Reason.NONFINITE)
-    return End(cell.index, State.FAILED if bad else State.DONE, result.message if bad else "")
+    state = State.FAILED if bad else State.DONE
+    return End(cell.index, state, result.message if bad else "", steps=steps, value=value)
 
 
 def failed(store: Store, run: str, message: str) -> bool:
