@@ -131,12 +131,17 @@ class Layout:
         seen: set[str] = set()
         for index, run in enumerate(self.ids):
             if run not in seen:
-                place = list(self.grid.place(index))
-                if self._axis is not None:
-                    place[self._axis] = 0
-                chains.setdefault(index if self._axis is None else self.grid.index(place), []).append(index)
+                chains.setdefault(self._first(index), []).append(index)
             seen.add(run)
         return list(chains.values())
+
+    def _first(self, index: int) -> int:
+        """Where the chain of a cell begins."""
+        if self._axis is None:
+            return index
+        place = list(self.grid.place(index))
+        place[self._axis] = 0
+        return self.grid.index(place)
 
     def _wave(self, index: int) -> int:
         return 0 if self._axis is None else self.grid.place(index)[self._axis]
