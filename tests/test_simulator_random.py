@@ -346,6 +346,7 @@ def test_layers_however_they_are_written(pair: tuple[Any, Any], wires: int, seed
 
 # -- circuits measured on the way
 
+
 @st.composite
 def measured_circuits(draw: Any) -> tuple[Callable[[], Any], int, list[Any]]:
     """A circuit, its wires, and what is left over for the chance of what it selects."""

@@ -77,6 +77,17 @@ def test_axes_that_cannot_be_are_refused(over: Any, message: str) -> None:
         sweep(h2(), over)
 
 
+def test_what_cannot_be_resolved_says_in_which_cell() -> None:
+    starts = [np.zeros(3), np.ones(3), np.zeros(4), np.full(3, 0.5)]
+    over = {"problem.bond": [0.7, 0.735], "initial": starts}
+    with pytest.raises(
+        ValueError, match=r"must have shape \(3,\).*in the cell problem.bond=0.7, initial=value 3 of 4\)"
+    ):
+        sweep(h2(), over)
+    with pytest.raises(ValueError, match=r"\(3,\).*\(in the cell seed=2\)$"):
+        sweep([h2(seed=k, initial=start) for k, start in enumerate(starts)])
+
+
 @pytest.mark.parametrize(
     ("over", "message"),
     [

@@ -151,4 +151,6 @@ over.seed.range = {CELLS}
     words = [sys.executable, "-m", "varq", "sweep", "run", "study.toml", "--quiet", "--shard"]
     shards = [subprocess.Popen([*words, f"{number}/4"]) for number in range(1, 5)]
     assert [shard.wait(PATIENCE) for shard in shards] == [0, 0, 0, 0]
+    files = [path for path in Path("store").glob("*.sqlite") if ".part-" in path.name]
+    assert len(files) > 1, "each wrote a file of its own"
     check_whole(rows("store"), capsys, "none")

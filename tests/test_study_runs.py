@@ -30,7 +30,7 @@ from varq.session.interrupt import REQUEUE
 from varq.simulator.kept import Kept
 from varq.store.job_records import STUDY
 from varq.store.lease import Process
-from varq.store.parts import sole
+from varq.store.parts import claimed, sole
 from varq.store.store import Store, open_store
 from varq.study.executors import Here, executor_of
 from varq.study.study import Study
@@ -254,6 +254,35 @@ def test_four_shards_merged_are_the_whole_study(options: dict[str, Any], tmp_pat
         assert trace(merged) == trace(whole)
         assert merged.table()["value"].tolist() == whole.table()["value"].tolist()
         assert merged.store.verify() == []
+
+
+def test_shards_on_one_store_write_a_file_each() -> None:
+    def recorded(file: Path) -> int:
+        with closing(sqlite3.connect(file)) as db:
+            tables = ("runs", "steps", "leases", "sessions")
+            return sum(int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in tables)
+
+    with (
+        sweep(trivial(), {"seed": range(4)}, name="shards") as study,
+        sweep(trivial(), {"seed": range(4)}, name="straight", store="whole") as whole,
+    ):
+        folder, host = study.store.path, study.store.host
+        assert folder is not None
+        with claimed(folder, host):  # as another shard that runs now
+            assert study.finish(shard=(1, 2))["done"] == 2
+        assert study.finish(shard=(2, 2))["done"] == 4
+        main, *parts = sorted(folder.glob("*.sqlite"), key=lambda path: len(path.name))
+        assert recorded(main) == 0
+        assert sorted(path.name.rpartition("part-")[2] for path in parts) == ["0.sqlite", "1.sqlite"]
+        assert all(recorded(path) > 0 for path in parts)
+        whole.finish()
+        assert trace(study) == trace(whole)
+        assert study.table()["value"].tolist() == whole.table()["value"].tolist()
+        assert len(study.ledger()["pid"]) == 4
+        assert study.store.compact().files == 2
+        assert trace(study) == trace(whole)
+        assert len(study.ledger()["pid"]) == 4
+        assert study.store.verify() == []
 
 
 @pytest.mark.parametrize("shard", [(0, 4), (5, 4), (1, 0)])

@@ -21,6 +21,7 @@ from varq.study.export import export
 from varq.study.record import known
 from varq.study.study import Study, table_of
 from varq.study.table import FIXED, Table
+from varq.study.watching import Watching
 
 FIELDS, SEEDS = (0.5, 1.0, 1.5), (0, 1)
 
@@ -95,16 +96,97 @@ def test_two_swept_fields_are_a_heat_map(study: Study) -> None:
         study.plot(x="problem.field", y="state")
 
 
+def ended(index: int, state: str, message: str = "", **more: Any) -> SimpleNamespace:
+    return SimpleNamespace(index=index, state=state, message=message, **more)
+
+
 def test_a_board_shows_what_is_under_way_and_what_ended() -> None:
     out = io.StringIO()
-    with StudyBoard("curve", ("bond",), 3, file=out) as board:
+    with StudyBoard("curve", ("bond",), 4, file=out) as board:
         board.begin(1, 0)
-        board.tell([(1, (1.6,)), (2, (1.8,))], None)
-        assert board._lines(8) == [["1.6", "under way"], ["1.8", "under way"]]
-        board.tell([(1, (1.6,))], [SimpleNamespace(index=1, state="failed", message="ValueError: no")])
-        assert board._lines(8) == [["1.6", "failed  ValueError: no"], ["1.8", "under way"]]
-        assert board._foot().startswith("curve  1 of 3 cells done  1 failed  1 under way")
-    assert out.getvalue().startswith("curve  1 of 3 cells done  1 failed")
+        board.tell([(1, (1.6,)), (2, (1.8,)), (3, (2.0,))], None)
+        board.step(2, 7, -1.125)
+        assert [line[:4] for line in board._lines(8)] == [
+            ["1.6", "", "", "under way"],
+            ["1.8", "7", "-1.12500000", "under way"],
+            ["2", "", "", "under way"],
+        ]
+        board.tell([(1, (1.6,))], [ended(1, "failed", "ValueError: no")])
+        board.tell([(2, (1.8,))], [ended(2, "done", steps=9, value=-1.25)], "ada, pid 7")
+        assert board._lines(8) == [
+            ["1.6", "", "", "failed  ValueError: no", ""],
+            ["1.8", "9", "-1.25000000", "done", "ada, pid 7"],
+            ["2", "", "", "under way", ""],
+        ]
+        assert board._heads(board._lines(8)) == ["bond", "step", "value", "state", "where"]
+        assert board._foot().startswith("curve  2 of 4 cells done  1 failed  1 under way")
+    assert out.getvalue().startswith("curve  2 of 4 cells done  1 failed")
+
+
+def test_a_cell_that_ends_before_its_batch_is_told_at_once_and_counted_once() -> None:
+    with StudyBoard("curve", ("bond",), 2, file=io.StringIO()) as board:
+        board.tell([(0, (1.6,)), (1, (1.8,))], None)
+        board.step(0, 4, -1.0, "done")
+        assert board._foot().startswith("curve  1 of 2 cells done  1 under way")
+        assert [line[3] for line in board._lines(8)] == ["done", "under way"]
+        assert board.shown() == [1]
+        board.tell([(0, (1.6,)), (1, (1.8,))], [ended(0, "failed", "late"), ended(1, "done")])
+        assert board._foot().startswith("curve  1 of 2 cells done  1 failed")
+        assert [line[3] for line in board._lines(8)] == ["failed  late", "done"]
+
+
+class Seen(StudyBoard):
+    """A board that keeps what it is told."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given, file=io.StringIO())
+        self.steps: list[tuple[int, int, Any, str]] = []
+        self.foot = ""
+
+    def __exit__(self, *exception: Any) -> None:
+        self.foot = self._foot()
+        super().__exit__(*exception)
+
+    def step(self, cell: int, step: int, value: Any, state: str = "") -> None:
+        self.steps.append((cell, step, value, state))
+        super().step(cell, step, value, state)
+
+
+def test_a_study_tells_its_board_of_steps_of_equal_cells_and_of_cells_that_are_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    boards: list[Seen] = []
+
+    def made(*given: Any) -> Seen:
+        boards.append(Seen(*given))
+        return boards[-1]
+
+    monkeypatch.setattr("varq.display.studies.StudyBoard", made)
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=2))
+    broken = VQE(problem=TransverseFieldIsing(2), device="default.mixed", precision="single")
+    with varq.sweep([task, task, broken], name="seen", store="store") as study:
+        study.finish()
+        study.finish(failed=True)
+        values = study.table()["value"]
+    first, again = boards
+    assert [step[:2] for step in first.steps if not step[3]] == [(0, 1), (1, 1), (0, 2), (1, 2)]
+    assert first.steps[-1][2] == values[1]
+    assert first.foot.startswith("seen  2 of 3 cells done  1 failed")
+    assert again.foot.startswith("seen  2 of 3 cells done  1 failed"), "counted once"
+
+
+def test_steps_of_other_processes_are_read_from_the_store() -> None:
+    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=9))
+    with varq.sweep(task, {"seed": range(2)}, name="afar", store="store", progress=False) as study:
+        varq.start(study.layout.task(1), store="store", progress=False).step(3)
+        board = Seen("afar", ("seed",), 2)
+        watching = Watching(board, study.record, study.store)
+        watching.tell([0, 1], None)
+        watching.look()
+        assert [line[:2] + line[3:] for line in board._lines(8)] == [
+            ["0", "", "under way", ""],
+            ["1", "3", "under way", ""],
+        ]
 
 
 def test_a_board_that_fails_costs_nothing() -> None:

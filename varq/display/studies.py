@@ -28,7 +28,8 @@ Shown = Sequence[tuple[int, Sequence[Any]]]
 
 
 class StudyBoard:
-    """Shows the cells of a study that are under way and that ended last, and how many of all have ended.
+    """Shows the cells of a study that are under way and that ended last, with their steps and values, and where they
+    ran, and how many of all have ended.
 
     Whatever goes wrong here, the study goes on.
 
@@ -53,7 +54,9 @@ class StudyBoard:
     def __init__(self, name: str, names: Sequence[str], cells: int, *, file: TextIO | None = None) -> None:
         self._name, self._names, self._cells = name, tuple(names), cells
         self._rows: dict[int, Sequence[Any]] = {}
-        self._ended: deque[tuple[Sequence[Any], str, str]] = deque(maxlen=_KEPT)
+        self._at: dict[int, tuple[int, float | None]] = {}  # of cells under way: steps, and the value there
+        self._over: dict[int, str] = {}  # how cells ended whose order goes on
+        self._ended: deque[tuple[int, list[str]]] = deque(maxlen=_KEPT)
         self._counts = {"done": 0, "failed": 0}
         self._before = 0
         self._began = time.monotonic()
@@ -90,10 +93,19 @@ class StudyBoard:
         if not self._quiet and self._file is not None:
             self._safely(lambda: self._write(f"{self._name}  {text}"))
 
-    def tell(self, cells: Shown, ends: Sequence[Any] | None) -> None:
-        """Cells that are under way now, or with `ends` what became of them; never raises."""
+    def tell(self, cells: Shown, ends: Sequence[Any] | None, place: str = "") -> None:
+        """Cells that are under way now, or with `ends` what became of them, and where; never raises."""
         if not self._quiet:
-            self._safely(lambda: self._take(cells, ends))
+            self._safely(lambda: self._take(cells, ends, place))
+
+    def step(self, cell: int, step: int, value: float | None, state: str = "") -> None:
+        """So many steps of a cell are done, with this value; `state` says how it ended where it did.  Never raises."""
+        if not self._quiet:
+            self._safely(lambda: self._follow(cell, step, value, str(state)))
+
+    def shown(self) -> list[int]:
+        """The cells under way that are shown."""
+        return self._going()[:_RUNNING]
 
     def _safely(self, act: Callable[[], None]) -> None:
         try:
@@ -111,18 +123,43 @@ class StudyBoard:
         elif self._shell is not None:
             self._publish(update=False)
 
-    def _take(self, cells: Shown, ends: Sequence[Any] | None) -> None:
+    def _take(self, cells: Shown, ends: Sequence[Any] | None, place: str) -> None:
         if ends is None:
             self._rows.update(dict(cells))
         else:
             values = dict(cells)
-            for number in values:
-                self._rows.pop(number, None)
             for end in ends:
                 state = str(getattr(end.state, "value", end.state))
-                if state in self._counts:
-                    self._counts[state] += 1
-                self._ended.append((values.get(end.index, ()), state, end.message))
+                at = (getattr(end, "steps", 0), getattr(end, "value", None))
+                self._end(end.index, values.get(end.index, ()), state, at, end.message, place)
+            for number in values:
+                self._rows.pop(number, None)
+                self._at.pop(number, None)
+                self._over.pop(number, None)
+        self._refresh()
+
+    def _follow(self, cell: int, step: int, value: float | None, state: str) -> None:
+        if cell not in self._rows:
+            return
+        self._at[cell] = (step, value)
+        if state in self._counts and cell not in self._over:
+            self._end(cell, self._rows[cell], state, self._at[cell], "", "")
+            self._over[cell] = state
+        self._refresh()
+
+    def _end(
+        self, cell: int, values: Sequence[Any], state: str, at: tuple[int, float | None], message: str, place: str
+    ) -> None:
+        """Note how a cell ended: once more by its order, which knows best, where its run told it before."""
+        if cell in self._over:
+            self._counts[self._over.pop(cell)] -= 1
+            for known in [line for line in self._ended if line[0] == cell]:
+                self._ended.remove(known)
+        if state in self._counts:
+            self._counts[state] += 1
+        self._ended.append((cell, _line(values, at, f"{state}  {message}".strip(), place)))
+
+    def _refresh(self) -> None:
         now = time.monotonic()
         if self._shell is not None and now - self._painted >= 1 / REFRESH:
             self._publish(update=True)
@@ -154,40 +191,55 @@ class StudyBoard:
         parts = [self._name, f"{done} of {checks.counted(self._cells, 'cell')} done"]
         if failed:
             parts.append(f"{failed} failed")
-        if self._rows:
-            parts.append(f"{len(self._rows)} under way")
+        going = len(self._going())
+        if going:
+            parts.append(f"{going} under way")
         elapsed = time.monotonic() - self._began
         parts.append(clock(elapsed))
         here, left = done + failed - self._before, self._cells - done - failed
-        if here > 0 and left > 0 and self._rows:
+        if here > 0 and left > 0 and going:
             parts.append(f"about {clock(elapsed / here * left)} left")
         return "  ".join(parts)
 
-    def _lines(self, most: int) -> list[list[str]]:
-        def texts(values: Sequence[Any]) -> list[str]:
-            return [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
+    def _going(self) -> list[int]:
+        return [cell for cell in list(self._rows) if cell not in self._over]
 
-        going = [[*texts(values), "under way"] for values in list(self._rows.values())[:_RUNNING]]
-        ended = [[*texts(values), f"{state}  {message}".strip()] for values, state, message in list(self._ended)]
+    def _heads(self, lines: Sequence[Sequence[str]]) -> list[str]:
+        """The columns; where cells ran only where that is told."""
+        heads = [*self._names, "step", "value", "state", "where"]
+        return heads if any(line[-1] for line in lines) else heads[:-1]
+
+    def _lines(self, most: int) -> list[list[str]]:
+        rows, cells = self._rows, self._going()
+        going = [
+            _line(rows[cell], self._at.get(cell, (0, None)), "under way", "")
+            for cell in cells[:_RUNNING]
+            if cell in rows  # it may have ended just now, in another thread than the one that paints
+        ]
+        ended = [line for _, line in list(self._ended)]
         lines = [*ended[-max(1, most - len(going)) :], *going][-most:]
-        left = len(self._rows) - len(going)
-        return [*lines, [f"and {left} more", *[""] * len(self._names)]] if left else lines
+        left = len(cells) - len(going)
+        return [*lines, [f"and {left} more", *[""] * (len(self._names) + 3)]] if left else lines
 
     def _shown(self, width: int, height: int) -> RenderableType:
         return self._table(max(1, height - _AROUND))
 
     def _table(self, most: int) -> RenderableType:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        for name in (*self._names, "state"):
+        lines = self._lines(most)
+        heads = self._heads(lines)
+        for name in heads:
             table.add_column(name, no_wrap=True, overflow="ellipsis")
-        for line in self._lines(most):
-            table.add_row(*(Text(text) for text in line))
+        for line in lines:
+            table.add_row(*(Text(text) for text in line[: len(heads)]))
         said = [Text(self._said, style="dim", overflow="ellipsis", no_wrap=True)] if self._said else []
         return Group(table, *said, Text(self._foot(), style="dim", overflow="ellipsis", no_wrap=True))
 
     def _publish(self, update: bool) -> None:
         self._painted = time.monotonic()
-        heads, lines = [*self._names, "state"], self._lines(_KEPT + _RUNNING)
+        lines = self._lines(_KEPT + _RUNNING)
+        heads = self._heads(lines)
+        lines = [line[: len(heads)] for line in lines]
         text = "\n".join("  ".join(line) for line in (heads, *lines))
 
         def row(tag: str, texts: Sequence[str]) -> str:
@@ -203,3 +255,10 @@ class StudyBoard:
         }
         assert self._shell is not None
         self._shell.display_pub.publish(data=data, metadata={}, transient={"display_id": self._handle}, update=update)
+
+
+def _line(values: Sequence[Any], at: tuple[int, float | None], state: str, place: str) -> list[str]:
+    """A cell as a line of texts: its fields, steps, value, state and place."""
+    fields = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
+    steps, value = at
+    return [*fields, str(steps or ""), "" if value is None else f"{value:.8f}", state, place]

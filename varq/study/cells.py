@@ -67,6 +67,7 @@ class Layout:
 
     Raises:
         ValueError: for cells that cannot be found again, an unknown axis, or cells along it that differ in shape.
+        ValueError, TypeError: for a cell whose choices cannot be made; says which.
     """
 
     def __init__(self, grid: Grid, warm: str | None, batch: int | None, needs: Any = None, priority: Any = 0) -> None:
@@ -83,7 +84,9 @@ class Layout:
         parameters: list[Any] = []
         for index in range(len(grid)):
             before = self._before(index)
-            whole = resolved(self._warmed(index, before))
+            task = self._warmed(index, before)
+            with grid.told(index):
+                whole = resolved(task)
             name, findable = spec.identity(whole)
             if not findable:
                 raise ValueError(
@@ -91,7 +94,7 @@ class Layout:
                     f"Got {whole.title!r}, which holds an object of this process. Describe it by specs."
                 )
             if before is not None:
-                _check_shape(parameters[before], _shape(whole), grid.values(index), str(warm))
+                _check_shape(parameters[before], _shape(whole), grid.words(index), str(warm))
             self.ids.append(name[:16])
             self.before.append(before)
             labels = labels_of(needs, whole)
@@ -128,12 +131,17 @@ class Layout:
         seen: set[str] = set()
         for index, run in enumerate(self.ids):
             if run not in seen:
-                place = list(self.grid.place(index))
-                if self._axis is not None:
-                    place[self._axis] = 0
-                chains.setdefault(index if self._axis is None else self.grid.index(place), []).append(index)
+                chains.setdefault(self._first(index), []).append(index)
             seen.add(run)
         return list(chains.values())
+
+    def _first(self, index: int) -> int:
+        """Where the chain of a cell begins."""
+        if self._axis is None:
+            return index
+        place = list(self.grid.place(index))
+        place[self._axis] = 0
+        return self.grid.index(place)
 
     def _wave(self, index: int) -> int:
         return 0 if self._axis is None else self.grid.place(index)[self._axis]
@@ -224,12 +232,11 @@ def _shape(task: Any) -> Any:
     return getattr(ansatz, "shape", None) if ansatz is not None else np.shape(getattr(task, "x0", ()))
 
 
-def _check_shape(before: Any, here: Any, values: dict[str, Any], warm: str) -> None:
+def _check_shape(before: Any, here: Any, cell: str, warm: str) -> None:
     if before != here:
-        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
         raise ValueError(
             f"Cells along warm_start={warm!r} must have parameters of one shape. Got {here} after {before} in the cell "
-            f"{shown}. Leave warm_start out, or sweep over something that keeps the shape."
+            f"{cell}. Leave warm_start out, or sweep over something that keeps the shape."
         )
 
 

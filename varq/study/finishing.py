@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from varq import checks, spec
-from varq.protocol import Observer
 from varq.session.interrupt import REQUEUE, Interrupts
 from varq.session.terms import refuse_objects
 from varq.store.faults import OwnedError, StoreError
@@ -24,6 +23,7 @@ from varq.study.needs import Labels, slots
 from varq.study.placement import Placements
 from varq.study.purse import Purse
 from varq.study.waiting import Waiting
+from varq.study.watching import Watching
 from varq.study.work import Cause, Cell, Done, End, Order, Party, State, failed, work, work_in
 
 __all__ = ["Finishing"]
@@ -45,11 +45,10 @@ class Finishing:
         executor: where batches run.
         left: the cells that are to be run, by number.
         among: the batches that are looked at, by number.
-        tell: is told of each order that begins or ended: the cells, and what became of them.
+        watching: is told of each order that begins or ended, and of the steps of runs in this process.
         placements: is told where they ran.
         purse: what they may use up; None for no limit.
         permit: the file that workers see while the work is wanted; None for none.
-        observers: of the runs, where they run in this process.
     """
 
     def __init__(
@@ -59,14 +58,13 @@ class Finishing:
         executor: Executor,
         left: Iterable[int],
         among: Iterable[int],
-        tell: Callable[[Sequence[int], Sequence[End] | None], None],
+        watching: Watching,
         placements: Placements,
         purse: Purse | None = None,
         permit: Path | None = None,
-        observers: Sequence[Observer] = (),
     ) -> None:
         self._layout, self._store, self._executor = layout, store, executor
-        self._tell, self._placements, self._purse, self._permit = tell, placements, purse, permit
+        self._watching, self._placements, self._purse, self._permit = watching, placements, purse, permit
         wanted = set(left)
         missing = {number: self._missing(layout.batches[number], wanted) for number in among}
         self._left = {number: cells for number, cells in missing.items() if cells}
@@ -78,7 +76,7 @@ class Finishing:
         self._errors: list[BaseException] = []
         self._here = isinstance(executor, Here)
         self._run: Callable[[Order], Done] = (
-            partial(work_in, store=store, observers=tuple(observers)) if self._here else work
+            partial(work_in, store=store, observers=(watching.observe,)) if self._here else work
         )
         self._later: list[int] = []
         self._owned: set[int] = set()  # batches of which it was said that another process has some cells
@@ -150,6 +148,7 @@ class Finishing:
         if said and said != self._said:
             log.warning(said)
         self._said = said
+        self._watching.look()
         self._ask_later()
 
     def _ask_later(self) -> None:
@@ -171,7 +170,7 @@ class Finishing:
             if order is None:
                 continue
             batch = self._layout.batches[numbers[0]]
-            self._tell(order.cells, None)
+            self._watching.tell(order.cells, None)
             self._placements.given(order, batch)
             try:
                 place = getattr(self._executor, "place", None)
@@ -247,7 +246,7 @@ class Finishing:
             ended = isinstance(error, SystemExit) and error.code == REQUEUE
             why = "called back" if back else "told to end" if ended else f"{type(error).__name__}: {error}"
             self._placements.lost(order, why)
-            self._tell(order.cells, ())
+            self._watching.tell(order.cells, ())
             if back:
                 self._again(numbers)
             else:
@@ -255,7 +254,7 @@ class Finishing:
             return
         done: Done = future.result()
         self._placements.came(order, done, getattr(future, "worker", ""))
-        self._tell(order.cells, done.ends)
+        self._watching.tell(order.cells, done.ends, "" if self._here else _place(done, future))
         ends = {end.index: end for end in done.ends}
         for party in order.parties:
             found = {cell.index: ends.get(cell.index) for cell in party.cells}
@@ -346,11 +345,16 @@ class Finishing:
         if not ends:
             return False
         log.error("%s failed: %s", checks.counted(len(ends), "cell"), message)
-        self._tell(list(ends), list(ends.values()))
+        self._watching.tell(list(ends), list(ends.values()))
         # A cell of the batch that had not begun is asked for again, without the others.
         waiting = {index: End(index, State.UNFINISHED, cause=Cause.OWNED) for index in self._left[number]}
         self._settle(number, {**waiting, **ends})
         return True
+
+
+def _place(done: Done, future: Future[Any]) -> str:
+    """Where an order was done, in few letters."""
+    return str(getattr(future, "worker", "") or f"{done.host}, pid {done.pid}")
 
 
 def _broken(error: BaseException) -> RuntimeError:

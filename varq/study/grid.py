@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,12 +187,25 @@ class Grid:
         """
         if not self.axes:
             return self._specs[index]
-        values = self.values(index)
+        with self.told(index):
+            return self._with(self.values(index))
+
+    @contextmanager
+    def told(self, index: int) -> Iterator[None]:
+        """A block whose errors about values say that they are of a cell."""
         try:
-            return self._with(values)
+            yield
         except (ValueError, TypeError) as error:
-            shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
-            raise type(error)(f"{error} (in the cell {shown})") from error
+            raise type(error)(f"{error} (in the cell {self.words(index)})") from error
+
+    def words(self, index: int) -> str:
+        """A cell as messages name it; an array by its place among the values."""
+        places = [k for axis, k in zip(self.axes, self.place(index), strict=True) for _ in axis.names]
+        lengths = [len(axis) for axis in self.axes for _ in axis.names]
+        return ", ".join(
+            f"{name}=value {places[k] + 1} of {lengths[k]}" if isinstance(value, np.ndarray) else f"{name}={value!r}"
+            for k, (name, value) in enumerate(self.values(index).items())
+        )
 
     def _with(self, values: Mapping[str, Any]) -> Any:
         """The spec with these values; parts that several cells have in common are made once."""

@@ -7,7 +7,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,7 +31,8 @@ from varq.study.placement import Placements, ledger
 from varq.study.purse import Purse
 from varq.study.record import StudyRecord, is_recorded, named, recorded, shown, state_of
 from varq.study.table import Table
-from varq.study.work import End, State
+from varq.study.watching import Watching
+from varq.study.work import State, apart
 
 __all__ = ["Status", "Study", "sweep"]
 
@@ -172,7 +173,7 @@ class Study:
             failed: whether to run failed cells again, too.
             only_failed: whether to run failed cells again, and nothing else.
             shard: (i, n), i from 1 to n: only the i-th of n parts of which none needs another, for n processes or
-                machines.
+                machines.  Each writes a file of its own in the store, which `varq compact` unites.
             budget: what all cells together may use up, on all workers; what is recorded already counts.  When nothing
                 is left the rest stays unfinished.
 
@@ -200,54 +201,62 @@ class Study:
                     "Workers need a store on disk, where each writes a file of its own. This one is in memory. "
                     "Give sweep(..., store='folder')."
                 )
-            recorded(self._store, self.record)
             states = self._states(precise=True)
             wanted = {State.FAILED} if only_failed else {State.MISSING, State.UNFINISHED}
             if failed:
                 wanted.add(State.FAILED)
             left = [index for index, state in enumerate(states) if state in wanted]
-            note = self._run(chosen, left, among, states, budget) if left else ""
+            with self._written(shard is not None) as store:
+                recorded(store, self.record)
+                note = self._run(chosen, left, among, states, budget, store) if left else ""
         finally:
             if own:
                 chosen.shutdown(wait=True, cancel_futures=True)
         return self.status(note)
 
+    def _written(self, alone: bool) -> AbstractContextManager[Store]:
+        """The store, or with `alone` the same one with a file that no other process writes."""
+        folder = self._store.path
+        return apart(folder, self._store.host) if alone and folder is not None else nullcontext(self._store)
+
     def _run(
-        self, executor: Any, left: Sequence[int], among: Iterable[int], states: Sequence[State], budget: Budget | None
+        self,
+        executor: Any,
+        left: Sequence[int],
+        among: Iterable[int],
+        states: Sequence[State],
+        budget: Budget | None,
+        store: Store,
     ) -> str:
-        """Have cells run; returns what is to be said of those that could not be."""
+        """Have cells run and recorded by a store; returns what is to be said of those that could not be."""
         name = getattr(executor, "name", type(executor).__name__)
         board = names.find("display", "study")(self.name, self.record.names, len(self)) if self._progress else None
-
-        def tell(cells: Sequence[int], ends: Sequence[End] | None) -> None:
-            if board is not None:
-                board.tell([(k, self.record.rows[k]) for k in cells], ends)
-
+        watching = Watching(board, self.record, store)
         dashboard = getattr(executor, "dashboard", None)
         facts = {} if dashboard is None else {"dashboard": clean_text(dashboard)}
         with ExitStack() as held:
             purse = None
             if budget is not None:
-                held.enter_context(sole_spender(self._store, self.name, self._layout.ids))
-                purse = Purse(self._store, self._layout, budget)
+                held.enter_context(sole_spender(store, self.name, self._layout.ids))
+                purse = Purse(store, self._layout, budget)
             permit = None
             if hasattr(executor, "prepare"):
-                permit = executor.prepare(self._store.path)
+                permit = executor.prepare(store.path)
                 held.callback(executor.interrupt)
-            elif purse is not None and self._store.path is not None and not isinstance(executor, Here):
-                permit = new_permit(self._store.path)
+            elif purse is not None and store.path is not None and not isinstance(executor, Here):
+                permit = new_permit(store.path)
                 held.callback(permit.unlink, missing_ok=True)
             if purse is not None and permit is not None:
                 purse.sign(permit, self.name)
             self._check_needs(executor, name, left)
-            placements = Placements(self._store, self.name, name, facts)
+            placements = Placements(store, self.name, name, facts)
             held.callback(placements.close)
             if board is not None:
                 held.enter_context(board)
-                board.begin(sum(s is State.DONE for s in states), sum(s is State.FAILED for s in states))
+                watching.begin(states, left)
                 if dashboard is not None:
                     board.say(f"{name}, whose dashboard is at {dashboard}")
-            Finishing(self._layout, self._store, executor, left, among, tell, placements, purse, permit).run()
+            Finishing(self._layout, store, executor, left, among, watching, placements, purse, permit).run()
         return "" if purse is None else purse.note()
 
     def _check_needs(self, executor: Any, name: str, left: Sequence[int]) -> None:

@@ -7,8 +7,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -31,7 +31,20 @@ from varq.store.store import Store, open_store
 from varq.study.permits import order_lease
 from varq.study.suited import unseen
 
-__all__ = ["Cause", "Cell", "Done", "End", "Order", "Party", "State", "failed", "takes_over", "work", "work_in"]
+__all__ = [
+    "Cause",
+    "Cell",
+    "Done",
+    "End",
+    "Order",
+    "Party",
+    "State",
+    "apart",
+    "failed",
+    "takes_over",
+    "work",
+    "work_in",
+]
 
 log = logging.getLogger("varq")
 
@@ -129,6 +142,8 @@ class End:
         cause: why it has not ended.
         began: in seconds since 1970.
         ended: the same.
+        steps: done so far.
+        value: that its run found; None where there is none.
     """
 
     index: int
@@ -137,6 +152,8 @@ class End:
     cause: Cause = Cause.NONE
     began: float = 0.0
     ended: float = 0.0
+    steps: int = 0
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -190,8 +207,20 @@ def work(order: Order) -> Done:
     host = socket.gethostname()
     if order.permit is not None and not order.permit.exists():
         return _done(_refused(order, order.store, host), host)
-    with claimed(order.store, host) as part, open_store(order.store, part=part) as store:
+    with apart(order.store, host) as store:
         return work_in(order, store)
+
+
+@contextmanager
+def apart(folder: Path, host: str) -> Iterator[Store]:
+    """A store with a file that this process alone writes inside the block, beside those of others.
+
+    Args:
+        folder: of the store.
+        host: this machine's name.
+    """
+    with claimed(folder, host) as part, open_store(folder, host=host, part=part) as store:
+        yield store
 
 
 def _refused(order: Order, folder: Path, host: str) -> list[End]:
@@ -321,11 +350,13 @@ def takes_over(store: Store, name: str) -> bool:
 
 
 def _end(cell: Cell, result: Result | None) -> End:
+    steps, value = (0, None) if result is None else (result.steps, result.value)
     if result is None or result.reason in (Reason.STOPPED, Reason.BUDGET):
-        spent = result is not None and result.reason is Reason.BUDGET
-        return End(cell.index, State.UNFINISHED, cause=Cause.BUDGET if spent else Cause.STOPPED)
+        cause = Cause.BUDGET if result is not None and result.reason is Reason.BUDGET else Cause.STOPPED
+        return End(cell.index, State.UNFINISHED, cause=cause, steps=steps, value=value)
     bad = result.reason in (Reason.FAILED, Reason.NONFINITE)
-    return End(cell.index, State.FAILED if bad else State.DONE, result.message if bad else "")
+    state = State.FAILED if bad else State.DONE
+    return End(cell.index, state, result.message if bad else "", steps=steps, value=value)
 
 
 def failed(store: Store, run: str, message: str) -> bool:
