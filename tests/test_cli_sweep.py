@@ -62,6 +62,7 @@ def test_looking_ahead_takes_no_name(file: Path) -> None:
 def test_a_study_is_run_looked_at_and_exported(file: Path) -> None:
     ahead = good("run", file, "--dry-run")
     assert "4 cells in 4 batches" in ahead
+    assert "2 cells in 2 batches" in good("run", file, "--dry-run", "--shard", "1/2")
     assert "states of at least" in ahead
     first = good("run", file, "--shard", "1/2", "--quiet")
     assert "ising: 2 of 4 cells done, 2 missing" in first

@@ -42,7 +42,7 @@ def sweep_run(
     executor: Executor = None,
     shard: Shard = None,
     failed: Failed = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say: cells, seconds, memory.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say: cells, seconds, memory, shots.")] = False,
     budget_shots: BudgetShots = None,
     budget_circuits: BudgetCircuits = None,
     budget_seconds: BudgetSeconds = None,

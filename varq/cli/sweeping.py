@@ -12,6 +12,7 @@ from varq.cli.console import note, say, table
 from varq.cli.mistakes import InputError, asked
 from varq.cli.running import INTERRUPTED
 from varq.cli.stores import reading
+from varq.display.words import duration
 from varq.session.budget import Budget
 from varq.session.opening import UNSET
 from varq.store.store import Store
@@ -70,7 +71,9 @@ def run_study(
         study = sweep(described.task, described.over, store=where, progress=not quiet, **described.options)
     with study:
         if dry_run:
-            say(f"{study.name}: {study.forecast()}")
+            with asked():
+                ahead = study.forecast(failed=failed, only_failed=only_failed, shard=part)
+            say(f"{study.name}: {ahead}{_shared(ahead.seconds, workers)}")
             return _DONE
         try:
             with asked():
@@ -87,6 +90,13 @@ def run_study(
             note(f"Stopped. Carry on with: varq sweep resume {file}")
             return INTERRUPTED
         return _said(study, status, part is not None, file)
+
+
+def _shared(seconds: float | None, workers: int | None) -> str:
+    """What so many processes take at the least."""
+    if seconds is None or workers is None or workers < 2:
+        return ""
+    return f"; {duration(seconds / workers)} at the least in {workers}"
 
 
 def _address(executor: str) -> str:

@@ -34,7 +34,6 @@ from varq.study.work import End, State
 
 __all__ = ["Status", "Study", "sweep"]
 
-_ENDED = (State.DONE, State.FAILED)
 Needs: TypeAlias = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None
 Priority: TypeAlias = int | Callable[[Any], int]
 
@@ -198,9 +197,7 @@ class Study:
                 )
             recorded(self._store, self.record)
             states = self._states(precise=True)
-            wanted = {State.FAILED} if only_failed else {State.MISSING, State.UNFINISHED}
-            if failed:
-                wanted.add(State.FAILED)
+            wanted = _wanted(failed, only_failed)
             left = [index for index, state in enumerate(states) if state in wanted]
             note = self._run(chosen, left, among, states, budget) if left else ""
         finally:
@@ -354,12 +351,30 @@ class Study:
         """
         return export(self.table(), self.record, Path(path))
 
-    def forecast(self) -> Forecast:
-        """What is left to do: cells, seconds, memory.  It times one evaluation of each shape, and records nothing."""
-        states = self._states(precise=True)
-        left = [index for index, state in enumerate(states) if state not in _ENDED]
+    def forecast(
+        self, *, failed: bool = False, only_failed: bool = False, shard: tuple[int, int] | None = None
+    ) -> Forecast:
+        """What is left to do: cells, seconds, memory, and where circuits are sent jobs, shots and money.
+
+        It times one evaluation of each kind of cells that is computed here, and records nothing.
+
+        Args:
+            failed: as of `finish`.
+            only_failed: as of `finish`.
+            shard: as of `finish`.
+        """
+        among = {cell for number in self._shard(shard) for cell in self._layout.batches[number].cells}
+        wanted = _wanted(failed, only_failed)
+        left = [index for index, state in enumerate(self._states(precise=True)) if state in wanted and index in among]
         known = [record for record in self._store.several(self._layout.ids) if record.reason is not None]
-        return forecast(self._layout, left, known)
+        return forecast(self._layout, left, known, self._store)
+
+
+def _wanted(failed: bool, only_failed: bool) -> set[State]:
+    """The states of cells that are to be run."""
+    if only_failed:
+        return {State.FAILED}
+    return {State.MISSING, State.UNFINISHED, *([State.FAILED] if failed else [])}
 
 
 def _rule(record: RunRecord) -> Any:
