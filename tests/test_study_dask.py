@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import os
@@ -225,6 +226,14 @@ def test_a_scheduler_that_does_not_answer_is_told_and_nothing_is_lost() -> None:
         Dask(3)
     with pytest.raises(ValueError, match="workers must be at least 1"):
         local_cluster(0)
+    with pytest.raises(ValueError, match=r"A label is 'gpu', or 'qpu:' and the name of a device. Got 'ibm.torino'"):
+        local_cluster(1, labels={"ibm.torino": 1})
+
+
+def test_dask_still_reads_how_long_a_worker_may_be_lost_where_a_local_cluster_says_it() -> None:
+    from distributed import SpecCluster
+
+    assert "distributed.deploy.lost-worker-timeout" in inspect.getsource(SpecCluster._update_worker_status)
 
 
 @pytest.mark.full

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from varq.study.executors import Executor, Here, Processes
     from varq.study.local import local_cluster
     from varq.study.lost import ClusterLost, WorkerLost
+    from varq.study.stored import StoredStudy, load
     from varq.study.study import Status, Study, sweep
     from varq.study.table import Table
 
@@ -20,8 +21,10 @@ _HOME = {
     "Processes": "varq.study.executors",
     "Status": "varq.study.study",
     "Study": "varq.study.study",
+    "StoredStudy": "varq.study.stored",
     "Table": "varq.study.table",
     "WorkerLost": "varq.study.lost",
+    "load": "varq.study.stored",
     "local_cluster": "varq.study.local",
     "sweep": "varq.study.study",
     "worker_environment": "varq.study.environment",
@@ -34,9 +37,11 @@ __all__ = [
     "Here",
     "Processes",
     "Status",
+    "StoredStudy",
     "Study",
     "Table",
     "WorkerLost",
+    "load",
     "local_cluster",
     "sweep",
     "worker_environment",
