@@ -38,6 +38,7 @@ class Constants:
         compile_known: the same where another process has compiled it.
         merge: for each recorded step, to unite the files that workers left.
         row: for each step of a run beside its evaluation: the journal, the events.
+        file: for each task and each file of another worker in the store: to open it, and to look for the task's runs.
         gate: for each amplitude, to apply a one-qubit gate to a state that is larger than the processor's caches, in
             double precision, on both cores.
     """
@@ -49,6 +50,7 @@ class Constants:
     compile_known: float
     merge: float
     row: float
+    file: float
     gate: float
 
 
@@ -60,6 +62,7 @@ MEASURED = Constants(
     compile_known=1.6,
     merge=0.135e-3,
     row=0.5e-3,  # benchmarks/foundation.py: 0.46 to 0.53 ms
+    file=1.3e-3,  # 300 files, 0.44 ms of it to open one; more than a process may have open are opened anew each time
     gate=1.2e-9,
 )
 """As `--measure` prints them, but for `task`, which needs Dask, and `row`.  Measured while 17 processes wanted the two
@@ -132,14 +135,15 @@ def predicted(study: Study, known: Constants = MEASURED) -> Times:
     """The time of a study: T = start + max(compute, schedule) + merge.
 
     start = load + compile_new: the first worker compiles, the others wait for what it puts into the shared cache, or
-    compile the same themselves.  compute = ceil(tasks / workers) * batch * (work + cell + steps * row), with
-    tasks = ceil(cells / batch).  schedule = tasks * task.  merge = cells * (steps + 1) * merge.
+    compile the same themselves.  compute = ceil(tasks / workers) * (batch * (work + cell + steps * row) + files *
+    file), with tasks = ceil(cells / batch), and files = min(workers, tasks), as each worker writes one.
+    schedule = tasks * task.  merge = cells * (steps + 1) * merge.
     """
     tasks = math.ceil(study.cells / study.batch)
     each = study.work + known.cell + study.steps * known.row
     return Times(
         start=known.load + known.compile_new,
-        compute=math.ceil(tasks / study.workers) * study.batch * each,
+        compute=math.ceil(tasks / study.workers) * (study.batch * each + min(study.workers, tasks) * known.file),
         schedule=tasks * known.task,
         merge=study.cells * (study.steps + 1) * known.merge,
     )
@@ -300,6 +304,7 @@ def _constants() -> str:
         ["`compile_known`", said(m.compile_known), "the same with a compile cache that another process filled"],
         ["`merge`", said(m.merge), "a recorded step, when the files of workers are united"],
         ["`row`", said(m.row), "a step of a run beside its evaluation"],
+        ["`file`", said(m.file), "a task looks into the file of another worker for its runs"],
         [
             "`gate`",
             f"{m.gate * 1e9:.2g} ns",
@@ -363,21 +368,26 @@ With N cells in N/b tasks of b cells, W workers, and cells that take `work` seco
 
     T = start + max(compute, schedule) + merge
     start    = load + compile_new
-    compute  = ceil(N/b / W) b (work + cell + s row)
+    compute  = ceil(N/b / W) (b (work + cell + s row) + min(W, N/b) file)
     schedule = (N/b) task
     merge    = N (s + 1) merge
 
 All workers load at once. The first of them to compile a circuit leaves it in the shared compile cache; the others
 compile the same meanwhile, or find it there ({said(m.compile_known)} in place of {said(m.compile_new)}). The scheduler
 hands out one task after the other, {math.floor(1 / m.task)} a second at most, while workers compute: the slower of the
-two counts. Each worker writes a file of its own, and one process unites them at the end. With {STEPS} steps a cell:
+two counts. Each worker writes a file of its own, in which every task of the others looks for its runs, and one process
+unites them at the end (`varq compact`). With {STEPS} steps a cell:
 
 {_studies()}
 
-Two laws follow. Cells that take longer than a task takes through the scheduler times the number of workers
+Three laws follow. Cells that take longer than a task takes through the scheduler times the number of workers
 ({said(example.workers * m.task)} for {example.workers:,} workers) keep all of them busy; shorter ones wait for the
-scheduler, whatever the machines. And then cells must travel together: `batch` cells of one shape are one task, and one
-compiled call besides. Cells of {said(WORKS[0])} on 100 nodes of 64 cores:
+scheduler, whatever the machines. Beside {example.workers:,} files a task takes {said(example.workers * m.file)} more
+than alone, on a local disk, and longer on a network; no more of them are open at a time than a process may have (some
+{(1024 - 256) // 3} where `ulimit -n` is 1,024), and beyond that each look opens them anew, which takes about three
+times as long. Shards with stores of their own, or `varq compact` between two rounds, spare that. And then cells must
+travel together: `batch` cells of one shape are one task, and one compiled call besides. Cells of {said(WORKS[0])} on
+100 nodes of 64 cores:
 
 {_batches()}
 
@@ -494,6 +504,28 @@ with open_store(folder + "/whole") as whole:
 print(json.dumps([cell, merge]))
 """
 
+_FILES = """
+import json, shutil, sys, time
+from pathlib import Path
+from varq import SPSA, spec
+from varq.algorithms import VQE
+from varq.problems import TransverseFieldIsing
+from varq.protocol import Stop
+from varq.study.work import Cell, Order, Party, work
+folder, count = Path(sys.argv[1]), 300
+def once(seed):
+    ising = TransverseFieldIsing(2)
+    task = VQE(ising, "hardware-efficient", SPSA(), device="default.qubit", stop=Stop(steps=1), seed=seed)
+    began = time.process_time()
+    work(Order(folder, (Party(0, 1, (Cell(0, 0, spec.dumps(task, {})),)),), {}))
+    return time.process_time() - began
+once(0)
+alone = min(once(seed) for seed in range(1, 4))
+for number in range(1, count + 1):
+    shutil.copy(next(folder.glob("*.part-0.sqlite")), folder / f"other.part-{number}.sqlite")
+print((min(once(seed) for seed in range(4, 7)) - alone) / count)
+"""
+
 
 def measured() -> Constants:
     """The constants of this machine; `task` and `row` as they are known."""
@@ -513,8 +545,9 @@ def measured() -> Constants:
         load = min(float(run(_LOAD)) for _ in range(2))
         new, known = (float(run(_FIRST, **cache)) for _ in range(2))
         cell, merge = json.loads(run(_CELLS, str(Path(__file__).parent), folder))
+        file = float(run(_FILES, f"{folder}/files"))
         gate = float(run(_GATE))
-    return Constants(cell, MEASURED.task, load, new, known, merge, MEASURED.row, gate)
+    return Constants(cell, MEASURED.task, load, new, known, merge, MEASURED.row, file, gate)
 
 
 def main(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 import sys
@@ -37,7 +38,15 @@ def test_the_readme_leads_there() -> None:
 
 def test_a_study_by_hand(scaling: Any) -> None:
     known = scaling.Constants(
-        cell=0.01, task=0.002, load=4.0, compile_new=2.0, compile_known=1.0, merge=0.0001, row=0.001, gate=1e-9
+        cell=0.01,
+        task=0.002,
+        load=4.0,
+        compile_new=2.0,
+        compile_known=1.0,
+        merge=0.0001,
+        row=0.001,
+        file=0.0,
+        gate=1e-9,
     )
     study = scaling.Study(cells=1000, work=0.98, steps=10, nodes=5, cores=2)
     times = scaling.predicted(study, known)
@@ -49,6 +58,11 @@ def test_a_study_by_hand(scaling: Any) -> None:
     assert scaling.alone(study, known) == pytest.approx(6 + 1000.0)
     one_more = scaling.Study(cells=1001, work=0.98, steps=10, nodes=5, cores=2)
     assert scaling.predicted(one_more, known).compute == pytest.approx(101.0), "one worker has a cell more"
+    # Each of the 100 tasks of a worker looks into 10 files; 4 tasks leave 4 files.
+    looking = dataclasses.replace(known, file=0.01)
+    assert scaling.predicted(study, looking).compute == pytest.approx(100.0 + 100 * 10 * 0.01)
+    few = scaling.Study(cells=4, work=0.98, steps=10, nodes=5, cores=2)
+    assert scaling.predicted(few, looking).compute == pytest.approx(1.0 + 4 * 0.01)
 
 
 def test_the_scheduler_alone_bounds_short_cells(scaling: Any) -> None:
@@ -73,7 +87,7 @@ def test_a_state_by_hand(scaling: Any) -> None:
     assert (state.globals, state.amplitudes, state.shard) == (10, 2**26, 2**29)
     assert state.memory * 1024 == 2 * 2**36 * 8
     link = scaling.Link("a link", bits=8e9, latency=0.001)
-    known = scaling.Constants(0, 0, 0, 0, 0, 0, 0, gate=1e-9)
+    known = scaling.Constants(0, 0, 0, 0, 0, 0, 0, 0, gate=1e-9)
     local, exchange = scaling.state_seconds(state, link, known)
     assert local == pytest.approx(37 * 2**26 * 0.5e-9)
     assert exchange == pytest.approx(10 * (0.001 + 2**29 / 1e9))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from varq.cli.app import app
+from varq.store.faults import StoreError
 from varq.store.store import open_store
+from varq.study import load
+from varq.study.work import failed
 
 STUDY = """
 algorithm = "vqe"
@@ -62,6 +67,7 @@ def test_looking_ahead_takes_no_name(file: Path) -> None:
 def test_a_study_is_run_looked_at_and_exported(file: Path) -> None:
     ahead = good("run", file, "--dry-run")
     assert "4 cells in 4 batches" in ahead
+    assert "2 cells in 2 batches" in good("run", file, "--dry-run", "--shard", "1/2")
     assert "states of at least" in ahead
     first = good("run", file, "--shard", "1/2", "--quiet")
     assert "ising: 2 of 4 cells done, 2 missing" in first
@@ -190,3 +196,69 @@ def test_what_a_cluster_lacks_is_said(file: Path, monkeypatch: pytest.MonkeyPatc
     shown = call("run", file, "--quiet")
     assert shown.exit_code == 2
     assert "need gpu (99), and this process has that not" in " ".join(shown.output.split())
+
+
+def test_studies_are_listed_drawn_and_loaded_by_their_names(file: Path) -> None:
+    assert good("list") == "", "there is no store"
+    good("run", file, "--shard", "1/2", "--quiet")
+    shown = good("list", "--store", "here")
+    assert shown.split() == [
+        "name",
+        "cells",
+        "missing",
+        "unfinished",
+        "done",
+        "failed",
+        "over",
+        "ising",
+        "4",
+        "2",
+        "0",
+        "2",
+        "0",
+        "problem.field,",
+        "seed",
+    ]
+    (one,) = json.loads(good("list", "--store", "here", "--json"))
+    assert one["fields"] == ["problem.field", "seed"]
+    assert (one["cells"], one["done"], one["missing"]) == (4, 2, 2)
+    good("plot", "ising", "--out", "curve.png", "--store", "here")
+    good("plot", file, "--x", "problem.field", "--y", "seed", "--out", "map.png")
+    assert Path("curve.png").read_bytes()[1:4] == Path("map.png").read_bytes()[1:4] == b"PNG"
+    wrong = call("plot", file, "--y", "valu")
+    assert wrong.exit_code == 2
+    assert "Did you mean" in wrong.output
+    with load("ising", store="here") as study:
+        assert repr(study) == "<varq study ising: 2 of 4 cells done, 2 missing>"
+        assert len(study) == 4
+        assert study.table()["state"].count("done") == study.ledger().height == 2
+        assert study.export("cells.csv").read_text() == study.table().csv()
+        assert len(study.plot("problem.field").lines) >= 1
+        with pytest.raises(StoreError, match="opened for reading"):
+            study.store.gc()
+    with pytest.raises(LookupError, match=r"no study 'isin' in the store. Did you mean ising"):
+        load("isin", store="here")
+    with pytest.raises(StoreError, match=r"no store at .*elsewhere"):
+        load("ising", store="elsewhere")
+
+
+def test_a_file_without_a_name_has_the_one_of_its_cells(file: Path) -> None:
+    file.write_text(STUDY.replace('name = "ising"', ""), encoding="utf-8")
+    (name, *_) = good("run", file, "--quiet").partition(":")
+    assert re.fullmatch("[0-9a-f]{12}", name)
+    assert f"{name}: 4 done, of 4 cells" in good("status", file)
+    assert good("export", file) == good("export", name, "--store", "here")
+    assert len(good("ledger", file).splitlines()) == 5
+
+
+def test_failed_cells_are_tried_again_within_a_budget(file: Path) -> None:
+    file.write_text(STUDY.replace("[session]", "[session]\nshots = 20"), encoding="utf-8")
+    good("run", file, "--quiet")
+    with open_store("here") as store:
+        (run, *_) = (record.id for record in store.list())
+        store.reopen(run)
+        failed(store, run, "KilledWorker: it ended")
+    refused = call("retry", file, "--quiet", "--budget-shots", "1")
+    assert refused.exit_code == 3, refused.output
+    assert "the budget has no place for the rest" in refused.output
+    assert "4 of 4 cells done" in good("retry", file, "--quiet", "--budget-shots", "100000")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
+import subprocess
+import time
 import tomllib
 from contextlib import closing
 from pathlib import Path
@@ -79,6 +82,34 @@ def test_the_job_script_of_the_documents_is_the_one_that_slurm_gets() -> None:
         script = cluster.job_script()
     absent = [line for line in shown.splitlines() if line not in script]
     assert not absent, script
+
+
+@pytest.mark.parametrize(("ends", "signaled"), [(75, True), (75, False), (0, True), (0, False), (1, False)])
+def test_a_job_of_an_array_is_requeued_where_its_wall_time_came_before_the_end(ends: int, signaled: bool) -> None:
+    """SLURM signals the shell alone (`--signal=B:`): what it runs must hear of it, and its status must come back."""
+    (script,) = [text for text in blocks(house.ROOT / "docs" / "clusters.md", "sh") if "--array" in text]
+    assert "#SBATCH --signal=B:TERM@" in script
+    assert "--requeue" in script
+    begun, told = Path("begun"), Path("told")
+    waits = "while :; do sleep 0.05; done" if signaled else ""
+    commands = {
+        "varq": f"trap 'exit {ends}' TERM; echo $@ > {begun}; {waits}\nexit {ends}",
+        "scontrol": f"echo $@ > {told}",
+    }
+    for name, text in commands.items():
+        Path(name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
+        Path(name).chmod(0o755)
+    environment = {"PATH": f"{Path.cwd()}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "4711"}
+    shell = subprocess.Popen(["bash", "-c", script], env=environment)
+    while not (begun.exists() and begun.read_text()):
+        time.sleep(0.02)
+    if signaled:
+        shell.terminate()
+    shell.wait(30)
+    assert "--shard 3/16" in begun.read_text()
+    assert told.exists() == (ends == 75)
+    if told.exists():
+        assert told.read_text() == "requeue 4711\n"
 
 
 def test_the_readme_shows_whole_spec_files() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import os
@@ -66,13 +67,18 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def check_whole(before: Rows, capsys: pytest.CaptureFixture[str], died: str) -> None:
-    """The study is complete, as if nothing had happened, and nothing that was recorded was computed again."""
+def check_kept(before: Rows, capsys: pytest.CaptureFixture[str], what: str) -> None:
+    """Nothing that was recorded was computed again."""
     after = rows("store")
     again = sum(after.get(place) != seconds for place, seconds in before.items())
     with capsys.disabled():
-        print(f"\n{died} killed: {len(before)} of {len(after)} evaluations were recorded, {again} of these repeated")
+        print(f"\n{what}: {len(before)} of {len(after)} evaluations were recorded, {again} of these repeated")
     assert again == 0
+
+
+def check_whole(before: Rows, capsys: pytest.CaptureFixture[str], what: str) -> None:
+    """The study is complete, as if nothing had happened, and nothing that was recorded was computed again."""
+    check_kept(before, capsys, what)
     with ising("straight") as straight, ising() as killed:
         straight.finish()
         assert killed.status()["done"] == CELLS
@@ -225,6 +231,14 @@ def test_a_scheduler_that_does_not_answer_is_told_and_nothing_is_lost() -> None:
         Dask(3)
     with pytest.raises(ValueError, match="workers must be at least 1"):
         local_cluster(0)
+    with pytest.raises(ValueError, match=r"A label is 'gpu', or 'qpu:' and the name of a device. Got 'ibm.torino'"):
+        local_cluster(1, labels={"ibm.torino": 1})
+
+
+def test_dask_still_reads_how_long_a_worker_may_be_lost_where_a_local_cluster_says_it() -> None:
+    from distributed import SpecCluster
+
+    assert "distributed.deploy.lost-worker-timeout" in inspect.getsource(SpecCluster._update_worker_status)
 
 
 @pytest.mark.full
@@ -285,7 +299,7 @@ def test_a_worker_that_is_killed_loses_no_more_than_what_was_in_flight(capsys: p
         assert study.finish(executor=cluster)["done"] == CELLS
         killer.join()
     assert len(before) > 2 * STEPS
-    check_whole(before, capsys, "worker")
+    check_whole(before, capsys, "worker killed")
 
 
 @pytest.mark.full
@@ -305,7 +319,7 @@ def test_a_scheduler_that_is_killed_loses_nothing(capsys: pytest.CaptureFixture[
             worker.kill()
         before = rows("store")
         assert study.finish()["done"] == CELLS  # waits for what a worker that is about to end still owns
-    check_whole(before, capsys, "scheduler")
+    check_whole(before, capsys, "scheduler killed")
 
 
 CLIENT = """
@@ -331,7 +345,7 @@ def test_a_client_that_is_killed_loses_nothing(capsys: pytest.CaptureFixture[str
             assert study.finish(executor=found["address"])["done"] == CELLS
             # A cell that a worker was still at, for the client that is gone, was put off once: "unfinished".
             assert set(study.ledger()["state"]) <= {"done", "", "unfinished"}
-    check_whole(before, capsys, "client")
+    check_whole(before, capsys, "client killed")
 
 
 def sampled(steps: int) -> Study:
@@ -412,23 +426,39 @@ def hungry() -> Any:
 
 
 @pytest.mark.full
-def test_a_cell_that_takes_more_memory_than_a_worker_has_fails_alone() -> None:
+def test_a_cell_that_takes_more_memory_than_a_worker_has_fails_alone(capsys: pytest.CaptureFixture[str]) -> None:
     from distributed import Client
 
+    before: Rows = {}
     with (
         local_cluster(1, memory="1.2GB", allowed_failures=0, dashboard=None) as cluster,
         Client(cluster, set_as_default=False) as client,
         ising(steps=2) as study,
+        ising("straight", steps=2) as straight,
     ):
         client.register_plugin(hungry())
         began_at_all(study)
+
+        def watch() -> None:
+            until(lambda: "lost" in study.ledger()["state"])
+            before.update(rows("store"))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
         status = study.finish(executor=client)
+        watcher.join()
         assert (status["done"], status["failed"]) == (CELLS - 1, 1)
         (bad,) = [row for row in study.table().rows if row["state"] == State.FAILED.value]
         assert bad["seed"] == 3
         assert "5 workers ended while doing it" in bad["note"]
         assert "needs more memory than a worker has" in bad["note"]
         assert [row["state"] for row in study.ledger().rows if row["seed"] == 3].count("lost") >= 5
+        straight.finish()
+        for seed, run in enumerate(study.layout.ids):
+            if seed != 3:
+                assert [row.content for row in study.store.rows(run)] == [r.content for r in straight.store.rows(run)]
+    assert before
+    check_kept(before, capsys, "memory used up")
 
 
 def began_at_all(study: Study) -> None:
@@ -437,9 +467,15 @@ def began_at_all(study: Study) -> None:
         session.start(study.layout.task(3)).step(1)
 
 
+ROOM = 60
+"""Rows that a worker records before its disk is full."""
+
+
 def full() -> Any:
-    """A plug-in of workers: the first one cannot write files of more than a few pages."""
+    """A plug-in of workers: no file of the first one grows any more once it has recorded some rows."""
     from distributed.diagnostics.plugin import WorkerPlugin
+
+    room = ROOM
 
     class Full(WorkerPlugin):  # type: ignore[misc]
         name = "full"
@@ -447,24 +483,45 @@ def full() -> Any:
         def setup(self, worker: Any) -> None:
             import resource
 
-            if worker.name == 0:  # Python ignores SIGXFSZ, so that a write fails with an error
-                resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+            from varq.store.store import Store
+
+            extend, recorded = Store.extend, []
+
+            def filling(store: Any, *args: Any, **options: Any) -> None:
+                extend(store, *args, **options)
+                recorded.append(1)
+                if len(recorded) == room:  # Python ignores SIGXFSZ, so that a write fails with an error
+                    (store.path.parent / "full").touch()
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+            if worker.name == 0:
+                Store.extend = filling  # type: ignore[method-assign]
 
     return Full()
 
 
 @pytest.mark.full
-def test_a_full_disk_on_one_worker_leaves_its_cells_to_the_other() -> None:
+def test_a_disk_that_fills_up_while_a_worker_records_leaves_the_rest_to_the_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     from distributed import Client
 
+    before: Rows = {}
     with local_cluster(2, dashboard=None) as cluster, Client(cluster, set_as_default=False) as client:
         client.register_plugin(full())
-        with ising() as study, ising("straight") as straight:
+        with ising() as study:
+
+            def watch() -> None:
+                until(lambda: "lost" in study.ledger()["state"])
+                before.update(rows("store"))
+
+            watcher = threading.Thread(target=watch)
+            watcher.start()
             assert study.finish(executor=client)["done"] == CELLS
-            straight.finish()
-            assert np.array_equal(study.table()["value"], straight.table()["value"])
-            assert "lost" in study.ledger()["state"]
-            assert study.store.verify() == []
+            watcher.join()
+    assert Path("full").exists(), "the first worker came so far"
+    assert len(before) >= ROOM
+    check_whole(before, capsys, "disk of a worker full")
 
 
 def test_the_job_script_of_slurm_has_the_settings_that_workers_need() -> None:

@@ -468,6 +468,48 @@ def test_a_study_says_what_it_will_take() -> None:
     assert study.forecast().cells == 0
 
 
+def test_each_kind_of_cells_is_looked_at_and_shards_and_failed_cells_are_told_apart() -> None:
+    small = h2(stop=Stop(steps=4))
+    wide = dataclasses.replace(small, problem=TransverseFieldIsing(8), ansatz="hardware-efficient")
+    study = sweep([*(dataclasses.replace(small, seed=seed) for seed in range(5)), wide], name="kinds", batch=2)
+    ahead = study.forecast()
+    assert (ahead.cells, ahead.batches) == (6, 4)
+    assert "2 kinds of cells, each told by itself" in ahead.why or "3 kinds" in ahead.why
+    assert ahead.bytes == 4 * 16 * 2**8, "the widest is neither first nor in a batch"
+    assert (ahead.jobs, ahead.shots, ahead.cost) == (0, 0, 0)
+    parts = [study.forecast(shard=(k, 2)) for k in (1, 2)]
+    assert sum(part.cells for part in parts) == 6
+    assert study.forecast(only_failed=True).cells == 0
+    with varq.Session(store=study.store, progress=False) as session:
+        session.start(study.layout.task(0)).step(1)
+    failed(study.store, study.layout.ids[0], "KilledWorker")
+    assert (study.forecast().cells, study.forecast(failed=True).cells, study.forecast(only_failed=True).cells) == (
+        5,
+        6,
+        1,
+    )
+
+
+def test_what_sampled_cells_send_is_what_their_sessions_say() -> None:
+    task = VQE(
+        problem=TransverseFieldIsing(2),
+        ansatz="hardware-efficient",
+        optimizer=SPSA(learning_rate=0.1, perturbation=0.1),
+        device="default.qubit",
+        shots=50,
+        stop=Stop(steps=3),
+    )
+    study = sweep(task, {"seed": range(4)}, name="sent")
+    with varq.Session(store=None, progress=False) as session:
+        one = session.forecast(task)
+    ahead = study.forecast()
+    assert (ahead.jobs, ahead.shots, ahead.cost) == (4 * one.jobs, 4 * one.shots, 0)
+    assert f"{4 * one.shots:,} shots in {4 * one.jobs} jobs" in str(ahead)
+    sql = "SELECT coalesce(sum(shots), 0) FROM jobs"
+    study.finish()
+    assert sum(int(file.read(sql)[0][0]) for file in study.store._folder.files()) <= ahead.shots
+
+
 def test_the_best_cell_needs_one_that_is_done() -> None:
     study = sweep(trivial(), {"seed": [1]}, store=None)
     with pytest.raises(LookupError, match=r"None of .* is. Run study.finish"):

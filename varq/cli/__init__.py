@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from varq.cli.probing import probe
     from varq.cli.running import resume, run_file
     from varq.cli.sessions import attach_to, cancel, send, show_ledger, work
-    from varq.cli.sweeping import export_study, run_study, study_ledger, study_status
+    from varq.cli.sweeping import export_study, list_studies, plot_study, run_study, study_ledger, study_status
 
 _HOME = {
     "attach_to": "varq.cli.sessions",
@@ -27,9 +27,11 @@ _HOME = {
     "export_study": "varq.cli.sweeping",
     "gc": "varq.cli.keeping",
     "list_runs": "varq.cli.looking",
+    "list_studies": "varq.cli.sweeping",
     "main": "varq.cli.app",
     "merge": "varq.cli.keeping",
     "plot": "varq.cli.drawing",
+    "plot_study": "varq.cli.sweeping",
     "probe": "varq.cli.probing",
     "remove": "varq.cli.keeping",
     "resume": "varq.cli.running",
@@ -56,9 +58,11 @@ __all__ = [
     "export_study",
     "gc",
     "list_runs",
+    "list_studies",
     "main",
     "merge",
     "plot",
+    "plot_study",
     "probe",
     "remove",
     "resume",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from varq import cli
-from varq.cli.options import BudgetCircuits, BudgetCost, BudgetSeconds, BudgetShots, Out, Quiet, Store
+from varq.cli.options import BudgetCircuits, BudgetCost, BudgetSeconds, BudgetShots, Json, Out, Quiet, Store
 from varq.cli.waiting import waiting
 
 __all__ = ["sweep"]
@@ -31,6 +31,8 @@ Executor = Annotated[
     ),
 ]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts, as for a job array.")]
+PlotOver = Annotated[str | None, typer.Option("--x", metavar="FIELD", help="Over what.  [default: the first field]")]
+PlotColumn = Annotated[str, typer.Option("--y", metavar="COLUMN", help="What; a second field for a heat map.")]
 Failed = Annotated[bool, typer.Option("--failed", help="Run failed cells again, too.")]
 
 
@@ -42,7 +44,7 @@ def sweep_run(
     executor: Executor = None,
     shard: Shard = None,
     failed: Failed = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say: cells, seconds, memory.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say: cells, seconds, memory, shots.")] = False,
     budget_shots: BudgetShots = None,
     budget_circuits: BudgetCircuits = None,
     budget_seconds: BudgetSeconds = None,
@@ -88,12 +90,41 @@ def sweep_retry(
     workers: Workers = None,
     executor: Executor = None,
     shard: Shard = None,
+    budget_shots: BudgetShots = None,
+    budget_circuits: BudgetCircuits = None,
+    budget_seconds: BudgetSeconds = None,
+    budget_cost: BudgetCost = None,
     quiet: Quiet = False,
 ) -> None:
     """Run the failed cells again, and nothing else."""
     with waiting():
         work = cli.run_study
-    raise typer.Exit(work(file, store, workers, executor, shard, True, True, False, quiet, {}))
+    budget = {"shots": budget_shots, "circuits": budget_circuits, "seconds": budget_seconds, "cost": budget_cost}
+    raise typer.Exit(work(file, store, workers, executor, shard, True, True, False, quiet, budget))
+
+
+@sweep.command("list")
+def sweep_list(store: Store = None, as_json: Json = False) -> None:
+    """List the studies of a store and how their cells stand."""
+    with waiting():
+        work = cli.list_studies
+    work(store, as_json)
+
+
+@sweep.command("plot")
+def sweep_plot(
+    study: StudyName,
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="FIELD", help="Over what.  [default: the first field]")
+    ] = None,
+    y: Annotated[str, typer.Option("--y", metavar="COLUMN", help="What; a second field for a heat map.")] = "value",
+    out: Out = None,
+    store: Store = None,
+) -> None:
+    """Draw a study's table to a file: NAME.png unless --out names another."""
+    with waiting():
+        work = cli.plot_study
+    work(study, x, y, out, store)
 
 
 @sweep.command("status")

@@ -1,4 +1,4 @@
-"""`varq sweep run | status | resume | retry | ledger | export`."""
+"""`varq sweep run | list | status | resume | retry | ledger | export | plot`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from varq import names, plots
 from varq.cli import sweepfile
-from varq.cli.console import note, say, table
+from varq.cli.console import note, print_json, say, table
 from varq.cli.mistakes import InputError, asked
 from varq.cli.running import INTERRUPTED
-from varq.cli.stores import reading
+from varq.cli.stores import DEFAULT_FOLDER, reading
+from varq.display.words import duration
 from varq.session.budget import Budget
 from varq.session.opening import UNSET
 from varq.store.store import Store
 from varq.study.export import export
 from varq.study.lost import ClusterLost
 from varq.study.placement import ledger
-from varq.study.record import StudyRecord, known
-from varq.study.study import Status, Study, sweep, table_of
+from varq.study.record import StudyRecord, known, studies
+from varq.study.status import Status
+from varq.study.study import Study, sweep, table_of
 from varq.study.table import Table
 from varq.study.work import State
 
-__all__ = ["export_study", "run_study", "study_ledger", "study_status"]
+__all__ = ["export_study", "list_studies", "plot_study", "run_study", "study_ledger", "study_status"]
 
 _DONE, _SOME_FAILED, _UNPAID = 0, 1, 3
 _SHOWN = 20  # failed cells that are listed
@@ -70,7 +73,9 @@ def run_study(
         study = sweep(described.task, described.over, store=where, progress=not quiet, **described.options)
     with study:
         if dry_run:
-            say(f"{study.name}: {study.forecast()}")
+            with asked():
+                ahead = study.forecast(failed=failed, only_failed=only_failed, shard=part)
+            say(f"{study.name}: {ahead}{_shared(ahead.seconds, workers)}")
             return _DONE
         try:
             with asked():
@@ -87,6 +92,13 @@ def run_study(
             note(f"Stopped. Carry on with: varq sweep resume {file}")
             return INTERRUPTED
         return _said(study, status, part is not None, file)
+
+
+def _shared(seconds: float | None, workers: int | None) -> str:
+    """What so many processes take at the least."""
+    if seconds is None or workers is None or workers < 2:
+        return ""
+    return f"; {duration(seconds / workers)} at the least in {workers}"
 
 
 def _address(executor: str) -> str:
@@ -129,17 +141,47 @@ def _found(what: str, store: Path | None) -> tuple[Store, StudyRecord]:
     if what.endswith(".toml"):
         described = sweepfile.read(Path(what))
         folder = store or described.store
-        name = described.options.get("name", "")
-        if not name:
-            raise InputError(
-                f"{what}: the study has no name, [sweep] name = ...; `varq sweep run` tells the one it has."
-            )
+        with asked(what):  # without a name the cells make one
+            name = sweep(described.task, described.over, store=None, progress=False, **described.options).name
     opened = reading(folder)
     study = known(opened, name)
     if study is None:
         opened.close()
         raise InputError(f"there is no study {name!r} in the store. `varq sweep run FILE.toml` makes one.")
     return opened, study
+
+
+def list_studies(store: Path | None, as_json: bool) -> None:
+    """Print the studies of a store, and how their cells stand."""
+    found: list[dict[str, Any]] = []
+    if store is not None or DEFAULT_FOLDER.exists():
+        with reading(store) as opened:
+            for study in studies(opened):
+                states = list(table_of(opened, study)["state"])
+                counts = {state.value: states.count(state.value) for state in State}
+                found.append({"name": study.name, "cells": len(states), **counts, "fields": list(study.names)})
+    if as_json:
+        print_json(found)
+    elif found:
+        counted = ["cells", *(state.value for state in State)]
+        rows = [[row["name"], *(str(row[name]) for name in counted), ", ".join(row["fields"])] for row in found]
+        table(["name", *counted, "over"], rows, right=tuple(range(1, 1 + len(counted))), wide=(1 + len(counted),))
+    else:
+        note("No studies yet: `varq sweep run FILE.toml` makes one.")
+
+
+def plot_study(what: str, x: str | None, y: str, out: Path | None, store: Path | None) -> None:
+    """Draw a column of a study's table over a field that is swept, or a heat map over two fields.
+
+    Raises:
+        InputError: if there is no such study or column, or the file cannot be written.
+    """
+    opened, study = _found(what, store)
+    with opened, asked():
+        if x is None and not study.names:
+            raise InputError(f"the cells of {study.name!r} differ in no field. Name a column to draw over.")
+        axes = names.find("plot", "study")(table_of(opened, study), x or study.names[0], y, fields=study.names)
+        say(str(plots.save(axes, out or Path(f"{study.name}.png"))))
 
 
 def study_status(what: str, store: Path | None) -> int:

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,15 @@ class Database:
         path: the file; None for memory.
         writable: whether to write; a file that is missing is made.
         timeout: seconds to wait for another process's lock.
+        opened: is told each time that the file was opened: at first, and after `rest`.
 
     Raises:
         StoreError: of the kind that fits, if the file cannot be used.
     """
 
-    def __init__(self, path: Path | None, writable: bool, timeout: float) -> None:
+    def __init__(
+        self, path: Path | None, writable: bool, timeout: float, opened: Callable[[Database], None] | None = None
+    ) -> None:
         self.path = path
         self.writable = writable
         self.timeout = timeout
@@ -60,6 +63,9 @@ class Database:
         self._node: Node | None = None
         self._unchanging: tuple[int, int] | None = None
         self._owner = os.getpid()
+        self._opened = opened
+        self._readers = 0  # queries of which rows are still to come
+        self._resting = False
         self._begin()
 
     @property
@@ -70,6 +76,22 @@ class Database:
     def _begin(self) -> None:
         self._db = self._open()
         self._closer = weakref.finalize(self, _close, self._db, self._owner, self._node)
+        self._resting = False
+        if self._opened is not None:
+            self._opened(self)
+
+    def rest(self) -> bool:
+        """Close a file that is only read until somebody reads it again; whether that could be done just now."""
+        if self.writable or self.path is None or not self.lock.acquire(blocking=False):
+            return False
+        try:
+            if self._readers or not self._closer.alive:
+                return False
+            self._closer()
+            self._resting = True
+            return True
+        finally:
+            self.lock.release()
 
     def _open(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = None
@@ -152,11 +174,17 @@ class Database:
             )
         db.execute("PRAGMA synchronous = NORMAL")
 
-    def _connection(self) -> sqlite3.Connection:
+    def _after_fork(self) -> None:
+        """To be called before the lock is taken: after a fork there is another one."""
         if self._owner != os.getpid() and self.path is not None:
             # SQLite connections must not cross a fork: https://www.sqlite.org/howtocorrupt.html (2.6)
             self._closer.detach()
             self.lock, self._owner, self._parents = threading.RLock(), os.getpid(), self._db
+            self._begin()
+
+    def _connection(self) -> sqlite3.Connection:
+        self._after_fork()
+        if self._resting:
             self._begin()
         if not self._closer.alive:
             raise StoreError("This store is closed. Open it again with open_store(path).")
@@ -173,16 +201,19 @@ class Database:
 
     def read(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
-        db = self._connection()
+        self._after_fork()
         try:
             with self.lock:
-                return db.execute(sql, parameters).fetchall()
+                return self._connection().execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise self._fault(error) from error
 
     def each(self, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query, a few at a time; the file may be written in between."""
-        db = self._connection()
+        self._after_fork()
+        with self.lock:
+            db = self._connection()
+            self._readers += 1
         try:
             with self.lock:
                 cursor = db.execute(sql, parameters)
@@ -194,6 +225,9 @@ class Database:
                 yield from rows
         except sqlite3.Error as error:
             raise self._fault(error) from error
+        finally:
+            with self.lock:
+                self._readers -= 1
 
     @contextmanager
     def write(self, paid: bool = False) -> Iterator[sqlite3.Connection]:
@@ -255,4 +289,5 @@ class Database:
     def close(self) -> None:
         """Closes the file; a second call does nothing."""
         with self.lock:
+            self._resting = False
             self._closer()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import threading
+import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,10 @@ from varq.store.database import Database
 from varq.store.faults import StoreError, StoreUnwritable
 
 __all__ = ["Folder", "file_name", "store_folder"]
+
+_DESCRIPTORS = 3  # of an open file: itself, its log, and what readers share
+_KEPT_FREE = 256  # descriptors for everything else
+_LEAST, _MOST = 16, 4096  # files of others that are open at a time
 
 _Node = tuple[int, int]  # device and inode: a file that was replaced is another file
 
@@ -42,6 +49,20 @@ def store_folder(path: Any) -> Path:
         ) from error
 
 
+def _most_open() -> int:
+    """How many files of others may be open at a time."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed == resource.RLIM_INFINITY:
+        return _MOST
+    return min(_MOST, max(_LEAST, (allowed - _KEPT_FREE) // _DESCRIPTORS))
+
+
+def _opened(folder: weakref.ref[Folder], file: Database) -> None:
+    here = folder()
+    if here is not None:
+        here._opened(file)
+
+
 class Folder:
     """The files in a store's folder, or one in memory.
 
@@ -60,6 +81,10 @@ class Folder:
         self._timeout = timeout
         self._lock = threading.RLock()
         self._others: dict[str, tuple[_Node, Database]] = {}
+        self._awake: dict[int, Database] = {}  # those of other hosts that are open, the longest first
+        self._counting = threading.Lock()  # of these; nobody waits for anything while having it
+        self._most = _most_open()
+        self._tell = partial(_opened, weakref.ref(self))  # files do not keep their folder
         self._own_name = file_name(host)
         self.own = self._open(read_only)
         try:
@@ -86,11 +111,22 @@ class Folder:
         with self._lock:
             found = self._nodes(self.path)
             for name in [n for n, (node, _) in self._others.items() if found.get(n) != node]:
-                self._others.pop(name)[1].close()
+                self._forget(self._others.pop(name)[1])
             for name, node in found.items():
                 if name not in self._others:
-                    self._others[name] = (node, Database(self.path / name, False, self._timeout))
+                    self._others[name] = (node, Database(self.path / name, False, self._timeout, self._tell))
             return [self._others[name][1] for name in sorted(self._others)]
+
+    def _opened(self, file: Database) -> None:
+        """Close others that are not being read, so that a folder of any number of files can be read."""
+        with self._counting:
+            self._awake.pop(id(file), None)
+            for known, other in list(self._awake.items()):
+                if len(self._awake) < self._most:
+                    break
+                if other.rest():
+                    del self._awake[known]
+            self._awake[id(file)] = file
 
     def _nodes(self, folder: Path) -> dict[str, _Node]:
         own = self._own_name if self.own is not None else None
@@ -107,6 +143,11 @@ class Folder:
             ) from error
         return found
 
+    def _forget(self, file: Database) -> None:
+        file.close()
+        with self._counting:
+            self._awake.pop(id(file), None)
+
     def files(self) -> list[Database]:
         """All files, this host's first."""
         return [*([] if self.own is None else [self.own]), *self.elsewhere()]
@@ -121,7 +162,7 @@ class Folder:
         """Closes every file; a second call does nothing."""
         with self._lock:
             for _, file in self._others.values():
-                file.close()
+                self._forget(file)
             self._others.clear()
         if self.own is not None:
             self.own.close()

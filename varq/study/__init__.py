@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from varq.study.executors import Executor, Here, Processes
     from varq.study.local import local_cluster
     from varq.study.lost import ClusterLost, WorkerLost
-    from varq.study.study import Status, Study, sweep
+    from varq.study.status import Status
+    from varq.study.stored import StoredStudy, load
+    from varq.study.study import Study, sweep
     from varq.study.table import Table
 
 _HOME = {
@@ -18,10 +20,12 @@ _HOME = {
     "Executor": "varq.study.executors",
     "Here": "varq.study.executors",
     "Processes": "varq.study.executors",
-    "Status": "varq.study.study",
+    "Status": "varq.study.status",
     "Study": "varq.study.study",
+    "StoredStudy": "varq.study.stored",
     "Table": "varq.study.table",
     "WorkerLost": "varq.study.lost",
+    "load": "varq.study.stored",
     "local_cluster": "varq.study.local",
     "sweep": "varq.study.study",
     "worker_environment": "varq.study.environment",
@@ -34,9 +38,11 @@ __all__ = [
     "Here",
     "Processes",
     "Status",
+    "StoredStudy",
     "Study",
     "Table",
     "WorkerLost",
+    "load",
     "local_cluster",
     "sweep",
     "worker_environment",

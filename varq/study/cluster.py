@@ -1,4 +1,4 @@
-"""Dask as an executor: by the address of its scheduler, a cluster or a client.
+"""Dask as an executor: by the address of its scheduler, a cluster or a client.  The one module that imports Dask.
 
 Workers and the scheduler import this module, so that it loads little: what a study needs is loaded where it is called.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from varq import checks
 from varq.study.lost import ClusterLost, WorkerLost
@@ -34,12 +34,13 @@ from varq.study.suited import (
     shortcomings,
 )
 
-__all__ = ["Dask", "is_of_dask"]
+__all__ = ["Dask", "DaskParts", "is_of_dask", "parts_of_dask"]
 
 log = logging.getLogger("varq")
 
 _ONE_AT_A_TIME = threading.Lock()  # of a process: PennyLane's queue of operations is one for all its threads
 _PATIENCE = 3600.0  # seconds without a worker after which a cluster is given up: what waits in a queue may take long
+_AGAIN = 600  # seconds in which a worker of a cluster on this machine that was lost has to be back
 _KNOWN = 0.5  # seconds for which it is taken to be known who they are
 
 
@@ -418,3 +419,51 @@ def _client(given: Any, timeout: float) -> Any:
             f"A scheduler of Dask has to answer. None did at {where} within {timeout:g} s ({error}). Nothing was run "
             "or lost. See that it runs (dask scheduler), and that its address can be reached from here."
         ) from error
+
+
+class DaskParts(NamedTuple):
+    """What a cluster on one machine is made of.
+
+    Args:
+        worker: the class of what starts a worker, and starts it again.
+        scheduler: the class of the scheduler.
+        cluster: the class of a cluster of both.
+        memory: of the machine, in bytes.
+    """
+
+    worker: Any
+    scheduler: Any
+    cluster: Any
+    memory: int
+
+
+def parts_of_dask() -> DaskParts:
+    """What `local_cluster` needs of Dask.
+
+    Raises:
+        ModuleNotFoundError: if the extra `dask` is not installed.
+    """
+    try:
+        import dask
+        from distributed import Nanny, Scheduler, SpecCluster
+        from distributed.system import MEMORY_LIMIT
+    except ModuleNotFoundError as error:
+        raise checks.missing_extra("distributed", "dask", "A cluster on this machine") from error
+
+    class Local(SpecCluster):  # type: ignore[misc]
+        """Ends even where its workers take long to, and waits for those that start again."""
+
+        def _update_worker_status(self, op: str, msg: Any) -> None:
+            # Dask gives a worker 15 s to come back before it closes it for good: a busy machine may need a minute.  It
+            # reads that number here: distributed/deploy/spec.py of 2024.8 and 2026.
+            with dask.config.set({"distributed.deploy.lost-worker-timeout": f"{_AGAIN} s"}):
+                super()._update_worker_status(op, msg)
+
+        def close(self, timeout: float | None = None) -> Any:
+            try:
+                return super().close(timeout)
+            except TimeoutError as error:  # on a busy machine a process that was killed is not gone at once
+                log.warning("Workers of a cluster took long to end: %s", error)
+                return None
+
+    return DaskParts(Nanny, Scheduler, Local, int(MEMORY_LIMIT))

@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from varq import checks
+from varq.study.cluster import parts_of_dask
 from varq.study.environment import devices_apart, worker_environment
 from varq.study.needs import offered, shared
 
 __all__ = ["local_cluster"]
 
-log = logging.getLogger("varq")
-
 _ALLOWED = 5  # workers that may be lost with one order before the cluster gives it back
-_AGAIN = 600  # seconds in which a worker that was lost has to be back
 
 
 def local_cluster(
@@ -52,12 +50,7 @@ def local_cluster(
         ValueError: for fewer than 1 worker, a label that there is not, or more graphics processors than
             CUDA_VISIBLE_DEVICES names.
     """
-    try:
-        import dask
-        from distributed import Nanny, Scheduler, SpecCluster
-        from distributed.system import MEMORY_LIMIT
-    except ModuleNotFoundError as error:
-        raise checks.missing_extra("distributed", "dask", "A cluster on this machine") from error
+    found = parts_of_dask()
     number = checks.integer("workers", os.cpu_count() or 1 if workers is None else workers, minimum=1)
     given = _shared_out({} if labels is None else labels, number)
     seen: list[dict[str, str]] = [{} for _ in given]  # workers see what this process sees, unless labels share it out
@@ -68,7 +61,7 @@ def local_cluster(
         "nthreads": 1,
         "host": "127.0.0.1",
         "dashboard": False,
-        "memory_limit": int(MEMORY_LIMIT / number) if memory == "auto" else memory,
+        "memory_limit": int(found.memory / number) if memory == "auto" else memory,
         # Replies are a few bytes: nothing is to be spilled, and a worker that waits for memory would wait for ever.
         "config": {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")},
         "silence_logs": logging.ERROR,
@@ -81,26 +74,10 @@ def local_cluster(
         "allowed_failures": checks.integer("allowed_failures", allowed_failures, minimum=0),
     }
 
-    class Local(SpecCluster):  # type: ignore[misc]
-        """Ends even where its workers take long to, and waits for those that start again."""
-
-        def _update_worker_status(self, op: str, msg: Any) -> None:
-            # Dask gives a worker 15 s to come back before it closes it for good: a busy machine may need a minute.  It
-            # reads that number here: distributed/deploy/spec.py of 2024.8 and 2026.
-            with dask.config.set({"distributed.deploy.lost-worker-timeout": f"{_AGAIN} s"}):
-                super()._update_worker_status(op, msg)
-
-        def close(self, timeout: float | None = None) -> Any:
-            try:
-                return super().close(timeout)
-            except TimeoutError as error:  # on a busy machine a process that was killed is not gone at once
-                log.warning("Workers of a cluster took long to end: %s", error)
-                return None
-
-    return Local(
-        scheduler={"cls": Scheduler, "options": scheduler},
+    return found.cluster(
+        scheduler={"cls": found.scheduler, "options": scheduler},
         workers={
-            k: {"cls": Nanny, "options": {**common, "resources": given[k], "env": {**env, **seen[k]}}}
+            k: {"cls": found.worker, "options": {**common, "resources": given[k], "env": {**env, **seen[k]}}}
             for k in range(number)
         },
         silence_logs=logging.ERROR,

@@ -14,9 +14,10 @@ from varq.store.records import RunRecord
 from varq.store.store import Store
 from varq.study.work import State
 
-__all__ = ["StudyRecord", "is_recorded", "known", "named", "recorded", "shown", "state_of"]
+__all__ = ["StudyRecord", "is_recorded", "known", "named", "recorded", "shown", "state_of", "studies"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,57}")
+_TIMELESS = 0.0  # a study is the same whenever it is made
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def recorded(store: Store, study: StudyRecord) -> None:
         "warm": study.warm,
     }
     # Made on any machine the record is the same, so that stores with the same study can be merged.
-    record = SessionRecord(STUDY + study.name, 0.0, "study", "study", settings=spec.canonical({"study": body}))
+    record = SessionRecord(STUDY + study.name, _TIMELESS, "study", "study", settings=spec.canonical({"study": body}))
     store.jobs.open(record)
 
 
@@ -99,8 +100,20 @@ def known(store: Store, name: str) -> StudyRecord | None:
         return None
     if found.id != wanted:
         return None
+    return _read(found)
+
+
+def studies(store: Store) -> list[StudyRecord]:
+    """All studies of a store, by name."""
+    found = store.jobs.beginning(STUDY)
+    # Calls of `finish` stand there, too, under the time at which they began.
+    return sorted((_read(one) for one in found if one.created == _TIMELESS), key=lambda study: study.name)
+
+
+def _read(found: SessionRecord) -> StudyRecord:
     body = json.loads(found.settings)["study"]
     rows = tuple(tuple(row) for row in body["rows"])
+    name = found.id.removeprefix(STUDY)
     return StudyRecord(name, body["cells"], tuple(body["fields"]), rows, tuple(body["runs"]), body["warm"])
 
 

@@ -30,60 +30,17 @@ from varq.study.permits import new_permit, sole_spender
 from varq.study.placement import Placements, ledger
 from varq.study.purse import Purse
 from varq.study.record import StudyRecord, is_recorded, named, recorded, shown, state_of
+from varq.study.status import Status
 from varq.study.table import Table
 from varq.study.watching import Watching
 from varq.study.work import State, apart
 
-__all__ = ["Status", "Study", "sweep"]
+__all__ = ["Study", "sweep"]
 
 log = logging.getLogger("varq")
 
-_ENDED = (State.DONE, State.FAILED)
 Needs: TypeAlias = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None
 Priority: TypeAlias = int | Callable[[Any], int]
-
-
-class Status(Mapping[str, int]):
-    """How many cells are missing, unfinished, done and failed.
-
-    Args:
-        name: of the study.
-        counts: by the name of a state.
-        note: what else is to be said, such as that a budget is used up.
-
-    Example:
-        >>> print(Status("demo", {"done": 3, "failed": 1}))
-        demo: 3 of 4 cells done, 1 failed
-    """
-
-    def __init__(self, name: str, counts: Mapping[str, int], note: str = "") -> None:
-        self.name = name
-        self.note = note
-        self._counts = {state.value: counts.get(state.value, 0) for state in State}
-
-    def __getitem__(self, state: str) -> int:
-        return self._counts[checks.choice("state", state, self._counts)]
-
-    def __iter__(self) -> Any:
-        return iter(self._counts)
-
-    def __len__(self) -> int:
-        return len(self._counts)
-
-    @property
-    def cells(self) -> int:
-        """All of them."""
-        return sum(self._counts.values())
-
-    @property
-    def complete(self) -> bool:
-        """Whether every cell has ended, well or by an error."""
-        return self._counts["done"] + self._counts["failed"] == self.cells
-
-    def __repr__(self) -> str:
-        rest = [f"{number} {state}" for state, number in self._counts.items() if number and state != "done"]
-        said = ", ".join([f"{self.name}: {self._counts['done']} of {checks.counted(self.cells, 'cell')} done", *rest])
-        return f"{said}; {self.note}" if self.note else said
 
 
 class Study:
@@ -202,9 +159,7 @@ class Study:
                     "Give sweep(..., store='folder')."
                 )
             states = self._states(precise=True)
-            wanted = {State.FAILED} if only_failed else {State.MISSING, State.UNFINISHED}
-            if failed:
-                wanted.add(State.FAILED)
+            wanted = _wanted(failed, only_failed)
             left = [index for index, state in enumerate(states) if state in wanted]
             with self._written(shard is not None) as store:
                 recorded(store, self.record)
@@ -378,12 +333,30 @@ class Study:
         """
         return export(self.table(), self.record, Path(path))
 
-    def forecast(self) -> Forecast:
-        """What is left to do: cells, seconds, memory.  It times one evaluation of each shape, and records nothing."""
-        states = self._states(precise=True)
-        left = [index for index, state in enumerate(states) if state not in _ENDED]
+    def forecast(
+        self, *, failed: bool = False, only_failed: bool = False, shard: tuple[int, int] | None = None
+    ) -> Forecast:
+        """What is left to do: cells, seconds, memory, and where circuits are sent jobs, shots and money.
+
+        It times one evaluation of each kind of cells that is computed here, and records nothing.
+
+        Args:
+            failed: as of `finish`.
+            only_failed: as of `finish`.
+            shard: as of `finish`.
+        """
+        among = {cell for number in self._shard(shard) for cell in self._layout.batches[number].cells}
+        wanted = _wanted(failed, only_failed)
+        left = [index for index, state in enumerate(self._states(precise=True)) if state in wanted and index in among]
         known = [record for record in self._store.several(self._layout.ids) if record.reason is not None]
-        return forecast(self._layout, left, known)
+        return forecast(self._layout, left, known, self._store)
+
+
+def _wanted(failed: bool, only_failed: bool) -> set[State]:
+    """The states of cells that are to be run."""
+    if only_failed:
+        return {State.FAILED}
+    return {State.MISSING, State.UNFINISHED, *([State.FAILED] if failed else [])}
 
 
 def _say_idle(which: int, number: int, parts: int, together: bool) -> None:
