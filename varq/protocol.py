@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq import checks, names
+from varq.content import Unchanging, unchanging
 from varq.keys import Key
+from varq.spec import UNHASHED
 
 __all__ = [
     "Array",
@@ -386,9 +388,9 @@ class Event:
 Observer: TypeAlias = Callable[[Event], None]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run came to.  Immutable; the same whether computed now or read from the store.
+@dataclass(frozen=True, eq=False)
+class Result(Unchanging):
+    """What a run came to.  Immutable; the same whether computed now, replayed or read from the store, but for time.
 
     Args:
         run_id: the run's id.
@@ -419,11 +421,11 @@ class Result:
     parameters: Array | None
     steps: int
     executions: int
-    seconds: float
+    seconds: float = field(metadata=UNHASHED)
     unit: str = ""
     device: str = ""
-    replay: str | None = None
-    replay_difference: float = 0.0
+    replay: str | None = field(default=None, metadata=UNHASHED)
+    replay_difference: float = field(default=0.0, metadata=UNHASHED)
     message: str = ""
     rule: Stop | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -431,7 +433,8 @@ class Result:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reason", Reason(self.reason))
+        for name, made in (("reason", Reason), ("parameters", unchanging), ("details", unchanging)):
+            object.__setattr__(self, name, made(getattr(self, name)))
 
     @property
     def deviation(self) -> float | None:
@@ -453,9 +456,6 @@ class Result:
         """This result, which Jupyter then shows with its convergence plot; `record` is called when it is shown."""
         object.__setattr__(self, "_record", record)
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_record"}
 
     def _repr_html_(self) -> str:
         record = vars(self).get("_record")

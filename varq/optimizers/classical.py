@@ -11,9 +11,10 @@ from scipy import optimize
 from scipy.optimize import _cobyqa_py
 
 from varq import checks
+from varq.content import ByContent
 from varq.keys import Key
 from varq.optimizers.catalog import METHODS
-from varq.optimizers.content import ByContent, gradient_norm, vector
+from varq.optimizers.vectors import gradient_norm, vector
 from varq.optimizers.worker import Conversation, Question
 from varq.protocol import Array, Finished, Many, Reason, Reply, Request, Stop, Value, ValueAndGrad
 
