@@ -15,10 +15,10 @@ from varq.algorithms.task import Task, as_initial, minimization, put, settled, s
 from varq.algorithms.tracking import tracked_problems
 from varq.ansatze.alternating import Alternating
 from varq.keys import Key
-from varq.node.nodes import Cost, Nodes
+from varq.node.nodes import Nodes
 from varq.node.verification import Report, verify
 from varq.optimizers.resolution import as_optimizer
-from varq.protocol import Array, Evaluating, Plan, Reply, Sample
+from varq.protocol import Array, Evaluating, Law, Plan, Reply, Sample
 
 __all__ = ["KEPT", "QAOA"]
 
@@ -99,12 +99,11 @@ class QAOA(Task):
         tracked = {name: entry.hamiltonian for name, entry in self.track.items()}
         cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked)
 
-        def details(x: Array, final: Reply | None) -> Mapping[str, Any]:
-            strings, weights = _distribution(cost, x, final)
-            return cut_details(problem, strings, weights)
+        def details(further: Reply | None) -> Mapping[str, Any]:
+            return {} if further is None else cut_details(problem, *_distribution(further))
 
-        def more(x: Array) -> tuple[Any, ...]:
-            return () if self.shots is None else (Sample(x, self.shots),)
+        def more(x: Array) -> Sample | Law:
+            return Law(x) if self.shots is None else Sample(x, self.shots)
 
         return minimization(
             method=self.optimizer.method(),
@@ -128,14 +127,13 @@ class QAOA(Task):
         return verify(cost, self.initial.shape, key, observable=observable, tolerance=tolerance)
 
 
-def _distribution(cost: Cost, x: Array, final: Reply | None) -> tuple[NDArray[np.uint8], Array]:
+def _distribution(found: Reply) -> tuple[NDArray[np.uint8], Array]:
     """Bit strings, shape (k, wires), and their probabilities: measured ones, or all of them when exact."""
-    if final is not None and final.parts and final.parts[-1].outcomes is not None:
-        strings, counts = np.unique(final.parts[-1].outcomes, axis=0, return_counts=True)
+    if found.law is None:
+        assert found.outcomes is not None
+        strings, counts = np.unique(found.outcomes, axis=0, return_counts=True)
         return strings.astype(np.uint8), counts / counts.sum()
-    if cost.exact is None:  # stopped before the sample was taken
-        return np.zeros((0, 0), np.uint8), np.zeros(0)
-    weights = cost.probabilities(x)
+    weights = found.law
     wires = len(weights).bit_length() - 1
     index = np.arange(len(weights), dtype=np.uint64)
     strings = (index[:, None] >> np.arange(wires - 1, -1, -1, dtype=np.uint64)) & np.uint64(1)
@@ -144,8 +142,6 @@ def _distribution(cost: Cost, x: Array, final: Reply | None) -> tuple[NDArray[np
 
 def cut_details(problem: Any, strings: NDArray[np.uint8], weights: Array) -> dict[str, Any]:
     """What a distribution over bit strings says of a cut problem."""
-    if not len(strings):
-        return {}
     edges = np.asarray(problem.edges, dtype=np.int64).reshape(-1, 2)
     crossing = strings[:, edges[:, 0]] != strings[:, edges[:, 1]]
     cuts = crossing.astype(np.float64) @ np.asarray(problem.weights, dtype=np.float64)

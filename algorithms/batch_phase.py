@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from varq.devices.catalog import DEFAULT, abilities, called
 from varq.keys import Key
 from varq.node.bits import Bitwise, Size, check_middle
 from varq.node.nodes import Nodes
-from varq.protocol import Array, Finished, Outcome, Plan, Progress, Reason, Reply, Request, Sample, Stop, Value
+from varq.protocol import Array, Finished, Law, Outcome, Plan, Progress, Reason, Reply, Request, Sample, Stop
 
 __all__ = ["CONTROLS", "MOST_BITS", "QPE"]
 
@@ -113,28 +113,15 @@ class QPE(Task):
     def plan(self, nodes: Nodes) -> Plan:
         """This spec, resolved, made runnable on a device."""
         sampler = self._sampler(nodes)
-        law: dict[str, Array] = {}
-
-        def exact() -> Array:
-            if "law" not in law:
-                law["law"] = sampler.probabilities(_NOTHING)
-            return law["law"]
-
-        def evaluate(request: Request, key: Key) -> Reply:
-            if isinstance(request, Value):
-                return Reply(value=estimate(_MANY * exact(), self.state, self._mixed).phase, executions=1)
-            return sampler.evaluate(request, key)
 
         def conclude(progress: Progress) -> Outcome:
-            if progress.state is None or not progress.state.done:
-                return Outcome()
-            counts = exact() if progress.state.counts is None else progress.state.counts
-            return self._concluded(counts)
+            counts = None if progress.state is None else progress.state.counts
+            return Outcome() if counts is None else self._concluded(counts)
 
         return Plan(
             method=_Batch(self.bits, self.shots, lambda counts: estimate(counts, self.state, self._mixed)),
             start=_NOTHING,
-            evaluate=evaluate,
+            evaluate=sampler.evaluate,
             conclude=conclude,
             final=lambda progress: None,
             reference=self.problem.reference,
@@ -224,8 +211,9 @@ def _one_shot(law: Array) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    done: bool = False
-    counts: NDArray[np.float64] | None = field(default=None)
+    """How often each integer came, or how probable it is; None before that is known."""
+
+    counts: NDArray[np.float64] | None = None
 
 
 class _Batch:
@@ -240,15 +228,16 @@ class _Batch:
 
     def ask(self, state: _State) -> Request | Finished:
         """All shots, or the law of their outcomes."""
-        if state.done:
+        if state.counts is not None:
             return Finished(Reason.CONVERGED, "its law is known" if self._shots is None else "all shots are done")
-        return Value(_NOTHING) if self._shots is None else Sample(_NOTHING, self._shots)
+        return Law(_NOTHING) if self._shots is None else Sample(_NOTHING, self._shots)
 
     def tell(self, state: _State, reply: Reply) -> tuple[_State, Mapping[str, Any]]:
         """Count the outcomes."""
-        if reply.outcomes is None:
-            return _State(True), {}
+        if reply.law is not None:
+            return _State(reply.law), {"value": self._told(_MANY * reply.law).phase}
+        assert reply.outcomes is not None
         places = 1 << np.arange(self._bits - 1, -1, -1)
         counts = np.bincount(reply.outcomes @ places, minlength=1 << self._bits).astype(np.float64)
         told = self._told(counts)
-        return _State(True, counts), {"value": told.phase, "stderr": told.deviation}
+        return _State(counts), {"value": told.phase, "stderr": told.deviation}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from varq.protocol import (
     Array,
     Evaluating,
     FromRun,
+    Law,
     Many,
     Method,
     Outcome,
@@ -26,6 +27,7 @@ from varq.protocol import (
     Progress,
     Reply,
     Request,
+    Sample,
     Stop,
     Value,
 )
@@ -117,12 +119,12 @@ def starting_point(initial: Any, shape: tuple[int, ...], draw: Callable[[Key], A
     return checks.array("initial", initial, shape)
 
 
-def _estimate(fresh: Reply, repeats: int) -> Reply:
-    """The value of the last request, and its error bar: the device's own, or that of repeated estimates."""
-    if repeats == 1:
-        return fresh.parts[0] if fresh.parts else fresh
-    values = np.array([part.value for part in fresh.parts[:repeats]], dtype=np.float64)
-    return Reply(value=float(values.mean()), stderr=float(values.std(ddof=1) / np.sqrt(repeats)))
+def _estimate(fresh: Sequence[Reply]) -> Reply:
+    """The value at the chosen point, and its error bar: the device's own, or that of repeated estimates."""
+    if len(fresh) == 1:
+        return fresh[0]
+    values = np.array([part.value for part in fresh], dtype=np.float64)
+    return Reply(value=float(values.mean()), stderr=float(values.std(ddof=1) / np.sqrt(len(values))))
 
 
 def minimization(
@@ -137,8 +139,8 @@ def minimization(
     stop: Stop,
     title: str,
     unit: str,
-    details: Callable[[Array, Reply | None], Mapping[str, Any]] = lambda x, final: {},
-    more: Callable[[Array], tuple[Any, ...]] = lambda x: (),
+    details: Callable[[Reply | None], Mapping[str, Any]] = lambda further: {},
+    more: Callable[[Array], Sample | Law] | None = None,
     repeats: int = 1,
 ) -> Plan:
     """The plan of a run that minimizes a cost.
@@ -158,8 +160,8 @@ def minimization(
         stop: the stop rule of a run that names none.
         title: what is run.
         unit: of the cost.
-        details: further results at the chosen point, given the final reply.
-        more: further requests at the chosen point, evaluated with its value.
+        details: further results at the chosen point, given the reply to `more`; None where that was not asked.
+        more: a further request at the chosen point, evaluated once the last step is done.
         repeats: how often a sampled cost that tells no error bar is estimated at the chosen point.
     """
 
@@ -169,23 +171,32 @@ def minimization(
 
     def final(progress: Progress) -> Request | None:
         x = chosen(progress)
-        if x is None or not (sampled or progress.info.get("x") is not None):
+        if x is None:
             return None
-        parts = (*(Value(x) for _ in range(repeats)), *more(x))
-        return Many(parts) if len(parts) > 1 else Value(x)
+        fresh = sampled or progress.info.get("x") is not None
+        parts: list[Value | Sample | Law] = [Value(x) for _ in range(repeats)] if fresh else []
+        if more is not None:
+            parts.append(more(x))
+            if fresh and not sampled and progress.best_x is not None:
+                parts.append(more(progress.best_x))  # which of the two is the answer hangs on the fresh value
+        if len(parts) > 1:
+            return Many(tuple(parts))
+        return parts[0] if parts else None
 
     def conclude(progress: Progress) -> Outcome:
-        fresh = progress.final
-        x = chosen(progress)
-        if fresh is not None:
-            first = _estimate(fresh, repeats)
+        last, x = progress.final, chosen(progress)
+        replies = () if last is None else last.parts or (last,)
+        fresh = [reply for reply in replies if reply.value is not None]
+        further: list[Reply | None] = [reply for reply in replies if reply.value is None] or [None]
+        if fresh:
+            first = _estimate(fresh)
             best, now = progress.best_value, first.value
             better = best is not None and now is not None and not best >= now  # a NaN is not the answer
             if sampled or not better:
                 assert x is not None
-                return Outcome(first.value, first.stderr, x, details(x, fresh))
+                return Outcome(first.value, first.stderr, x, details(further[0]))
         if progress.best_x is None:
             return Outcome()
-        return Outcome(progress.best_value, progress.best_stderr, progress.best_x, details(progress.best_x, None))
+        return Outcome(progress.best_value, progress.best_stderr, progress.best_x, details(further[-1]))
 
     return Plan(method, start, evaluate, conclude, final, reference, stop, title, unit, prepare, verify)

@@ -22,7 +22,7 @@ from varq.keys import Key
 from varq.node.nodes import Nodes
 from varq.node.verification import Report, verify
 from varq.optimizers.resolution import as_optimizer
-from varq.protocol import Array, Evaluating, Plan, Reply
+from varq.protocol import Evaluating, Plan, Reply
 
 __all__ = ["VQE"]
 
@@ -119,7 +119,7 @@ class VQE(Task):
         )
         energies = dict(getattr(problem, "energies", None) or {})
 
-        def details(x: Array, final: Reply | None) -> Mapping[str, Any]:
+        def details(further: Reply | None) -> Mapping[str, Any]:
             return {f"energy_{name}": value for name, value in energies.items() if value is not None}
 
         return minimization(

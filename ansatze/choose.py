@@ -35,10 +35,12 @@ def as_ansatz(value: Any, problem: Any) -> Any:
     if isinstance(value, type) or not isinstance(value, Ansatz):
         raise TypeError(
             f"ansatz must be an ansatz or the name of one. Got {value!r}. "
-            f"Names: {', '.join(names.names('ansatz'))}; your own circuit: Circuit(function, shape=..., wires=...)."
+            f"Names: {', '.join(names.names('ansatz'))}; your own circuit: Circuit(function, shape=...)."
         )
     _check_fermions(value, problem)
     wires = qubits("ansatz", problem)
+    if isinstance(value, Circuit):
+        value = value.on(wires)
     if value.wires != wires:
         raise ValueError(
             f"ansatz must act on the problem's {wires} wires. Got {getattr(value, 'title', type(value).__name__)} on "

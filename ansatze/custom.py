@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Circuit(Template):
         function: called with the parameters inside a QNode; not called when the ansatz is made, but once with zeros,
             to `check` it, when it is given to an algorithm.
         shape: of the parameters; an integer n stands for (n,).
-        wires: how many wires the function uses: 0 to wires - 1.
+        wires: how many wires the function uses: 0 to wires - 1; None for those of the problem that it is given with.
         start: starting parameters, of that shape; None draws them from a normal distribution of width 0.1.
         name: under which the function is handed in again; None where that is not needed.
 
@@ -51,7 +52,7 @@ class Circuit(Template):
 
     function: Callable[[Any], Any] | spec.Opaque
     shape: tuple[int, ...]
-    wires: int
+    wires: int | None = None  # type: ignore[assignment]  # an integer as soon as a problem tells
     start: NDArray[np.float64] | None = None
     name: str | None = None
     kind: ClassVar[str] = "ansatz:circuit"
@@ -65,7 +66,8 @@ class Circuit(Template):
         checks.instance("shape", sizes, (tuple, list), hint=hint)
         lengths = tuple(checks.integer("shape", n, minimum=0, hint=hint) for n in sizes)
         object.__setattr__(self, "shape", lengths)
-        object.__setattr__(self, "wires", checks.integer("wires", self.wires, minimum=1))
+        if self.wires is not None:
+            object.__setattr__(self, "wires", checks.integer("wires", self.wires, minimum=1))
         if self.start is not None:
             object.__setattr__(self, "start", checks.array("start", self.start, lengths))
 
@@ -78,6 +80,26 @@ class Circuit(Template):
         if self.name is not None:
             checks.text("name", self.name, hint="Use None for no name.")
             object.__setattr__(self, "function", spec.Opaque(spec.unwrap(self.function), self.name))
+
+    def on(self, wires: int) -> Circuit:
+        """This circuit on so many wires, where it was made for those of any problem; itself where it has its own."""
+        return self if self.wires is not None else dataclasses.replace(self, wires=wires)
+
+    def draw(self, params: Any = None) -> str:
+        """The circuit as text; at the starting parameters of seed 0 where none are given.
+
+        Args:
+            params: shape `shape`.
+
+        Raises:
+            ValueError: if it was given no wires.
+        """
+        if self.wires is None:
+            raise ValueError(
+                f"A circuit is drawn on its wires. Got {self.title} with wires=None, which stands for those of a "
+                "problem. Give Circuit(function, shape, wires=...)."
+            )
+        return super().draw(params)
 
     def check(self) -> None:
         """Call the function once, with zeros and apart from any circuit: does it read parameters that `shape` lacks?
@@ -129,9 +151,7 @@ class Circuit(Template):
         Raises:
             ValueError: always; says what to do.
         """
-        raise ValueError(
-            "A Circuit needs your own function. Pass Circuit(function, shape=..., wires=...) in place of its name."
-        )
+        raise ValueError("A Circuit needs your own function. Pass Circuit(function, shape=...) in place of its name.")
 
     @property
     def title(self) -> str:

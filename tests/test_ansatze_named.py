@@ -16,12 +16,14 @@ from scipy.linalg import expm
 from scipy.optimize import minimize
 
 from varq import names, spec
+from varq.algorithms import VQE
 from varq.ansatze.alternating import Alternating
 from varq.ansatze.choose import as_ansatz
 from varq.ansatze.conserving import GivensLayers
 from varq.ansatze.coupled_cluster import UCCSD, KUpCCGSD
 from varq.ansatze.custom import Circuit
 from varq.ansatze.layered import HamiltonianVariational, HardwareEfficient
+from varq.problems.lattice import TransverseFieldIsing
 from varq.problems.molecule import Molecule
 
 
@@ -150,6 +152,32 @@ def test_a_plain_function_is_known_by_its_source() -> None:
     assert again == one_spec
     with pytest.raises(LookupError, match="made with the function turn"):
         spec.loads(spec.dumps(one_spec).replace(__name__, "elsewhere"))
+
+
+@pytest.mark.parametrize("more", [{}, {"start": [0.5]}, {"name": "turner"}])
+def test_its_wires_are_the_problem_s_where_it_has_none_of_its_own(more: dict[str, Any]) -> None:
+    free, own = Circuit(turn, 1, **more), Circuit(turn, 1, 2, **more)
+    problem = TransverseFieldIsing(2)
+    assert as_ansatz(free, problem) == own
+    made = [VQE(problem=problem, ansatz=ansatz) for ansatz in (free, own)]
+    assert made[0].ansatz.wires == 2
+    assert spec.dumps(made[0]) == spec.dumps(made[1])
+    if "name" not in more:
+        assert spec.identity(made[0]) == spec.identity(made[1])
+    assert np.array_equal(free.init(3), own.init(3))
+    assert as_ansatz(free, TransverseFieldIsing(3)).wires == 3  # it may be given again
+    with pytest.raises(ValueError, match=r"ansatz must act on the problem's 3 wires"):
+        as_ansatz(own, TransverseFieldIsing(3))
+
+
+def test_where_no_problem_tells_the_wires() -> None:
+    free = Circuit(turn, 1)
+    with pytest.raises(ValueError, match=r"is drawn on its wires\. Got turn with wires=None.*wires=\.\.\."):
+        free.draw()
+    with pytest.raises(ValueError, match="wires"):
+        as_ansatz(free, SimpleNamespace())
+    assert np.abs(state(free, np.array([np.pi]), 2) - basis_state([1, 1])).max() < ROUNDING
+    assert spec.loads(spec.dumps(free), objects={"turn": turn}) == free
 
 
 def test_a_named_callable_is_handed_in_again() -> None:

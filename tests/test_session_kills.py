@@ -9,10 +9,15 @@ import pennylane as qml
 import pytest
 from harness import printed
 
+import varq
+from varq.algorithms import QAOA, QPE, PhaseEstimation
 from varq.keys import Key
 from varq.node.nodes import Nodes
+from varq.optimizers import SPSA
 from varq.optimizers.catalog import METHODS
-from varq.protocol import Value, ValueAndGrad
+from varq.problems import EigenPhase, MaxCut
+from varq.protocol import Stop, Value, ValueAndGrad
+from varq.session.session import Session
 from varq.testing.executions import counted
 from varq.testing.kills import POINTS, Kill
 
@@ -54,9 +59,15 @@ pennylane.device("lightning.qubit", wires=1)  # import it once, and not in every
 def made():
     return {"transformation": optax.adam(0.1)}
 
+from varq.algorithms import QAOA, QPE, PhaseEstimation
+from varq.problems import EigenPhase, MaxCut
+ring, eigen = MaxCut([(0, 1), (1, 2), (2, 0)]), EigenPhase(pennylane.T(0), state=1)
+
 names, kills, steps, shots, device = json.loads(sys.argv[1])
 for name, expression in names.items():
     def task():
+        if expression.startswith(("QAOA", "QPE", "Phase")):
+            return eval(expression)
         if name in ("ExcitationSolve", "dogleg"):  # of which one has to start where the energy is convex
             problem, ansatz = Molecule.load("H2"), "uccsd"
         else:
@@ -136,6 +147,51 @@ def test_a_run_killed_at_every_named_point_is_the_run_undisturbed(tmp_path: Path
 @pytest.mark.parametrize("names", [COMPILED, pytest.param(tuple(OPTIMIZERS), marks=pytest.mark.full)], ids=len)
 def test_so_it_is_where_circuits_are_compiled(tmp_path: Path, names: tuple[str, ...]) -> None:
     killed_at_every_point(tmp_path, {name: OPTIMIZERS[name] for name in names}, "varq.qubit")
+
+
+ALGORITHMS = {
+    "QAOA": "QAOA(problem=ring, device=device, stop=Stop(steps=3))",
+    "QAOA of an iterate": "QAOA(problem=ring, optimizer=SPSA(), device=device, stop=Stop(steps=3))",
+    "QPE": "QPE(problem=eigen, bits=3, device=device)",
+    "QPE of shots": "QPE(problem=eigen, bits=3, device=device, shots=50)",
+    "PhaseEstimation": "PhaseEstimation(problem=eigen, device=device, applications=64)",
+}
+
+
+def test_every_circuit_of_an_algorithm_is_one_of_its_steps(tmp_path: Path) -> None:
+    kills = [("after journal", 0), ("inside tell", 0)]
+    for entry in run_harness(tmp_path, ALGORITHMS, kills, device="lightning.qubit"):
+        assert entry["deaths"] == 2, entry
+        assert not any(entry["again"].values()), entry
+
+
+@pytest.mark.parametrize("device", ["lightning.qubit", "varq.qubit"])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_to_look_at_a_run_executes_nothing(tmp_path: Path, name: str, device: str) -> None:
+    known = {"QAOA": QAOA, "QPE": QPE, "PhaseEstimation": PhaseEstimation, "SPSA": SPSA, "Stop": Stop}
+    known |= {"ring": MaxCut([(0, 1), (1, 2), (2, 0)]), "eigen": EigenPhase(qml.T(0), state=1), "device": device}
+    task = eval(ALGORITHMS[name], known)
+    runs: list[str] = []
+
+    def looked() -> int:
+        before = len(runs)
+        found = varq.load(run.id, store=session.store, progress=False)
+        assert len(found.record().history) == run.steps
+        assert session.run(task, existing="return").steps == run.steps
+        run.record()
+        run.plan.reference()
+        assert len(runs) == before
+        return before
+
+    with counted(lambda: runs.append("ran")), Session(store=tmp_path, progress=False) as session:
+        run = session.start(task)
+        run.step()
+        assert looked() > 0
+        result = run.finish()
+        ran = looked()
+    if not name.startswith("Phase"):  # of which one call of the device runs many circuits
+        assert ran == result.executions
+    assert np.sum(result.details.get("probabilities", 1.0)) == pytest.approx(1.0), "the law is in the result"
 
 
 def test_a_sampled_run_draws_the_same_shots_after_a_kill(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import re
+import shutil
 import signal
 import sqlite3
 import sys
@@ -762,6 +764,30 @@ def test_a_stop_asked_for_before_is_kept(session: Session) -> None:
     run.stop()
     assert (run.finish().reason, len(NOTES.calls)) == (Reason.STOPPED, 0)
     assert run.finish().steps == 4
+
+
+def test_results_that_are_kept_hold_no_files(tmp_path: Path) -> None:
+    folder, asked = tmp_path / "store", [task(ADAM, seed=seed, stop=Stop(steps=3)) for seed in range(4)]
+    varq.run(asked[0], store=folder, progress=False)._repr_html_()  # matplotlib opens files of its own
+    before = len(os.listdir("/dev/fd"))
+    live = [varq.run(one, store=folder, progress=False) for one in asked[1:]]
+    stored = [varq.run(one, store=folder, progress=False) for one in asked[1:]]
+    resumed = [varq.resume(one.run_id, store=folder, progress=False) for one in stored]
+    assert len(os.listdir("/dev/fd")) == before
+    calls = len(NOTES.calls)
+    shown = [[one._repr_html_() for one in some] for some in (live, stored, resumed)]
+    assert shown[0] == shown[1] == shown[2]
+    assert all("<img" in html for html in shown[0])
+    assert len(NOTES.calls) == calls
+    assert len(os.listdir("/dev/fd")) == before
+    shutil.rmtree(folder)
+    assert live[0]._repr_html_() == shown[0][0]
+    assert "<img" not in stored[0]._repr_html_()
+    assert not folder.exists()
+
+
+def test_a_result_in_memory_is_shown_with_its_figure() -> None:
+    assert "<img" in varq.run(task(ADAM, stop=Stop(steps=3)), store=None, progress=False)._repr_html_()
 
 
 def test_an_open_store_stays_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

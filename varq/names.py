@@ -67,6 +67,7 @@ TABLE = MappingProxyType(
         "request:value-and-grad": "varq.protocol:ValueAndGrad",
         "request:metric": "varq.protocol:Metric",
         "request:sample": "varq.protocol:Sample",
+        "request:law": "varq.protocol:Law",
         "request:experiment": "varq.protocol:Experiment",
         "request:many": "varq.protocol:Many",
         "request:reply": "varq.protocol:Reply",

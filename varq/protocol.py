@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +12,11 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from varq import checks, names
+from varq import checks
+from varq.content import Unchanging, unchanging
 from varq.keys import Key
+from varq.shown import Shown
+from varq.spec import UNHASHED
 
 __all__ = [
     "Array",
@@ -22,6 +24,7 @@ __all__ = [
     "Event",
     "Experiment",
     "Finished",
+    "Law",
     "Many",
     "Method",
     "Metric",
@@ -104,6 +107,15 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Law:
+    """The exact probability of each outcome of the circuit at `x`."""
+
+    x: Array
+    kind: ClassVar[str] = "request:law"
+    version: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Experiments of phase estimation: `powers` of the unitary and reference `angles` (radians), both shape (n,)."""
 
@@ -117,12 +129,12 @@ class Experiment:
 class Many:
     """Independent requests that may be answered in any order, together; the reply holds their replies in order."""
 
-    parts: tuple[Value | ValueAndGrad | Metric | Sample | Experiment, ...]
+    parts: tuple[Value | ValueAndGrad | Metric | Sample | Law | Experiment, ...]
     kind: ClassVar[str] = "request:many"
     version: ClassVar[int] = 1
 
 
-Request: TypeAlias = Value | ValueAndGrad | Metric | Sample | Experiment | Many
+Request: TypeAlias = Value | ValueAndGrad | Metric | Sample | Law | Experiment | Many
 
 
 @dataclass(frozen=True)
@@ -144,6 +156,7 @@ class Reply:
         grad_stderr: one standard error of each entry of `grad`; None when it is exact.
         metric: the metric tensor, shape (n, n).
         outcomes: measured bits, uint8, shape (shots, wires) for `Sample`, (n,) for `Experiment`.
+        law: the probability of each outcome, the first bit the most significant, shape (2**bits,).
         parts: the replies to the parts of a `Many`.
         tracked: further quantities at the same point, by name.
         executions: how many circuits the device ran for it.
@@ -155,6 +168,7 @@ class Reply:
     grad_stderr: Array | None = None
     metric: Array | None = None
     outcomes: NDArray[np.uint8] | None = None
+    law: Array | None = None
     parts: tuple[Reply, ...] = ()
     tracked: Mapping[str, float] = field(default_factory=dict)
     executions: int = 0
@@ -386,9 +400,9 @@ class Event:
 Observer: TypeAlias = Callable[[Event], None]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run came to.  Immutable; the same whether computed now or read from the store.
+@dataclass(frozen=True, eq=False)
+class Result(Shown, Unchanging):
+    """What a run came to.  Immutable; the same whether computed now, replayed or read from the store, but for time.
 
     Args:
         run_id: the run's id.
@@ -419,11 +433,11 @@ class Result:
     parameters: Array | None
     steps: int
     executions: int
-    seconds: float
+    seconds: float = field(metadata=UNHASHED)
     unit: str = ""
     device: str = ""
-    replay: str | None = None
-    replay_difference: float = 0.0
+    replay: str | None = field(default=None, metadata=UNHASHED)
+    replay_difference: float = field(default=0.0, metadata=UNHASHED)
     message: str = ""
     rule: Stop | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -431,7 +445,8 @@ class Result:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reason", Reason(self.reason))
+        for name, made in (("reason", Reason), ("parameters", unchanging), ("details", unchanging)):
+            object.__setattr__(self, name, made(getattr(self, name)))
 
     @property
     def deviation(self) -> float | None:
@@ -445,28 +460,6 @@ class Result:
         value = "no value" if self.value is None else f"{self.value:.10g} {self.unit}".rstrip()
         after = checks.counted(self.steps, "step")
         return f"<varq result {self.run_id[:12]}: {self.title}, {value}, {self.reason.value} after {after}>"
-
-    def __str__(self) -> str:
-        return str(names.find("display", "text")(self))
-
-    def with_record(self, record: Callable[[], Record]) -> Result:
-        """This result, which Jupyter then shows with its convergence plot; `record` is called when it is shown."""
-        object.__setattr__(self, "_record", record)
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_record"}
-
-    def _repr_html_(self) -> str:
-        record = vars(self).get("_record")
-        if record is not None:
-            # A result outlives its session: once the store is closed, the table alone remains.
-            with contextlib.suppress(RuntimeError):
-                return str(names.find("display", "run")(record()))
-        return str(names.find("display", "result")(self))
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self) if cycle else str(self))
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,7 @@ _CODE = MappingProxyType(
     {
         "algorithm:amplitude-estimation": "its circuit is a Python function: AmplitudeEstimation(prepare, good)",
         "algorithm:minimize": "its cost is a Python function: varq.run(Minimize(cost, x0))",
-        "ansatz:circuit": "it is a Python function: VQE(problem=..., ansatz=Circuit(function, shape=..., wires=...))",
+        "ansatz:circuit": "it is a Python function: VQE(problem=..., ansatz=Circuit(function, shape=...))",
     }
 )
 """What only Python can say."""

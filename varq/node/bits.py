@@ -20,7 +20,7 @@ from varq.devices.digests import structure_digest
 from varq.devices.service import Bits, Circuit, Service, run_now
 from varq.keys import Key
 from varq.node.traced import unwrapped
-from varq.protocol import Array, Prepared, Reply, Request, Sample
+from varq.protocol import Array, Law, Prepared, Reply, Request, Sample
 
 __all__ = ["Bitwise", "Size", "check_middle"]
 
@@ -90,12 +90,14 @@ class Bitwise:
         return Prepared((circuit,), decode)
 
     def evaluate(self, request: Request, key: Key) -> Reply:
-        """The reply to a sample, by a job that runs here and now.
+        """The reply to a sample, by a job that runs here and now, or the law of the outcomes.
 
         Raises:
             TypeError: for another request.
-            ValueError: as `prepare`.
+            ValueError: as `prepare` and `probabilities`.
         """
+        if isinstance(request, Law):
+            return Reply(law=self.probabilities(np.asarray(request.x)), executions=1)
         prepared = self.prepare(request, key)
         return prepared.decode(run_now(self.reach(), prepared.circuits))
 

@@ -22,7 +22,7 @@ from varq.node.experiments import Experiments
 from varq.node.rounds import Rounds
 from varq.node.sampled import SampledCost
 from varq.problems.pauli import PauliSum
-from varq.protocol import Array, Experiment, Many, Metric, Prepared, Reply, Request, Sample, Value
+from varq.protocol import Array, Experiment, Law, Many, Metric, Prepared, Reply, Request, Sample, Value
 
 __all__ = ["Cost", "Nodes"]
 
@@ -222,10 +222,14 @@ class Cost:
     def _single(self, request: Request) -> Reply:
         assert self.exact is not None
         if isinstance(request, (Experiment, Many)):
-            raise TypeError(f"A variational cost answers values, gradients, metrics and samples. Got {request!r}.")
+            raise TypeError(
+                f"A variational cost answers values, gradients, metrics, samples and laws. Got {request!r}."
+            )
         x = checks.array("parameters", request.x, self.shape)
         if isinstance(request, Metric):
             return Reply(metric=self.exact.metric(x), executions=1)
+        if isinstance(request, Law):
+            return Reply(law=self.exact.probabilities(x), executions=1)
         if isinstance(request, Sample):
             raise ValueError("Samples need a number of shots. Got shots=None. Give shots, such as shots=1000.")
         reply = self._value(x) if isinstance(request, Value) else self._gradient(x)

@@ -10,9 +10,10 @@ import numpy as np
 from scipy import optimize
 
 from varq import checks
+from varq.content import ByContent
 from varq.keys import Key
 from varq.optimizers.catalog import METHODS
-from varq.optimizers.content import ByContent, gradient_norm, vector
+from varq.optimizers.vectors import gradient_norm, vector
 from varq.optimizers.worker import Conversation, Question
 from varq.protocol import Array, Finished, Many, Reason, Reply, Request, Stop, Value, ValueAndGrad
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from varq import checks
 from varq.keys import Key
-from varq.optimizers.content import vector
 from varq.optimizers.trigonometry import Grid, base_frequency, grid, minimum
+from varq.optimizers.vectors import vector
 from varq.protocol import Array, Finished, Many, Reason, Reply, Request, Stop, Value
 
 __all__ = ["ExcitationSolve", "Rotosolve"]

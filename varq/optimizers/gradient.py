@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import optax
 
 from varq import checks
+from varq.content import ByContent
 from varq.keys import Key
 from varq.optimizers import factories
-from varq.optimizers.content import ByContent, gradient_norm, vector
+from varq.optimizers.vectors import gradient_norm, vector
 from varq.precision import double
 from varq.protocol import Array, Finished, Reply, Request, Stop, ValueAndGrad
 from varq.spec import Opaque

@@ -10,7 +10,7 @@ import numpy as np
 
 from varq import checks
 from varq.keys import Key
-from varq.optimizers.content import gradient_norm, vector
+from varq.optimizers.vectors import gradient_norm, vector
 from varq.protocol import Array, Finished, Many, Metric, Reply, Request, Stop, ValueAndGrad
 
 __all__ = ["NaturalGradient"]

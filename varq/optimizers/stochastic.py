@@ -11,7 +11,7 @@ import numpy as np
 from varq import checks
 from varq.estimation.steps import difference_step
 from varq.keys import Key
-from varq.optimizers.content import gradient_norm, vector
+from varq.optimizers.vectors import gradient_norm, vector
 from varq.protocol import Array, Finished, Many, Reply, Request, Stop, Value
 
 __all__ = ["SPSA"]

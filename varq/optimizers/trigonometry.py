@@ -9,7 +9,7 @@ from math import gcd, lcm
 
 import numpy as np
 
-from varq.optimizers.content import vector
+from varq.optimizers.vectors import vector
 from varq.protocol import Array
 
 __all__ = ["Grid", "base_frequency", "grid", "minimum"]

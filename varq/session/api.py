@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from varq.protocol import Observer, Result, Stop
+from varq.protocol import Observer, Record, Result, Stop
 from varq.session.opening import UNSET, Unset
 from varq.session.run import Run
 from varq.session.session import Session
 from varq.store.records import RunRecord
-from varq.store.store import Store
+from varq.store.store import Store, open_store
 
 __all__ = ["compare", "load", "resume", "run", "start"]
 
@@ -83,15 +85,8 @@ def run(
         >>> bool(abs(result.deviation) < 1e-6)
         True
     """
-    return start(
-        task,
-        stop=stop,
-        existing=existing,
-        store=store,
-        progress=progress,
-        observers=observers,
-        take_over=take_over,
-    ).finish()
+    session = _own(store, progress, observers)
+    return _finished(session, session.start(task, stop=stop, existing=existing, take_over=take_over))
 
 
 def load(
@@ -151,16 +146,8 @@ def resume(
         LookupError: if there is no such run, or an object is not at hand.
         ReplayError: if the method now asks for something else than was recorded.
     """
-    return load(
-        run_id,
-        stop=stop,
-        objects=objects,
-        fork=fork,
-        take_over=take_over,
-        store=store,
-        progress=progress,
-        observers=observers,
-    ).finish()
+    session = _own(store, progress, observers)
+    return _finished(session, session.load(run_id, stop=stop, objects=objects, fork=fork, take_over=take_over))
 
 
 def _own(store: StoreLike, progress: bool, observers: Sequence[Observer]) -> Session:
@@ -168,6 +155,24 @@ def _own(store: StoreLike, progress: bool, observers: Sequence[Observer]) -> Ses
     session = Session(store=store, progress=progress, observers=observers)
     session.desk.alone = True
     return session
+
+
+def _finished(session: Session, run: Run) -> Result:
+    """The result of a run that nobody else holds.  Of results, hundreds are kept: none holds a store, or a plan."""
+    result = run.finish()
+    folder = session.store.path
+    if run.steps:
+        record = run.record()
+        result.with_record(lambda: record)
+    elif folder is not None:  # it has no trace yet: that is made from the store when somebody wants to see it
+        result.with_record(partial(_recorded, folder, run.id))
+    session.close()
+    return result
+
+
+def _recorded(folder: Path, run_id: str) -> Record:
+    with open_store(folder, read_only=True) as store, Session(store=store, progress=False) as session:
+        return session.load(run_id).record()
 
 
 def compare(a: str, b: str, *, store: StoreLike = UNSET) -> dict[str, tuple[Any, Any]]:

@@ -15,6 +15,7 @@ from varq.keys import Key
 from varq.protocol import (
     Array,
     Finished,
+    Law,
     Many,
     Metric,
     Plan,
@@ -273,6 +274,8 @@ def _made_up(request: Request, rng: np.random.Generator) -> Reply:
         return Reply(metric=np.eye(request.x.size))
     if isinstance(request, Sample):
         return Reply(outcomes=np.zeros((request.shots, 1), np.uint8))
+    if isinstance(request, Law):
+        return Reply(law=np.ones(2))
     if isinstance(request, (Value, ValueAndGrad)):
         reply = Reply(value=float(rng.normal()), stderr=0.1)
         grad: Array = rng.normal(size=np.shape(request.x))

@@ -28,7 +28,7 @@ def evaluations(request: Request, reply: Reply) -> Iterator[tuple[Array, Reply]]
 
 def is_finite(reply: Reply) -> bool:
     """Whether every number that a method will work with is finite."""
-    numbers = [v for v in (reply.value, reply.grad, reply.metric) if v is not None]
+    numbers = [v for v in (reply.value, reply.grad, reply.metric, reply.law) if v is not None]
     return all(bool(np.isfinite(v).all()) for v in numbers) and all(is_finite(part) for part in reply.parts)
 
 

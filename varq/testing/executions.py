@@ -15,6 +15,7 @@ from pennylane_lightning.lightning_qubit import LightningQubit
 
 from varq.node import compiled
 from varq.simulator.device import VarqQubit
+from varq.simulator.kept import Kept
 
 __all__ = ["counted"]
 
@@ -76,6 +77,8 @@ def counted(note: Callable[[], Any]) -> Iterator[None]:
 
     with ExitStack() as patches:
         patches.enter_context(patch.object(compiled._Functions, "__init__", made))
+        # Those that were made before would not be seen.
+        patches.enter_context(patch.object(compiled, "_functions", Kept(weigh=lambda functions: 0)))
         for device in _DEVICES:
             for name in _RUNS:
                 run = getattr(device, name, None)
