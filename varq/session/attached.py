@@ -194,7 +194,8 @@ class Attached:
     # -- what can be asked --
 
     def cancel(self, run: str) -> None:
-        """End a run after the evaluation in flight; circuits of it that wait are not sent.
+        """End a run: what waits of it is not sent, and what its vendor has for nobody else is called back if it can be;
+        an evaluation that its owner computes itself is finished first.
 
         Raises:
             LookupError: if the session has no such run.

@@ -193,7 +193,7 @@ class Desk:
         return self._dispatchers[key]
 
     def _single(self, device: Any, precision: str, any_gates: bool = False) -> Dispatcher:
-        # Of a spread alone are circuits not written for the device: it has others beside it.
+        # Of a spread alone are circuits not written for the device: it has others beside it, which do not wait for it.
         service = open_service(device, precision, any_gates) if any_gates else open_service(device, precision)
         known = price(service.name, self._prices)
         if known is None and self.budget.cost is not None:
@@ -202,7 +202,7 @@ class Desk:
                 "Give Session(prices={...}), or a budget of shots or seconds."
             )
         given = (service, self.store.jobs, self.id, self.account, known, self._retry, self._say)
-        return Dispatcher(*given, sleep=self.wait, limits=_own_limits(device))
+        return Dispatcher(*given, sleep=self.wait, limits=_own_limits(device), patient=not any_gates)
 
     def _fleet(self, spread: Spread, precision: str) -> Fleet:
         members = [self._single(device, precision, any_gates=True) for device in spread.devices]

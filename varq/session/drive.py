@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
+from varq.devices.faults import TransientError
 from varq.protocol import Event, Prepared, Reason
 from varq.session.budget import Account, BudgetError
 from varq.session.dispatch import LATE, LateError
@@ -16,6 +18,7 @@ from varq.session.interrupt import REQUEUE, Interrupts
 from varq.session.journal import FINAL
 from varq.session.loop import Pending
 from varq.session.run import Run
+from varq.session.sending import RecalledError
 from varq.session.shares import AnyTicket
 from varq.session.tickets import Place
 
@@ -180,7 +183,7 @@ def _answer(lane: Lane) -> None:
     """Have the plan answer by itself, within the budget."""
     pending, loop = lane.pending, lane.run.loop
     assert pending is not None
-    if lane.deadline is not None and time.time() > lane.deadline:
+    if _late(lane):
         _refuse(lane, pending, LATE, Reason.STOPPED)
         return
     refused = lane.account.refuses(lane.account.next_of(lane.run.id), last=pending.role == FINAL)
@@ -210,14 +213,12 @@ def _send(lane: Lane, dispatcher: Sending) -> None:
         prepared = loop.plan.prepare(pending.request, pending.key, precision)
     lane.began = began
     loop.point("before execute", pending.step)
-    ticket = dispatcher.add(
-        place,
-        prepared.circuits,
-        priority=lane.priority,
-        deadline=lane.deadline,
-        last=final,
-        precision=precision,
-    )
+    options: dict[str, Any] = {"priority": lane.priority, "deadline": lane.deadline, "last": final}
+    try:
+        ticket = dispatcher.add(place, prepared.circuits, precision=precision, **options)
+    except RecalledError:
+        _forsaken(lane, pending)
+        return
     if isinstance(ticket, str):
         _refuse(lane, pending, ticket)
         return
@@ -239,6 +240,18 @@ def _refuse(lane: Lane, pending: Pending, why: str, reason: Reason = Reason.BUDG
     _note(lane, loop.forgo() if pending.role == FINAL else loop.end(reason, why))
 
 
+def _late(lane: Lane) -> bool:
+    return lane.deadline is not None and time.time() > lane.deadline
+
+
+def _forsaken(lane: Lane, pending: Pending) -> None:
+    """End a run whose circuits were not sent, or called back, as it or its time was over."""
+    if _late(lane):
+        _refuse(lane, pending, LATE, Reason.STOPPED)
+    else:
+        _note(lane, lane.run.loop.end(Reason.STOPPED))
+
+
 def _hear(lane: Lane) -> None:
     """Decode what came back, and tell the run."""
     ticket, prepared, pending = lane.ticket, lane.prepared, lane.pending
@@ -249,8 +262,9 @@ def _hear(lane: Lane) -> None:
     if isinstance(ticket.error, BudgetError):
         _refuse(lane, pending, str(ticket.error))
         return
-    if isinstance(ticket.error, LateError):
-        _refuse(lane, pending, LATE, Reason.STOPPED)
+    unheard = isinstance(ticket.error, TransientError) and (_late(lane) or lane.run.stopping())
+    if unheard or isinstance(ticket.error, (LateError, RecalledError)):
+        _forsaken(lane, pending)
         return
     reply = ticket.read(prepared)
     loop = lane.run.loop

@@ -303,7 +303,6 @@ class Session:
         """
         priority, seed = checks.integer("priority", priority), checks.integer("seed", seed)
         name, until = None if name is None else checks.text("name", name), moment(deadline)
-        take_over = checks.boolean("take_over", take_over)
         return self._desk.submit(circuits, seed, name, priority=priority, deadline=until, take_over=take_over)
 
     def forecast(self, task: Any, *, stop: Stop | None = None) -> Forecast:
@@ -323,7 +322,8 @@ class Session:
         return self._desk.forecast(resolved, plan, rule.steps)
 
     def cancel(self, run: Run | str) -> None:
-        """Stop a run after the evaluation in flight; circuits of it that wait in the queue are not sent.
+        """End a run: what waits of it is not sent, and what its vendor has for nobody else is called back if it can be;
+        an evaluation that is computed here is finished first.
 
         Args:
             run: the run, or its id.
