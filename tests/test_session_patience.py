@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,13 +11,15 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
+from session_samples import until
 from session_service import AT_ONCE, Scripted, bits_of, circuit, dispatcher, states, store_of
 
 from varq.devices.faults import OfflineError, TransientError
 from varq.devices.service import JobResult, Limits
 from varq.devices.several import Spread
-from varq.protocol import Stop
+from varq.protocol import Event, Stop
 from varq.session.dispatch import Dispatcher, Ticket
+from varq.session.reporting import PULSE
 from varq.session.retry import Retry
 from varq.session.session import Session
 from varq.testing.storms import Chain
@@ -214,3 +217,39 @@ def test_two_threads_that_wait_for_one_batch_both_have_it() -> None:
         first, second = (one.result(SOON) for one in both)
     assert first == second
     assert len(service.jobs) == 1
+
+
+def test_a_button_holds_runs_back_and_lets_them_go_on() -> None:
+    """Pause while jobs are out, one step, and on: the call that drains the session goes on through all of it."""
+    steps: list[int] = []
+    held = threading.Event()
+    with (
+        Session(Scripted(), shots=20, store=None, progress=False, retry=AT_ONCE) as session,
+        ThreadPoolExecutor(1) as pool,
+    ):
+
+        def seen(event: Event) -> None:
+            if event.kind == "step" and not event.replayed:
+                steps.append(event.step)
+            if event.kind == "step" and event.step == 2 and not held.is_set():
+                session.desk.asked("pause")
+                held.set()
+
+        runs = [session.start(Chain(seed=seed, stop=Stop(steps=6))) for seed in (1, 2)]
+        for run in runs:
+            run.observe(seen)
+        drain = pool.submit(session.drain)
+        try:
+            assert held.wait(SOON)
+            until(lambda: all(lane.paused for lane in session.lanes) and not any(run._busy for run in runs))
+            before = [run.steps for run in runs]
+            time.sleep(2 * PULSE)
+            assert (drain.done(), [run.steps for run in runs]) == (False, before)
+            session.desk.asked("step")
+            until(lambda: [run.steps for run in runs] == [k + 1 for k in before])
+            time.sleep(2 * PULSE)
+            assert (drain.done(), [run.steps for run in runs]) == (False, [k + 1 for k in before])
+        finally:
+            session.desk.asked("resume")
+        assert [result.steps for result in drain.result(SOON)] == [6, 6]
+        assert sorted(steps) == sorted([*range(1, 7), *range(1, 7)]), "no step is done twice"

@@ -96,6 +96,7 @@ class Desk:
         self._unnoted: list[dict[str, Any]] = []
         self._lease = ExitStack()
         self._attended = 0.0
+        self._held = False  # whether a button holds runs back, which others let go on again
 
     def check_open(self) -> None:
         """RuntimeError if this object lets nothing run any more."""
@@ -135,6 +136,21 @@ class Desk:
             if self.alone and (most is None or run.done):
                 self.rest()
         return lane.last
+
+    def drain(self, lanes: Sequence[Lane], stop_all: bool) -> None:
+        """Drive runs and batches until nothing can go on; what a button holds back is waited for.
+
+        Args:
+            lanes: the runs.
+            stop_all: whether an error of one ends the call.
+        """
+        while drive(lanes, stop_all=stop_all, attend=self.attend):
+            left = [lane for lane in lanes if not lane.run.done and lane.error is None]
+            if not left or (all(lane.paused for lane in left) and not self._held):
+                self.batches.drain(self.attend)
+                return
+            while self._held and all(lane.paused for lane in left):
+                self.wait(PULSE)
 
     def rest(self) -> None:
         """Close the vendors' sessions, which cost as long as they are open; a run that is driven opens them again."""
@@ -351,6 +367,7 @@ class Desk:
     def asked(self, do: str) -> None:
         """What a person asks of all runs, by a button."""
         obey(list(self._lanes.values()), {"do": do})
+        self._held = do in ("pause", "step")
 
     def wait(self, seconds: float) -> None:
         """Sleep, with an ear open for what other processes ask."""

@@ -19,7 +19,7 @@ from varq.protocol import Event, Observer, Result, Stop
 from varq.session.batch import Batch
 from varq.session.budget import Budget
 from varq.session.desk import Desk
-from varq.session.drive import Lane, drive
+from varq.session.drive import Lane
 from varq.session.forecast import Forecast
 from varq.session.handing import hand_over
 from varq.session.known import carried, create, finished, state, warn_untracked, warn_versions
@@ -254,8 +254,7 @@ class Session:
         self._desk.known = True
         self._desk.begin(lanes)
         with together(self._progress, self._desk, lanes):
-            if drive(lanes, stop_all=self._on_error == "abort", attend=self._desk.attend):
-                self._desk.batches.drain(self._desk.attend)
+            self._desk.drain(lanes, stop_all=self._on_error == "abort")
         self._started = {name: lane for name, lane in self._started.items() if not lane.run.done}  # paused ones
         for lane in lanes:
             if lane.error is not None:
