@@ -105,13 +105,29 @@ def drive(
 
 
 def _turn(lanes: Sequence[Lane], most: int | None, stop_all: bool, attend: Callable[[], None]) -> bool:
-    """Let every run ask, have jobs run, let the runs hear what came back; whether there was anything to do."""
+    """Let the runs that are first ask, have jobs run, let them hear what came back; whether anything was to be done."""
     attend()
-    going = [lane for lane in lanes if not lane.paused]
-    for lane in sorted(going, key=lambda lane: -lane.priority):
-        _guarded(lane, stop_all, partial(_ask, lane, most, len(lanes), attend))
-    waiting = [lane for lane in going if lane.ticket is not None]
-    busy = len(waiting) < len(going)
+    going = sorted((lane for lane in lanes if not lane.paused), key=lambda lane: -lane.priority)
+    first = _first(going)
+    ask = partial(_ask, most=most, sharing=len(lanes), attend=attend)
+    return _round(first, stop_all, ask) or (len(first) < len(going) and _round(going, stop_all, ask))
+
+
+def _first(lanes: Sequence[Lane]) -> list[Lane]:
+    """The runs of the highest priority, what may travel in their jobs, and what has only to end."""
+    top = [lane for lane in lanes if lane.priority == lanes[0].priority]
+    queues = {id(lane.dispatcher) for lane in top if lane.dispatcher is not None}
+    return [
+        lane for lane in lanes if lane in top or id(lane.dispatcher) in queues or lane.run.stopping() or _late(lane)
+    ]
+
+
+def _round(lanes: Sequence[Lane], stop_all: bool, ask: Callable[[Lane], None]) -> bool:
+    """Have runs go on as far as one submission brings them; whether there was anything to do."""
+    for lane in lanes:
+        _guarded(lane, stop_all, partial(ask, lane))
+    waiting = [lane for lane in lanes if lane.ticket is not None]
+    busy = len(waiting) < len(lanes)
     for dispatcher in {id(lane.dispatcher): lane.dispatcher for lane in waiting}.values():
         assert dispatcher is not None
         busy = dispatcher.turn() or busy
