@@ -18,6 +18,7 @@ from varq.devices.faults import OfflineError, TransientError
 from varq.devices.service import JobResult, Limits
 from varq.devices.several import Spread
 from varq.protocol import Event, Stop
+from varq.session import sending
 from varq.session.dispatch import Dispatcher, Ticket
 from varq.session.reporting import PULSE
 from varq.session.retry import Retry
@@ -130,6 +131,24 @@ def test_a_spread_gives_what_is_offline_to_the_others() -> None:
 def test_patience_is_checked(given: float, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         Retry(patience=given)
+
+
+def test_ids_are_written_down_while_many_jobs_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(sending.time, "monotonic", lambda: now[0])
+    store, seen = store_of(), list[list[str]]()
+
+    def look(call: str, what: str) -> None:
+        if call == "submit":
+            now[0] += 0.4
+            seen.append(states(store))
+
+    sender = dispatcher(Scripted(Limits(circuits=1), look=look), store)
+    ticket = sent(sender, *(0.1 * k for k in range(8)))
+    assert sender.turn()
+    assert [stands.count("sent") for stands in seen] == [0, 0, 0, 3, 3, 3, 6, 6], "each third is later than a second"
+    assert ticket.finished
+    assert states(store) == ["done"] * 8
 
 
 # -- other threads

@@ -31,6 +31,7 @@ __all__ = ["RecalledError", "Sender"]
 T = TypeVar("T")
 
 _SHORTEST, _LONGEST = 0.2, 15.0  # seconds between two looks at a job
+_UNNOTED = 1.0  # seconds after which the id of a job that was sent is in the store, once the next one is sent
 
 
 class RecalledError(PermanentError):
@@ -41,7 +42,7 @@ class Sender:
     """Sends the jobs of one session to one device.
 
     At most four commits are made for each submission, however many jobs it has: what is to be sent, under which ids it
-    was received, what came back, and what failed.
+    was received, what came back, and what failed.  Only where sending takes long are ids written down in between.
 
     Args:
         service: the device.
@@ -95,11 +96,17 @@ class Sender:
         if not self._opened:
             self._open(lambda: any(job.wanted() for job in jobs))
         self._log.write([job.record for job in jobs], [row for job in jobs for row in job.rows])
+        unnoted: list[Job] = []
+        noted = time.monotonic()
         try:
             for job in jobs:
+                unnoted.append(job)
                 self._send(job)
+                if time.monotonic() - noted >= _UNNOTED:
+                    self._note(unnoted)
+                    unnoted, noted = [], time.monotonic()
         finally:
-            self._note(jobs)
+            self._note(unnoted)
 
     def collect(self, jobs: Sequence[Job]) -> None:
         """Wait for jobs that were submitted: each has a result or an error afterwards.
