@@ -21,7 +21,7 @@ from varq.store.job_records import SessionRecord
 from varq.store.store import Store, open_store
 
 SESSION = "session-00"
-AT_ONCE = Retry(attempts=4, first=0.0, longest=0.0)
+AT_ONCE = Retry(attempts=4, first=0.0, longest=0.0, patience=0.0)
 
 
 class Crash(BaseException):
@@ -70,6 +70,7 @@ class Scripted(Plain):
         self.calls: list[str] = []
         self.jobs: dict[str, tuple[str, list[Circuit]]] = {}
         self.status_of: dict[str, JobStatus] = {}
+        self.cancels = False  # whether it is still possible
         self.change: Callable[[Bits], Bits] = lambda bits: bits
         self.clock: float | None = None  # of a session that is metered from its first job on
 
@@ -117,7 +118,10 @@ class Scripted(Plain):
             return JobResult(bits, seconds=sum(len(b) for b in bits) * 1e-3, queued=0.0, cost=None)
 
     def cancel(self, job: str) -> bool:
-        return False
+        with self._call("cancel", job):
+            if self.cancels:
+                self.status_of[job] = JobStatus.CANCELLED
+            return self.cancels
 
     def close(self) -> None:
         with self._call("close"):

@@ -21,6 +21,8 @@ from varq.devices.faults import PermanentError
 from varq.session.attached import attach
 from varq.session.remote import packed, received, send, ssh
 from varq.session.session import Session
+from varq.store.circuit_records import CircuitRow
+from varq.store.job_records import JobRecord, SessionState
 from varq.store.store import open_store
 
 ISING = """
@@ -130,6 +132,31 @@ def test_the_ledger_as_a_table_and_as_data(made: tuple[Path, str, str]) -> None:
     assert sum(row["times"]["qpu"] for row in data["jobs"]) == pytest.approx(sum(job.seconds or 0 for job in jobs))
     assert "No sessions yet" in call("ledger", "--store", _empty(folder)).stderr
     assert call("ledger", "none-such", "--store", folder).exit_code == 2
+
+
+def test_a_person_settles_a_job_that_the_ledger_names(tmp_path: Path) -> None:
+    with Session(DEVICE, shots=SHOTS, store=tmp_path / "store", progress=False) as session:
+        session.desk.write()
+        fields = {"circuits": 1, "shots": SHOTS, "created": 1.75e9, "paid": True}
+        job, jobs = JobRecord("varq-00001111", session.id, 0, DEVICE, **fields), session.store.jobs
+        jobs.write([job], [CircuitRow(job.id, 0, "0" * 64, SHOTS, 7, (("a run", 0, "step", 0),))])
+        jobs.mark(job.id, "uncertain", error="no answer came")
+        refused = call("settle", "varq-0000", "--lost", "--store", "store")
+        assert refused.exit_code == 2
+        assert "one owner at a time" in refused.stderr
+    text = good("ledger", session.id, "--store", "store")
+    assert "# 0: job varq-00001111 is uncertain: no answer came" in text
+    assert "varq settle JOB --id ID, or --lost" in text
+    assert call("settle", "varq-0000", "--store", "store").exit_code == 2
+    assert call("settle", "varq-0000", "--lost", "--id", "7", "--store", "store").exit_code == 2
+    unknown = call("settle", "varq-0000", "--id", "7", "--store", "store")
+    assert (unknown.exit_code, "7" in unknown.stderr) == (2, True)
+    assert "varq-00001111 is unsent." in good("settle", "varq-0000", "--lost", "--store", "store")
+    assert call("settle", "varq-0000", "--lost", "--store", "store").exit_code == 2, "its state is known now"
+    with open_store(tmp_path / "store", read_only=True) as store:
+        assert store.jobs.session(session.id).state is SessionState.CLOSED
+        assert store.jobs.owner(session.id) is None
+    assert "It was never received, a person says" in good("ledger", session.id, "--store", "store")
 
 
 def _empty(folder: Path) -> Path:

@@ -25,6 +25,7 @@ from varq.devices.faults import (
     ExpiredError,
     GoneError,
     LostError,
+    OfflineError,
     PartialError,
     PermanentError,
     TransientError,
@@ -275,7 +276,7 @@ def test_what_an_earlier_process_sent_is_looked_for_until_it_is_listed(monkeypat
     ("code", "status", "kind"),
     [
         ("ThrottlingException", 429, TransientError),
-        ("DeviceOfflineException", 424, TransientError),
+        ("DeviceOfflineException", 424, OfflineError),
         ("InternalServiceException", 500, UncertainError),
         ("SomethingNew", 503, UncertainError),
         ("SomethingNew", 418, PermanentError),
@@ -516,7 +517,7 @@ def botocore_error(name: str, **fields: Any) -> Callable[[], BaseException]:
 WHERE = {"endpoint_url": "https://braket", "error": "e"}
 FAULTS: list[tuple[Callable[[], BaseException], type[DeviceError], type[DeviceError]]] = [
     (client_error("ThrottlingException", 429), TransientError, TransientError),
-    (client_error("DeviceOfflineException", 424), TransientError, TransientError),
+    (client_error("DeviceOfflineException", 424), OfflineError, OfflineError),
     (client_error("InternalServiceException", 500), TransientError, UncertainError),
     (client_error("ServiceUnavailable", 503), TransientError, UncertainError),
     (client_error("NewThrottle", 429), TransientError, TransientError),

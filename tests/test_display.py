@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,9 @@ from varq.display import progress as display
 from varq.display.buttons import buttons
 from varq.problems import EigenPhase
 from varq.protocol import Event, Reason, Result
+from varq.session.ledger import Ledger
 from varq.session.session import Session
+from varq.store.job_records import JobState
 
 EXACT = samples.EXACT
 INFO = {"title": "LiH 1.6 Å, UCCSD", "unit": "Ha", "reference": EXACT}
@@ -523,6 +526,15 @@ def test_ledgers_as_text_and_html() -> None:
     assert "... 52 more" in page.text
     assert "<run 0>" in page.text
     assert "no jobs" in ledger_text(samples.ledger(1, jobs=0))
+    states = [(JobState.DONE, None), (JobState.CANCELLED, None), *[(JobState.UNCERTAIN, "<no answer>")] * 44]
+    lines = [replace(line, state=s, error=e) for line, (s, e) in zip(samples.ledger(1, jobs=46), states, strict=True)]
+    troubled = Ledger("session-1f", lines, ledger.runs)
+    for shown in (ledger_text(troubled), "\n".join(parsed(ledger_html(troubled)).text)):
+        assert "# 1: job varq-00000001 is cancelled." in shown
+        assert "# 2: job varq-00000002 is uncertain: <no answer>" in shown
+        assert "# 0: job" not in shown
+        assert "5 more jobs are not done." in shown
+        assert "varq settle JOB --id ID, or --lost" in shown
     assert ledger.table().row_count == 2
     assert str(ledger) == text
     assert ledger._repr_html_() == ledger_html(ledger)

@@ -23,7 +23,8 @@ from varq.session.ledger import Ledger, Times
 from varq.session.reporting import event_of
 from varq.session.session import Session
 from varq.session.worker import reopen
-from varq.store.job_records import SessionState
+from varq.store.circuit_records import CircuitRow
+from varq.store.job_records import JobRecord, SessionState
 from varq.store.store import open_store
 
 pytestmark = pytest.mark.flagless  # nothing here depends on JAX's flag
@@ -202,7 +203,12 @@ def silent(folder: Path, host: str | None, seconds: float) -> str:
 
 def test_an_owner_that_lived_before_a_reboot_is_gone(tmp_path: Path) -> None:
     name = silent(tmp_path, None, 61)
+    with open_store(tmp_path) as store:
+        job = JobRecord("varq-00001111", name, 0, DEVICE, circuits=1, shots=SHOTS, created=1.75e9, paid=True)
+        store.jobs.write([job], [CircuitRow(job.id, 0, "0" * 64, SHOTS, 7, (("a run", 0, "step", 0),))])
+        store.jobs.mark(job.id, "uncertain")
     with attach(name, store=tmp_path) as attached:
+        assert f"varq settle {job.id} --id ID (as its vendor shows it) or --lost" in attached.said()
         assert attached.wait(PATIENCE) == attached.show() == "left"
         assert f"varq worker {name} --store {tmp_path} --detach" in attached.said()
     with open_store(tmp_path) as store:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from varq.cli.machines import show_devices
     from varq.cli.probing import probe
     from varq.cli.running import resume, run_file
-    from varq.cli.sessions import attach_to, cancel, send, show_ledger, work
+    from varq.cli.sessions import attach_to, cancel, send, settle, show_ledger, work
     from varq.cli.sweeping import export_study, list_studies, plot_study, run_study, study_ledger, study_status
 
 _HOME = {
@@ -38,6 +38,7 @@ _HOME = {
     "run_file": "varq.cli.running",
     "run_study": "varq.cli.sweeping",
     "send": "varq.cli.sessions",
+    "settle": "varq.cli.sessions",
     "show": "varq.cli.looking",
     "show_devices": "varq.cli.machines",
     "show_ledger": "varq.cli.sessions",
@@ -69,6 +70,7 @@ __all__ = [
     "run_file",
     "run_study",
     "send",
+    "settle",
     "show",
     "show_devices",
     "show_ledger",

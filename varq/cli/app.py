@@ -209,6 +209,21 @@ def cancel(
 
 
 @app.command(rich_help_panel=RUN)
+def settle(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `ledger` shows it.")],
+    provider: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="The vendor's id of it, as its pages show it.")
+    ] = None,
+    lost: Annotated[bool, typer.Option("--lost", help="The vendor surely never received it.")] = False,
+    store: Store = None,
+) -> None:
+    """Say what became of a job that may have been sent, in a session that nobody owns."""
+    with waiting():
+        work = cli.settle
+    work(job, provider, lost, store)
+
+
+@app.command(rich_help_panel=RUN)
 def worker(
     where: Annotated[
         str, typer.Argument(metavar="SESSION|HOST", help="A session of the store; or a machine, with a file to run.")

@@ -1,4 +1,4 @@
-"""`varq worker | attach | cancel | ledger`: sessions that go on by themselves, watched and asked from anywhere."""
+"""`varq worker | attach | cancel | settle | ledger`: sessions that go on by themselves, watched from anywhere."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from varq.cli.console import note, print_json, say, table, when
 from varq.cli.mistakes import InputError, asked
 from varq.cli.stores import DEFAULT_FOLDER, line, reading, writing
 from varq.devices.credentials import clean_text
+from varq.devices.faults import DeviceError
 from varq.session import handing, ledger, remote, worker
 from varq.session.attached import NOT_ENDED, SILENT, Attached, attach
 from varq.session.session import Session
 from varq.store.job_records import SessionRecord
 from varq.store.store import Store
 
-__all__ = ["attach_to", "cancel", "hand_over", "send", "show_ledger", "work"]
+__all__ = ["attach_to", "cancel", "hand_over", "send", "settle", "show_ledger", "work"]
 
 INTERRUPTED = 130  # the shells' exit status for a program that SIGINT ended
 _DONE, _LEFT = 0, 1
@@ -147,6 +148,30 @@ def cancel(name: str, store: Path | None) -> None:
         except RuntimeError as error:
             raise InputError(str(error)) from error
     say(f"Asked {session} to end {'all runs' if run is None else f'run {run[:8]}'} after the evaluation in flight.")
+
+
+def settle(job: str, provider: str | None, lost: bool, store: Path | None) -> None:
+    """Say what became of a job of which its vendor cannot tell whether it received it.
+
+    Raises:
+        InputError: if there is no such job, its state is known, its session is owned, or the vendor cannot be asked.
+    """
+    if (provider is None) is not lost:
+        raise InputError("a job is settled by its vendor's id of it (--id ID) or as never received (--lost). Give one.")
+    with writing(store) as opened:
+        with asked():
+            record = opened.jobs.job(job)
+            before = opened.jobs.session(record.session).state
+            session = Session.reopened(record.session, opened, progress=False)
+        try:
+            with asked():
+                state = session.settle(record.id, provider, lost)
+        except DeviceError as error:
+            raise InputError(str(error)) from error
+        finally:
+            session.close(before)
+    say(f"{record.id} is {state}.")
+    note("What it was for goes on from there: varq resume of a run, varq worker of a session.")
 
 
 def _sessions_with(store: Store, name: str) -> list[tuple[str, str | None]]:

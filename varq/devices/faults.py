@@ -7,6 +7,7 @@ __all__ = [
     "ExpiredError",
     "GoneError",
     "LostError",
+    "OfflineError",
     "PartialError",
     "PermanentError",
     "TransientError",
@@ -24,6 +25,10 @@ class TransientError(DeviceError):
 
 class ExpiredError(TransientError):
     """The vendor's session has ended: it is opened again, and the call repeated."""
+
+
+class OfflineError(TransientError):
+    """The machine takes no jobs now, and will again: what is to be sent waits for it."""
 
 
 class PermanentError(DeviceError):

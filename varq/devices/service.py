@@ -168,7 +168,8 @@ class Service(Protocol):
     def compile(self, circuits: Sequence[Circuit]) -> None:
         """Translate the circuits for the machine, keeping one translation for each structure.
 
-        A session calls this before `open`: vendors meter the time in which their session waits.
+        A session calls this before `open`: vendors meter the time in which their session waits.  It may do so while
+        another of its threads waits for a job.
         """
 
     def open(self) -> str | None:

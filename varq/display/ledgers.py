@@ -21,7 +21,8 @@ HEADERS = ("#", "started", "device", "runs", "circuits", "shots", *PHASES, "cost
 DEVICE_HEADERS = ("device", "jobs", "circuits", "shots", "shots back", "qpu", "cost")
 RUN_HEADERS = ("run", "steps", "jobs", *PHASES, "title")  # the title last: it is what may be longer than a line
 _LEFT = {"started", "device", "runs", "run", "title", "state", "provider's id"}
-_MOST = 40  # jobs that a notebook shows
+_MOST = 40  # jobs that a notebook shows, and errors that are told
+_DIGITS = 13  # of a job's id that are shown: "varq-" and eight more
 
 
 def _seconds(value: float | None) -> str:
@@ -124,6 +125,20 @@ def _outages(ledger: Any) -> list[str]:
     return lines
 
 
+def _unfinished(ledger: Any) -> list[str]:
+    """The jobs that are not done, with what went wrong, a line each; and how a person settles those that need one."""
+    open_ = [line for line in ledger if line.state.value != "done"]
+    lines = [
+        f"# {line.number}: job {line.job[:_DIGITS]} is {line.state.value}{f': {line.error}' if line.error else '.'}"
+        for line in open_[:_MOST]
+    ]
+    if len(open_) > _MOST:
+        lines.append(f"{len(open_) - _MOST} more jobs are not done.")
+    if any(line.state.value == "uncertain" for line in open_):
+        lines.append("An uncertain job is settled by what the vendor's pages show: varq settle JOB --id ID, or --lost.")
+    return lines
+
+
 def run_rows(ledger: Any) -> list[list[str]]:
     """The cells of each run."""
     return [[r.id[:8], _count(r.steps), _count(r.jobs), *_times(r.times), r.title] for r in ledger.runs]
@@ -162,8 +177,8 @@ def ledger_text(ledger: Any) -> str:
     console.print(_table(RUN_HEADERS, run_rows(ledger), None, "Runs" if len(ledger) else f"{ledger.session}: no jobs"))
     if len(_devices(ledger)) > 1:
         console.print(_table(DEVICE_HEADERS, device_rows(ledger), None, "Devices"))
-    for line in _outages(ledger):
-        console.print(line)
+    for line in (*_outages(ledger), *_unfinished(ledger)):
+        console.print(Text(line))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
@@ -178,7 +193,7 @@ def ledger_html(ledger: Any) -> str:
         out += _html("Jobs", headers, [*rows, sums])
     if len(_devices(ledger)) > 1:
         out += _html("Devices", DEVICE_HEADERS, device_rows(ledger))
-    return out + "".join(f"<p>{html.escape(line)}</p>" for line in _outages(ledger))
+    return out + "".join(f"<p>{html.escape(line)}</p>" for line in (*_outages(ledger), *_unfinished(ledger)))
 
 
 def _html(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

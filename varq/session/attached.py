@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from varq.session import handing, ledger, orders
 from varq.session.following import Follower
 from varq.session.opening import DEFAULT_STORE, UNSET, Unset
 from varq.session.stored import result_of
-from varq.store.job_records import SessionRecord, SessionState
+from varq.store.job_records import JobState, SessionRecord, SessionState
 from varq.store.store import Store, open_store
 
 __all__ = ["NOT_ENDED", "SILENT", "Attached", "attach"]
@@ -189,12 +190,16 @@ class Attached:
         log = handing.log_path(self._folder, self.id)
         more = f" Its log: {log}." if log.exists() else ""
         again = handing.again(self.id, self._folder, take_over=owner is not None)
+        for job in self._store.jobs.jobs(self.id, [JobState.UNCERTAIN])[:1]:
+            more += f" Before that, say what became of a job that may have been sent: varq settle {job.id[:13]} "
+            more += f"--id ID (as its vendor shows it) or --lost, with --store {shlex.quote(str(self._folder))}."
         return f"{self.id} {why}.{more} Recorded steps are kept; go on with: {again}"
 
     # -- what can be asked --
 
     def cancel(self, run: str) -> None:
-        """End a run after the evaluation in flight; circuits of it that wait are not sent.
+        """End a run: what waits of it is not sent, and what its vendor has for nobody else is called back if it can be;
+        an evaluation that its owner computes itself is finished first.
 
         Raises:
             LookupError: if the session has no such run.

@@ -73,16 +73,16 @@ class Batch:
             DeviceError: what stood in the way.
             RuntimeError: if it was cancelled, its circuits are held back, or their session was closed.
         """
-        if self._cancelled:
-            raise RuntimeError(
-                f"A batch must be in the queue to have a result. {self.id} was cancelled. Submit it again."
-            )
-        while not self.done:
-            if not self.go_on():
+        while not self.ended:
+            if not self.go_on() and not self.ended:  # another thread may have seen to it
                 raise RuntimeError(
                     f"A batch must be in the queue to have a result. {self.id} was paused or dropped, or its session "
                     "closed. Ask for results before the session's `with` ends."
                 )
+        if self._cancelled:
+            raise RuntimeError(
+                f"A batch must be in the queue to have a result. {self.id} was cancelled. Submit it again."
+            )
         self._told()
         return self._read(self._ticket.outcome())
 
@@ -94,14 +94,16 @@ class Batch:
         return self._dispatcher.turn()
 
     def cancel(self) -> bool:
-        """Send nothing of it that still waits in the queue; what was sent stays in the ledger, and is paid for.
+        """Send nothing of it that still waits in the queue, and call back its jobs that serve nothing else.
+
+        Whoever waits for its jobs asks the vendor to cancel them; what has begun may run to its end, and is paid for.
 
         Returns:
             Whether there was anything left to cancel.
         """
         if self.ended:  # the same circuits may have been submitted since, under the same id
             return False
-        self._dispatcher.drop(self.id)
+        self._dispatcher.call_off(self.id)
         self._cancelled = True
         self._told()
         return True

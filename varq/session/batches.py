@@ -68,6 +68,7 @@ class Batches:
             BudgetError: if the budget does not allow it.
             DeviceError: if what was sent of it earlier cannot be asked for.
         """
+        checks.boolean("take_over", take_over)
         self._forget()
         if name in self._going:
             return self._going[name]
@@ -135,9 +136,9 @@ class Batches:
         self._going.clear()
 
     def _forget(self) -> None:
-        for name in [name for name, batch in self._going.items() if batch.ended]:
-            del self._going[name]
-            self._leases.pop(name).close()
+        for name in [name for name, batch in list(self._going.items()) if batch.ended]:
+            self._going.pop(name, None)  # another thread may have seen the same
+            self._leases.pop(name, ExitStack()).close()
 
 
 def batch_id(device: Any, circuits: Sequence[Circuit], seed: int, name: str | None) -> str:

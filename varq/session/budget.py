@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 
 from varq import checks
@@ -112,6 +113,7 @@ class Account:
 
     def __init__(self, budget: Budget, spent: Use = NOTHING) -> None:
         self.budget = budget
+        self.lock = RLock()  # of it, and of the queues that set aside parts of it
         self.spent = spent
         self.held = NOTHING
         self._last: dict[str, Use] = {}
@@ -125,7 +127,7 @@ class Account:
         """Book an evaluation that needed no job."""
         if self._limited:
             self._last[run] = Use(circuits, 0, seconds, 0)
-            self.spent = self.spent + self._last[run]
+            self.spend(self._last[run])
 
     def refuses(self, use: Use, last: bool = False) -> str | None:
         """Why something more is not allowed; None if it is.
@@ -167,15 +169,18 @@ class Account:
 
     def hold(self, use: Use) -> None:
         """Set aside what a job is going to use."""
-        self.held = self.held + use
+        with self.lock:
+            self.held = self.held + use
 
     def release(self, use: Use) -> None:
         """Give back what was set aside."""
-        self.held = self.held - use
+        with self.lock:
+            self.held = self.held - use
 
     def spend(self, use: Use) -> None:
         """Book what was used, or less of it than was booked before."""
-        self.spent = self.spent + use
+        with self.lock:
+            self.spent = self.spent + use
 
     def precision(self, use: Use, runs: int) -> float:
         """By how much the shots of a last estimate may be multiplied, when so many runs share the reserve.

@@ -96,6 +96,7 @@ class Desk:
         self._unnoted: list[dict[str, Any]] = []
         self._lease = ExitStack()
         self._attended = 0.0
+        self._held = False  # whether a button holds runs back, which others let go on again
 
     def check_open(self) -> None:
         """RuntimeError if this object lets nothing run any more."""
@@ -135,6 +136,21 @@ class Desk:
             if self.alone and (most is None or run.done):
                 self.rest()
         return lane.last
+
+    def drain(self, lanes: Sequence[Lane], stop_all: bool) -> None:
+        """Drive runs and batches until nothing can go on; what a button holds back is waited for.
+
+        Args:
+            lanes: the runs.
+            stop_all: whether an error of one ends the call.
+        """
+        while drive(lanes, stop_all=stop_all, attend=self.attend):
+            left = [lane for lane in lanes if not lane.run.done and lane.error is None]
+            if not left or (all(lane.paused for lane in left) and not self._held):
+                self.batches.drain(self.attend)
+                return
+            while self._held and all(lane.paused for lane in left):
+                self.wait(PULSE)
 
     def rest(self) -> None:
         """Close the vendors' sessions, which cost as long as they are open; a run that is driven opens them again."""
@@ -193,7 +209,7 @@ class Desk:
         return self._dispatchers[key]
 
     def _single(self, device: Any, precision: str, any_gates: bool = False) -> Dispatcher:
-        # Of a spread alone are circuits not written for the device: it has others beside it.
+        # Of a spread alone are circuits not written for the device: it has others beside it, which do not wait for it.
         service = open_service(device, precision, any_gates) if any_gates else open_service(device, precision)
         known = price(service.name, self._prices)
         if known is None and self.budget.cost is not None:
@@ -202,7 +218,7 @@ class Desk:
                 "Give Session(prices={...}), or a budget of shots or seconds."
             )
         given = (service, self.store.jobs, self.id, self.account, known, self._retry, self._say)
-        return Dispatcher(*given, sleep=self.wait, limits=_own_limits(device))
+        return Dispatcher(*given, sleep=self.wait, limits=_own_limits(device), patient=not any_gates)
 
     def _fleet(self, spread: Spread, precision: str) -> Fleet:
         members = [self._single(device, precision, any_gates=True) for device in spread.devices]
@@ -351,6 +367,7 @@ class Desk:
     def asked(self, do: str) -> None:
         """What a person asks of all runs, by a button."""
         obey(list(self._lanes.values()), {"do": do})
+        self._held = do in ("pause", "step")
 
     def wait(self, seconds: float) -> None:
         """Sleep, with an ear open for what other processes ask."""

@@ -6,16 +6,16 @@ import contextlib
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import partial
 from threading import RLock
-from typing import Concatenate, ParamSpec, TypeVar
 
 from varq.devices.faults import DeviceError, PermanentError
 from varq.devices.prices import Price
 from varq.devices.service import Circuit, Service
+from varq.session.booking import Books, expected
 from varq.session.budget import NOTHING, Account, BudgetError, Use
 from varq.session.costs import Costs, check_circuits
-from varq.session.job import Filled, Flight, Job
+from varq.session.job import Filled, Flight, Job, tickets_of, uses_of
 from varq.session.meter import Meter
 from varq.session.pace import Pace
 from varq.session.queue import Queue, Slot, Work
@@ -25,8 +25,8 @@ from varq.session.sending import Sender
 from varq.session.shares import AnyTicket
 from varq.session.tickets import Item, Place, Ticket, distinct
 from varq.session.trial import Trial
+from varq.session.turns import alone, in_turn
 from varq.store.circuit_records import CircuitRow
-from varq.store.circuit_records import Use as Served
 from varq.store.faults import StoreError
 from varq.store.job_records import JobRecord, JobState, new_job_id
 from varq.store.jobs import Jobs
@@ -37,27 +37,13 @@ LATE = "Its deadline has passed. Give a later one."
 
 _RETRY = Retry()
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 class LateError(PermanentError):
     """Circuits were not sent, since their deadline has passed."""
 
 
-def _alone(method: Callable[Concatenate[Dispatcher, P], T]) -> Callable[Concatenate[Dispatcher, P], T]:
-    """One thread at a time: what a second one asks for waits until what was sent is back."""
-
-    @wraps(method)
-    def locked(self: Dispatcher, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with self._lock:
-            return method(self, *args, **kwargs)
-
-    return locked
-
-
 class Dispatcher:
-    """The jobs of one session on one device.  Several threads may ask; they take turns.
+    """The jobs of one session on one device.  Several threads may ask; those that have jobs sent take turns.
 
     Args:
         service: the device.
@@ -70,6 +56,7 @@ class Dispatcher:
         clock: seconds since 1970.
         sleep: waits so many seconds.
         limits: of a job, where they are to be lower than the device's.
+        patient: whether a device that does not answer is waited for; else another one has its part.
     """
 
     def __init__(
@@ -84,13 +71,15 @@ class Dispatcher:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         limits: Mapping[str, int] | None = None,
+        patient: bool = True,
     ) -> None:
-        self._lock = RLock()
+        self._lock = account.lock
+        self._turning = RLock()  # taken before the other
         self.service = service
         self.limits = service.limits.within(limits or {})
         self.queue: Queue[Item] = Queue()
         self._meter = Meter(service, price)
-        self._sender = Sender(service, log, self._meter, retry, say, sleep)
+        self._sender = Sender(service, log, self._meter, retry, say, sleep, patient)
         self._recovery = Recovery(self._sender, log, session, account)
         self._log = log
         self._session = session
@@ -100,7 +89,8 @@ class Dispatcher:
         self._pace = Pace(price)
         self._costs = Costs(price, self._pace, self.limits, service.tasks)
         self._trial = Trial(self._pace, account, price, log, session, service.name)
-        self._last: tuple[Job, Use] | None = None
+        self._books = Books(account, self._pace, self._meter, log)
+        self._out: list[Ticket] = []  # that jobs are waited for
         self._closed = False
 
     # -- what a driver calls --
@@ -110,7 +100,7 @@ class Dispatcher:
         """Whether its jobs cost money or a share of a scarce machine."""
         return self.service.paid
 
-    @_alone
+    @alone
     def estimate(self, circuits: Sequence[Circuit]) -> Use:
         """What circuits will use up, as far as it is known, in jobs of their own; equal ones are sent once."""
         return self._costs.use(distinct(circuits, self.limits))
@@ -119,12 +109,10 @@ class Dispatcher:
         """How many jobs circuits need alone; equal ones are sent once."""
         return len(self._costs.jobs_of(distinct(circuits, self.limits)))
 
-    @_alone
     def precision(self, place: Place) -> float | None:
         """By how much the shots of a request were multiplied when it was sent already; None if it was not."""
         return self._recovery.precision(place) if self.service.paid else None
 
-    @_alone
     def add(
         self,
         place: Place,
@@ -160,24 +148,31 @@ class Dispatcher:
 
     # -- the parts of that, for a spread of devices
 
-    @_alone
     def take(self, ticket: Ticket) -> None:
         """Give a ticket what an earlier process sent of it, as `add` does."""
-        if self.service.paid:
-            self._recovery.take(ticket)
+        if not self.service.paid:
+            return
+        served = self._recovery.served(ticket)
+        if not self._recovery.open(served):
+            self._recovery.fill(ticket, served)
+            return
+        with self._turning:
+            self._await([ticket])
+            try:
+                self._recovery.take(ticket, lambda: ticket.wanted(self._clock()))
+            finally:
+                self._await([ticket], over=True)
 
-    @_alone
     def enqueue(self, ticket: Ticket) -> str | None:
         """Put what a ticket lacks in the queue; or why the budget does not allow it."""
         self._check([item.circuit for item in ticket.missing()])
         return self._enqueue(ticket)
 
-    @_alone
+    @alone
     def withdraw(self, ticket: Ticket) -> None:
         """Take what still waits of a ticket out of the queue."""
         self._withdraw(ticket)
 
-    @_alone
     def again(self, ticket: AnyTicket) -> None:
         """Ask once more for a ticket whose jobs were interrupted: what the vendor has is fetched, the rest is sent.
 
@@ -186,14 +181,14 @@ class Dispatcher:
             DeviceError: as `add`.
         """
         assert isinstance(ticket, Ticket)
-        self._withdraw(ticket)
+        self.withdraw(ticket)
         self.take(ticket)
         refused = self._enqueue(ticket)
         if refused is not None:
             raise BudgetError(f"What is left of {ticket.place[0]} must fit into the session's budget: {refused}.")
         ticket.interrupted = False
 
-    @_alone
+    @in_turn
     def turn(self) -> bool:
         """Send what goes next, wait for it, and give out its bits; whether there was anything.
 
@@ -204,7 +199,7 @@ class Dispatcher:
         self.land(flight)
         return flight.busy
 
-    @_alone
+    @in_turn
     def launch(self, once: bool = False) -> Flight:
         """Send what goes next, and wait for nothing: `land` does.
 
@@ -214,6 +209,13 @@ class Dispatcher:
         if self._closed:
             return Flight((), False, False)
         self._sender.once = once
+        idle = self._sender.idle() if len(self.queue) else 0.0
+        filled, busy = self._fill(idle)
+        return Flight(filled, self._send(filled), busy)
+
+    @alone
+    def _fill(self, idle: float) -> tuple[list[Filled], bool]:
+        """The jobs that go next, and whether anything left the queue."""
         before = len(self.queue)
         late = self.queue.expired(self._clock())
         for work in late:
@@ -222,13 +224,13 @@ class Dispatcher:
         submission = self._next()
         filled: list[Filled] = []
         number = 1 + self._log.last(self._session) if submission else 0
-        idle = self._sender.idle() if submission else 0.0
         for slots in submission:
             if (made := self._filled(slots, number + len(filled), 0.0 if filled else idle)) is not None:
                 filled.append(made)
-        return Flight(filled, self._send(filled), bool(submission) or len(self.queue) < before)
+        self._await(tickets_of(filled))
+        return filled, bool(submission) or len(self.queue) < before
 
-    @_alone
+    @in_turn
     def land(self, flight: Flight) -> None:
         """Wait for a submission, and give out its bits."""
         try:
@@ -237,23 +239,34 @@ class Dispatcher:
         except BaseException:
             self.forsake(flight)
             raise
+        self._landed(flight)
+
+    @alone
+    def _landed(self, flight: Flight) -> None:
+        self._await(tickets_of(flight.filled), over=True)
         for job, items in flight.filled:
-            self._book(job)
+            self._books.book(job)
             self._give_out(job, items)
 
-    @_alone
+    @alone
     def forsake(self, flight: Flight) -> None:
         """Leave a submission whose fate is to be looked up."""
-        for job, items in flight.filled:
-            self._interrupted(job, items)
+        self._interrupted(flight.filled)
 
-    @_alone
+    @alone
     def drop(self, owner: str) -> None:
         """Forget what an owner has in the queue; what was sent stays in the journal."""
         for work in self.queue.cancel(owner):
             self._release(work.items[work.taken :])
 
-    @_alone
+    @alone
+    def call_off(self, owner: str) -> None:
+        """The same, for good: jobs that are out for this owner alone are called back, where that is still possible."""
+        self.drop(owner)
+        for ticket in self._out:
+            ticket.called_off = ticket.called_off or ticket.place[0] == owner
+
+    @in_turn
     def settle(self, job: str, provider_id: str | None = None, lost: bool = False) -> JobState:
         """Say what became of a job of which its vendor cannot tell whether it received it.
 
@@ -273,27 +286,26 @@ class Dispatcher:
         """
         return self._recovery.settle(job, provider_id, lost)
 
-    @_alone
+    @alone
     def hold(self, owner: str, paused: bool) -> None:
         """Hold back what an owner has in the queue and adds to it, or let it go on."""
         self.queue.pause(owner, paused)
 
-    @_alone
+    @alone
     def prioritize(self, owner: str, priority: int) -> None:
         """Give everything of an owner another priority."""
         self.queue.prioritize(owner, priority)
 
-    @_alone
+    @in_turn
     def rest(self) -> None:
         """Close the vendor's session, if it was opened; the next job opens another.
 
         The time that it waited since its last job counts with that.
         """
         with contextlib.suppress(StoreError):
-            self._count_wait()
+            self._books.waited(self._sender.idle())
         self._sender.close()
 
-    @_alone
     def close(self) -> None:
         """Close the vendor's session, if it was opened, and send nothing more."""
         self._closed = True
@@ -337,11 +349,21 @@ class Dispatcher:
         if not items:
             return None
         circuits = [item.circuit for item in items]
-        refused = self._account.refuses(self._wanted(circuits), ticket.last)
+        refused = self._refused(circuits, ticket)
         if refused is not None:
             return refused
         self._sender.compile(circuits)
-        self._reserve(items)
+        return self._queued(ticket, items, circuits)
+
+    @alone
+    def _refused(self, circuits: Sequence[Circuit], ticket: Ticket) -> str | None:
+        return self._account.refuses(self._wanted(circuits), ticket.last)
+
+    @alone
+    def _queued(self, ticket: Ticket, items: Sequence[Item], circuits: Sequence[Circuit]) -> str | None:
+        refused = self._reserve(items)
+        if refused is not None:
+            return refused
         shots = [circuit.shots for circuit in circuits]
         ticket.work = Work(ticket.place[0], items, shots, ticket.priority, ticket.deadline)
         self.queue.add(ticket.work)
@@ -393,10 +415,20 @@ class Dispatcher:
             estimate_cost=use.cost,
         )
         rows = [
-            CircuitRow(record.id, k, same[0].circuit.digest, same[0].circuit.shots, same[0].circuit.seed, _uses(same))
+            CircuitRow(record.id, k, same[0].circuit.digest, same[0].circuit.shots, same[0].circuit.seed, uses_of(same))
             for k, same in enumerate(items.values())
         ]
-        return Job(record, circuits, rows), list(items.values())
+        served = list(items.values())
+        return Job(record, circuits, rows, partial(self._wanted_by, served)), served
+
+    def _wanted_by(self, items: Sequence[Sequence[Item]]) -> bool:
+        """Whether anybody waits for what a job brings."""
+        return any(item.ticket.wanted(self._clock()) for same in items for item in same)
+
+    @alone
+    def _await(self, tickets: Sequence[Ticket], over: bool = False) -> None:
+        """Have it heard of what is called off of tickets that jobs are waited for, until that is over."""
+        self._out = [ticket for ticket in self._out if ticket not in tickets] + ([] if over else list(tickets))
 
     def _send(self, filled: Sequence[Filled]) -> bool:
         """Send jobs; whether they are on their way."""
@@ -408,35 +440,9 @@ class Dispatcher:
                 job.error = error
             return False
         except BaseException:
-            for job, items in filled:
-                self._interrupted(job, items)
+            self._interrupted(filled)
             raise
         return bool(filled)
-
-    def _book(self, job: Job) -> None:
-        """What a job used in place of what was expected."""
-        if not job.received:
-            self._account.spend(NOTHING - _expected(job))
-        elif job.result is not None:
-            expected = _expected(job)
-            seconds = expected.seconds if job.result.seconds is None else job.result.seconds
-            cost = expected.cost if job.result.cost is None else job.result.cost
-            self._account.spend(Use(0, 0, seconds - expected.seconds, cost - expected.cost))
-            if job.busy is not None:
-                self._pace.learn(job.record.shots, job.busy)
-            self._last = job, Use(0, 0, seconds, cost)
-
-    def _count_wait(self) -> None:
-        """The seconds that the vendor's session waited since its last job are charged: that one counts them."""
-        wait = self._sender.idle()
-        if not wait or self._last is None:
-            return
-        job, booked = self._last
-        assert job.result is not None
-        cost = self._meter.cost(job, job.result, booked.seconds + wait)
-        now = Use(0, 0, booked.seconds + wait, booked.cost if cost is None else cost)
-        self._log.mark(job.record.id, JobState.DONE, seconds=now.seconds, cost=cost)
-        self._account.spend(now - booked)
 
     def _give_out(self, job: Job, items: Sequence[Sequence[Item]]) -> None:
         for place, same in enumerate(items):
@@ -447,16 +453,19 @@ class Dispatcher:
                 elif job.error is not None:
                     self._end(item.ticket, job.error)
 
-    def _interrupted(self, job: Job, items: Sequence[Sequence[Item]]) -> None:
-        """Leave a job whose fate is to be looked up: what is in the journal goes on to count."""
-        for same in items:
-            for item in same:
-                item.ticket.interrupted = True
-        with contextlib.suppress(StoreError):
-            try:
-                self._log.job(job.record.id)
-            except LookupError:
-                self._account.spend(NOTHING - _expected(job))
+    @alone
+    def _interrupted(self, filled: Sequence[Filled]) -> None:
+        """Leave jobs whose fate is to be looked up: what is in the journal goes on to count."""
+        tickets = tickets_of(filled)
+        self._await(tickets, over=True)
+        for ticket in tickets:
+            ticket.interrupted = True
+        for job, _ in filled:
+            with contextlib.suppress(StoreError):
+                try:
+                    self._log.job(job.record.id)
+                except LookupError:
+                    self._account.spend(NOTHING - expected(job))
 
     def _fail(self, slots: Sequence[Slot[Item]], error: Exception) -> None:
         for slot in slots:
@@ -476,18 +485,3 @@ class Dispatcher:
         for item in items:
             self._account.release(item.share)
             item.share = NOTHING
-
-
-def _uses(items: Sequence[Item]) -> tuple[Served, ...]:
-    """Whom a circuit serves."""
-    return tuple(
-        Served(owner, step, item.ticket.role, place)
-        for item in items
-        for owner, step in [item.ticket.place[:2]]
-        for place in item.places
-    )
-
-
-def _expected(job: Job) -> Use:
-    record = job.record
-    return Use(record.circuits, record.shots, record.estimate_seconds, record.estimate_cost)

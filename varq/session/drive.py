@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
+from varq.devices.faults import TransientError
 from varq.protocol import Event, Prepared, Reason
 from varq.session.budget import Account, BudgetError
 from varq.session.dispatch import LATE, LateError
@@ -16,6 +18,7 @@ from varq.session.interrupt import REQUEUE, Interrupts
 from varq.session.journal import FINAL
 from varq.session.loop import Pending
 from varq.session.run import Run
+from varq.session.sending import RecalledError
 from varq.session.shares import AnyTicket
 from varq.session.tickets import Place
 
@@ -102,13 +105,29 @@ def drive(
 
 
 def _turn(lanes: Sequence[Lane], most: int | None, stop_all: bool, attend: Callable[[], None]) -> bool:
-    """Let every run ask, have jobs run, let the runs hear what came back; whether there was anything to do."""
+    """Let the runs that are first ask, have jobs run, let them hear what came back; whether anything was to be done."""
     attend()
-    going = [lane for lane in lanes if not lane.paused]
-    for lane in sorted(going, key=lambda lane: -lane.priority):
-        _guarded(lane, stop_all, partial(_ask, lane, most, len(lanes), attend))
-    waiting = [lane for lane in going if lane.ticket is not None]
-    busy = len(waiting) < len(going)
+    going = sorted((lane for lane in lanes if not lane.paused), key=lambda lane: -lane.priority)
+    first = _first(going)
+    ask = partial(_ask, most=most, sharing=len(lanes), attend=attend)
+    return _round(first, stop_all, ask) or (len(first) < len(going) and _round(going, stop_all, ask))
+
+
+def _first(lanes: Sequence[Lane]) -> list[Lane]:
+    """The runs of the highest priority, what may travel in their jobs, and what has only to end."""
+    top = [lane for lane in lanes if lane.priority == lanes[0].priority]
+    queues = {id(lane.dispatcher) for lane in top if lane.dispatcher is not None}
+    return [
+        lane for lane in lanes if lane in top or id(lane.dispatcher) in queues or lane.run.stopping() or _late(lane)
+    ]
+
+
+def _round(lanes: Sequence[Lane], stop_all: bool, ask: Callable[[Lane], None]) -> bool:
+    """Have runs go on as far as one submission brings them; whether there was anything to do."""
+    for lane in lanes:
+        _guarded(lane, stop_all, partial(ask, lane))
+    waiting = [lane for lane in lanes if lane.ticket is not None]
+    busy = len(waiting) < len(lanes)
     for dispatcher in {id(lane.dispatcher): lane.dispatcher for lane in waiting}.values():
         assert dispatcher is not None
         busy = dispatcher.turn() or busy
@@ -180,7 +199,7 @@ def _answer(lane: Lane) -> None:
     """Have the plan answer by itself, within the budget."""
     pending, loop = lane.pending, lane.run.loop
     assert pending is not None
-    if lane.deadline is not None and time.time() > lane.deadline:
+    if _late(lane):
         _refuse(lane, pending, LATE, Reason.STOPPED)
         return
     refused = lane.account.refuses(lane.account.next_of(lane.run.id), last=pending.role == FINAL)
@@ -210,14 +229,12 @@ def _send(lane: Lane, dispatcher: Sending) -> None:
         prepared = loop.plan.prepare(pending.request, pending.key, precision)
     lane.began = began
     loop.point("before execute", pending.step)
-    ticket = dispatcher.add(
-        place,
-        prepared.circuits,
-        priority=lane.priority,
-        deadline=lane.deadline,
-        last=final,
-        precision=precision,
-    )
+    options: dict[str, Any] = {"priority": lane.priority, "deadline": lane.deadline, "last": final}
+    try:
+        ticket = dispatcher.add(place, prepared.circuits, precision=precision, **options)
+    except RecalledError:
+        _forsaken(lane, pending)
+        return
     if isinstance(ticket, str):
         _refuse(lane, pending, ticket)
         return
@@ -239,6 +256,18 @@ def _refuse(lane: Lane, pending: Pending, why: str, reason: Reason = Reason.BUDG
     _note(lane, loop.forgo() if pending.role == FINAL else loop.end(reason, why))
 
 
+def _late(lane: Lane) -> bool:
+    return lane.deadline is not None and time.time() > lane.deadline
+
+
+def _forsaken(lane: Lane, pending: Pending) -> None:
+    """End a run whose circuits were not sent, or called back, as it or its time was over."""
+    if _late(lane):
+        _refuse(lane, pending, LATE, Reason.STOPPED)
+    else:
+        _note(lane, lane.run.loop.end(Reason.STOPPED))
+
+
 def _hear(lane: Lane) -> None:
     """Decode what came back, and tell the run."""
     ticket, prepared, pending = lane.ticket, lane.prepared, lane.pending
@@ -249,8 +278,9 @@ def _hear(lane: Lane) -> None:
     if isinstance(ticket.error, BudgetError):
         _refuse(lane, pending, str(ticket.error))
         return
-    if isinstance(ticket.error, LateError):
-        _refuse(lane, pending, LATE, Reason.STOPPED)
+    unheard = isinstance(ticket.error, TransientError) and (_late(lane) or lane.run.stopping())
+    if unheard or isinstance(ticket.error, (LateError, RecalledError)):
+        _forsaken(lane, pending)
         return
     reply = ticket.read(prepared)
     loop = lane.run.loop

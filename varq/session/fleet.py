@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import wraps
 from threading import RLock
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from varq.devices.faults import DeviceError
 from varq.devices.service import Circuit
@@ -18,24 +17,11 @@ from varq.session.outages import Roster, is_loss
 from varq.session.shares import AnyTicket, Share, SharedTicket, line_of, placed, role_of, shares_of
 from varq.session.sharing import whole
 from varq.session.tickets import AT, Place, Ticket
+from varq.session.turns import alone, in_turn
 from varq.store.job_records import JobState
 from varq.store.jobs import Jobs
 
 __all__ = ["Fleet", "Sending"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _alone(method: Callable[Concatenate[Fleet, P], T]) -> Callable[Concatenate[Fleet, P], T]:
-    """One thread at a time, as for one device."""
-
-    @wraps(method)
-    def locked(self: Fleet, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with self._lock:
-            return method(self, *args, **kwargs)
-
-    return locked
 
 
 class Fleet:
@@ -64,6 +50,7 @@ class Fleet:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = RLock()
+        self._turning = RLock()  # of who has jobs out; taken before the other
         self.spread = spread
         self.members = tuple(members)
         self._log = log
@@ -77,7 +64,6 @@ class Fleet:
         """Whether jobs of any of them cost money or a share of a scarce machine."""
         return any(member.paid for member in self.members)
 
-    @_alone
     def estimate(self, circuits: Sequence[Circuit]) -> Use:
         """What circuits will use up on all devices, as far as it is known."""
         total = NOTHING
@@ -85,13 +71,11 @@ class Fleet:
             total = total + (member.estimate(mine) if mine else NOTHING)
         return total
 
-    @_alone
     def precision(self, place: Place) -> float | None:
         """By how much the shots of a request were multiplied when it was sent already; None if it was not."""
         found = (member.precision(place) for member in self.members)
         return next((precision for precision in found if precision is not None), None)
 
-    @_alone
     def add(
         self,
         place: Place,
@@ -127,7 +111,6 @@ class Fleet:
         self._recall(ticket)
         return self._enqueue(ticket) or ticket
 
-    @_alone
     def again(self, ticket: AnyTicket) -> None:
         """Ask once more for a ticket whose jobs were interrupted: what the vendors have is fetched, the rest is sent.
 
@@ -144,7 +127,7 @@ class Fleet:
         if refused is not None:
             raise BudgetError(f"What is left of {ticket.place[0]} must fit into the session's budget: {refused}.")
 
-    @_alone
+    @in_turn
     def turn(self) -> bool:
         """Have all devices sent what goes next, then wait for each, and give out what came; whether there was anything.
 
@@ -167,14 +150,20 @@ class Fleet:
             raise
         return self._mend() or busy
 
-    @_alone
+    @alone
     def drop(self, owner: str) -> None:
         """Forget what an owner has in the queues; what was sent stays in the journal."""
         for member in self.members:
             member.drop(owner)
         self._going = [ticket for ticket in self._going if ticket.place[0] != owner]
 
-    @_alone
+    @alone
+    def call_off(self, owner: str) -> None:
+        """The same, for good: jobs that are out for this owner alone are called back, where that is still possible."""
+        self.drop(owner)
+        for member in self.members:
+            member.call_off(owner)
+
     def settle(self, job: str, provider_id: str | None = None, lost: bool = False) -> JobState:
         """Say what became of a job of which its vendor cannot tell whether it received it; see `Dispatcher.settle`."""
         role = self._log.circuits(self._log.job(job).id)[0].uses[0].role
@@ -241,6 +230,7 @@ class Fleet:
 
     # -- who does what
 
+    @alone
     def _enqueue(self, ticket: SharedTicket) -> str | None:
         """Put what a ticket lacks in the queues; or why the budget does not allow it."""
         try:
@@ -306,6 +296,7 @@ class Fleet:
         ticket = Ticket(where, old.parts, limits, old.precision, old.priority, old.deadline, old.last)
         return Share(line, ticket, serves)
 
+    @alone
     def _look(self, number: int, flight: Flight) -> None:
         """See whether a device has done its part."""
         lost = [job.error for job in flight.jobs if isinstance(job.error, DeviceError) and is_loss(job.error)]
@@ -314,6 +305,7 @@ class Fleet:
         elif flight.jobs:
             self._roster.answered(number)
 
+    @alone
     def _mend(self) -> bool:
         """Pass on what lost devices have not finished, and end tickets that came to harm; whether anything moved."""
         moved = False

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from varq.devices.faults import UncertainError
 from varq.devices.service import Circuit, JobResult
-from varq.session.tickets import Item
-from varq.store.circuit_records import CircuitRow
+from varq.session.tickets import Item, Ticket
+from varq.store.circuit_records import CircuitRow, Use
 from varq.store.job_records import JobRecord
 
-__all__ = ["Filled", "Flight", "Job"]
+__all__ = ["Filled", "Flight", "Job", "tickets_of", "uses_of"]
 
 
 @dataclass(eq=False)
@@ -23,21 +23,27 @@ class Job:
         record: as it is written down.
         circuits: what is sent, in order.
         rows: the same for the journal, with whom each serves.
+        wanted: whether anybody waits for it.
     """
 
     record: JobRecord
     circuits: Sequence[Circuit]
     rows: Sequence[CircuitRow]
+    wanted: Callable[[], bool] = lambda: True
     provider: str | None = field(default=None, init=False)
     result: JobResult | None = field(default=None, init=False)
     error: Exception | None = field(default=None, init=False)
     read: float = field(default=0.0, init=False)
     busy: float | None = field(default=None, init=False)
     attempts: int = field(default=0, init=False)
+    recalled: bool = field(default=False, init=False)  # whether its vendor was asked to cancel it
+    unused: bool = field(default=False, init=False)  # whether it was called back before it ran
 
     @property
     def received(self) -> bool:
-        """Whether the vendor has it, or may have it: it then counts."""
+        """Whether the vendor has it, or may have it: it then counts, unless it was called back before it ran."""
+        if self.unused:
+            return False
         return self.error is None or self.provider is not None or isinstance(self.error, UncertainError)
 
 
@@ -63,3 +69,18 @@ class Flight:
     def jobs(self) -> list[Job]:
         """Without whom they serve."""
         return [job for job, _ in self.filled]
+
+
+def tickets_of(filled: Sequence[Filled]) -> list[Ticket]:
+    """The tickets that jobs serve."""
+    return list({id(item.ticket): item.ticket for _, items in filled for same in items for item in same}.values())
+
+
+def uses_of(items: Sequence[Item]) -> tuple[Use, ...]:
+    """Whom a circuit serves."""
+    return tuple(
+        Use(owner, step, item.ticket.role, place)
+        for item in items
+        for owner, step in [item.ticket.place[:2]]
+        for place in item.places
+    )

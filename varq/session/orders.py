@@ -55,6 +55,8 @@ def obey(lanes: Iterable[Lane], body: Mapping[str, Any]) -> str | None:
         if do in ("cancel", "stop"):
             lane.run.stop()
             hold(lane, False)
+            if lane.dispatcher is not None:
+                lane.dispatcher.call_off(lane.run.id)
         elif do in ("pause", "resume"):
             hold(lane, do == "pause")
         elif do == "step":

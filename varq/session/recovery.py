@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from varq.devices.faults import DeviceError
 from varq.session.budget import NOTHING, Account, Use
@@ -34,30 +34,43 @@ class Recovery:
         self._session = session
         self._account = account
 
-    def take(self, ticket: Ticket) -> None:
+    def served(self, ticket: Ticket) -> Sequence[Served]:
+        """What the journal has for a ticket."""
+        owner, step, _ = ticket.place
+        return self._log.served(owner, step, ticket.role)
+
+    def open(self, served: Sequence[Served]) -> bool:
+        """Whether more may come of it."""
+        return any(one.state in _OPEN for one in served)
+
+    def take(self, ticket: Ticket, wanted: Callable[[], bool]) -> None:
         """Give a ticket the bits that were asked for already, waiting for those that are still to come.
+
+        Args:
+            ticket: of the request.
+            wanted: whether it is still waited for; jobs that serve nobody else are called back if it is not.
 
         Raises:
             UncertainError: if it is not known whether a job was received.
             DeviceError: if the device cannot be asked, or a result that was paid for is gone; the ticket has the bits
                 that are in the journal.
         """
-        owner, step, _ = ticket.place
-        served = self._log.served(owner, step, ticket.role)
+        served = self.served(ticket)
         waiting = dict.fromkeys(one.job for one in served if one.state in _OPEN)
         failed: DeviceError | None = None
         try:
             for job in waiting:
-                self._find_out(job)
+                others = any(use.owner != ticket.place[0] for row in self._log.circuits(job) for use in row.uses)
+                self._find_out(job, (lambda: True) if others else wanted)
         except DeviceError as error:
             failed = error
         if waiting:
-            served = self._log.served(owner, step, ticket.role)
-        self._fill(ticket, served)
+            served = self.served(ticket)
+        self.fill(ticket, served)
         if failed is not None:
             raise failed
 
-    def _fill(self, ticket: Ticket, served: Sequence[Served]) -> None:
+    def fill(self, ticket: Ticket, served: Sequence[Served]) -> None:
         """Give a ticket the bits of jobs that are done."""
         owner, step, _ = ticket.place
         done = [one for one in served if one.state is JobState.DONE]
@@ -97,10 +110,10 @@ class Recovery:
             self._sender.adopt(record, provider_id)
         return self._rebook(record).state
 
-    def _find_out(self, job: str) -> None:
+    def _find_out(self, job: str, wanted: Callable[[], bool]) -> None:
         before = self._log.job(job)
         try:
-            self._sender.recover(before)
+            self._sender.recover(before, wanted)
         finally:
             self._rebook(before)
 
@@ -118,7 +131,7 @@ def _digest(ticket: Ticket, item: int) -> str | None:
 
 def _used(job: JobRecord) -> Use:
     """What a job counts for, as `Jobs.spent` has it."""
-    if job.state is JobState.UNSENT:
+    if not job.counts:
         return NOTHING
     seconds = job.estimate_seconds if job.seconds is None else job.seconds
     return Use(job.circuits, job.shots, seconds, job.estimate_cost if job.cost is None else job.cost)

@@ -16,6 +16,8 @@ __all__ = ["Retry", "persistently"]
 
 T = TypeVar("T")
 
+_LEAST = 1.0  # seconds between two tries of a call that is tried for hours
+
 
 @dataclass(frozen=True)
 class Retry:
@@ -28,6 +30,9 @@ class Retry:
         attempts: tries in all.
         first: longest wait before the second try, in seconds.
         longest: longest wait between two tries, in seconds.
+        patience: seconds for which it is tried nevertheless where giving up would lose what was paid for, or where the
+            machine says that it is offline: to hear of a job that was sent, and to send one. The network may be gone
+            for a while, and a job may wait for hours. 0 for the attempts alone.
 
     Raises:
         ValueError: for a number out of range.
@@ -36,11 +41,13 @@ class Retry:
     attempts: int = 6
     first: float = 1.0
     longest: float = 60.0
+    patience: float = 6 * 3600.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attempts", checks.integer("attempts", self.attempts, minimum=1))
         object.__setattr__(self, "first", checks.real("first", self.first, minimum=0))
         object.__setattr__(self, "longest", checks.real("longest", self.longest, minimum=0))
+        object.__setattr__(self, "patience", checks.real("patience", self.patience, minimum=0))
 
 
 def persistently(
@@ -49,6 +56,7 @@ def persistently(
     reopen: Callable[[], Any],
     say: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
+    patient: Callable[[BaseException], bool] = lambda error: False,
 ) -> T:
     """What `call` returns, tried again after each `TransientError`.
 
@@ -58,14 +66,29 @@ def persistently(
         reopen: opens the vendor's session again after an `ExpiredError`, before the next try.
         say: is told of each try that failed.
         sleep: waits so many seconds.
+        patient: whether, after an error, it is tried for longer than the attempts take.
 
     Raises:
         DeviceError: the last one, when the tries are used up; any other kind at once.
     """
 
     def failed(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome is not None else None
-        say(f"{error} Try {state.attempt_number + 1} of {retry.attempts} follows.")
+        number = state.attempt_number
+        if number < retry.attempts:
+            say(f"{last(state)} Try {number + 1} of {retry.attempts} follows.")
+        elif number == retry.attempts:
+            say(f"{last(state)} It is tried again for up to {retry.patience / 3600:.3g} hours, until it works.")
+
+    def last(state: tenacity.RetryCallState) -> BaseException:
+        error = None if state.outcome is None else state.outcome.exception()
+        assert error is not None
+        return error
+
+    def over(state: tenacity.RetryCallState) -> bool:
+        if state.attempt_number < retry.attempts:
+            return False
+        waited = max(state.idle_for, state.seconds_since_start or 0.0)
+        return waited >= retry.patience or not patient(last(state))
 
     def attempt() -> T:
         if failures:
@@ -91,8 +114,8 @@ def persistently(
     waits = tenacity.wait_random_exponential(multiplier=retry.first, max=retry.longest)
     again = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientError),
-        stop=tenacity.stop_after_attempt(retry.attempts),
-        wait=waits,
+        stop=over,
+        wait=lambda state: waits(state) if state.attempt_number < retry.attempts else max(_LEAST, waits(state)),
         before_sleep=failed,
         sleep=sleep,
         reraise=True,

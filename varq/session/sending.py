@@ -5,10 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from threading import Lock
 from typing import TypeVar
 
 from varq.devices.credentials import clean_text
-from varq.devices.faults import DeviceError, PartialError, PermanentError, TransientError, UncertainError
+from varq.devices.faults import (
+    DeviceError,
+    OfflineError,
+    PartialError,
+    PermanentError,
+    TransientError,
+    UncertainError,
+)
 from varq.devices.service import Circuit, JobResult, JobStatus, Service
 from varq.session.job import Job
 from varq.session.meter import Meter
@@ -17,18 +26,23 @@ from varq.store.circuit_records import Returned
 from varq.store.job_records import JobRecord, JobState, Mark
 from varq.store.jobs import Jobs
 
-__all__ = ["Sender"]
+__all__ = ["RecalledError", "Sender"]
 
 T = TypeVar("T")
 
 _SHORTEST, _LONGEST = 0.2, 15.0  # seconds between two looks at a job
+_UNNOTED = 1.0  # seconds after which the id of a job that was sent is in the store, once the next one is sent
+
+
+class RecalledError(PermanentError):
+    """A job was cancelled at its vendor, since nobody waited for it any more."""
 
 
 class Sender:
     """Sends the jobs of one session to one device.
 
     At most four commits are made for each submission, however many jobs it has: what is to be sent, under which ids it
-    was received, what came back, and what failed.
+    was received, what came back, and what failed.  Only where sending takes long are ids written down in between.
 
     Args:
         service: the device.
@@ -37,6 +51,7 @@ class Sender:
         retry: how often calls are tried again.
         say: is told what a person should know.
         sleep: waits so many seconds.
+        patient: whether a device that does not answer is waited for, as `Retry.patience` says.
 
     `once` is whether calls are tried a single time, for a device of which little is hoped.
     """
@@ -49,6 +64,7 @@ class Sender:
         retry: Retry,
         say: Callable[[str], None],
         sleep: Callable[[float], None],
+        patient: bool = True,
     ) -> None:
         self.service = service
         self._log = log
@@ -56,6 +72,8 @@ class Sender:
         self._retry = retry
         self._say = say
         self._sleep = sleep
+        self._patient = patient
+        self._compiling = Lock()
         self._opened = False
         self.once = False
 
@@ -65,7 +83,8 @@ class Sender:
         Raises:
             DeviceError: if they cannot be.
         """
-        self._persist(lambda: self.service.compile(circuits), reopen=False)
+        with self._compiling:  # another thread may wait for a job meanwhile
+            self._persist(lambda: self.service.compile(circuits), reopen=False)
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Send jobs, whose circuits are compiled: each has its vendor's id or an error afterwards.
@@ -75,13 +94,19 @@ class Sender:
             StoreError: if the journal cannot be written; what was sent by then is found again by its tag.
         """
         if not self._opened:
-            self._open()
+            self._open(lambda: any(job.wanted() for job in jobs))
         self._log.write([job.record for job in jobs], [row for job in jobs for row in job.rows])
+        unnoted: list[Job] = []
+        noted = time.monotonic()
         try:
             for job in jobs:
+                unnoted.append(job)
                 self._send(job)
+                if time.monotonic() - noted >= _UNNOTED:
+                    self._note(unnoted)
+                    unnoted, noted = [], time.monotonic()
         finally:
-            self._note(jobs)
+            self._note(unnoted)
 
     def collect(self, jobs: Sequence[Job]) -> None:
         """Wait for jobs that were submitted: each has a result or an error afterwards.
@@ -89,9 +114,9 @@ class Sender:
         Raises:
             StoreError: if the journal cannot be written.
         """
-        for job in jobs:
-            if job.provider is not None:
-                self._fetch(job)
+        sent = [job for job in jobs if job.provider is not None]
+        for k, job in enumerate(sent):
+            self._fetch(job, sent[k:])
         self._record(jobs)
 
     def idle(self) -> float:
@@ -103,8 +128,12 @@ class Sender:
         except DeviceError:  # the seconds of the jobs themselves are left
             return 0.0
 
-    def recover(self, job: JobRecord) -> JobState:
+    def recover(self, job: JobRecord, wanted: Callable[[], bool] = lambda: True) -> JobState:
         """Find out what became of a job that an earlier process wrote down, and fetch it if it was sent.
+
+        Args:
+            job: as it stands in the journal.
+            wanted: whether anybody waits for it; else it is called back, if that is still possible.
 
         Returns:
             Its state now: "done" with its bits in the journal, or why there are none.
@@ -116,7 +145,7 @@ class Sender:
         """
         if job.state in (JobState.WRITTEN, JobState.UNCERTAIN):
             try:
-                found = self._look(job.id)
+                found = self._look(job.id, wanted)
             except UncertainError as error:
                 self._log.mark(job.id, JobState.UNCERTAIN, error=str(error))
                 raise
@@ -126,9 +155,9 @@ class Sender:
             self._log.sent({job.id: found})
         elif job.state is not JobState.SENT:
             return job.state
-        again = Job(self._log.job(job.id), (), self._log.circuits(job.id))
+        again = Job(self._log.job(job.id), (), self._log.circuits(job.id), wanted)
         again.provider = again.record.provider_id
-        self._fetch(again)
+        self._fetch(again, [again])
         self._record([again])
         if again.error is not None:
             raise again.error
@@ -144,7 +173,7 @@ class Sender:
         found.provider = provider
         status = self._persist(lambda: self.service.status(provider))
         if status is JobStatus.DONE:
-            self._fetch(found)
+            self._fetch(found, [found])
             if found.error is not None:
                 raise found.error
         self._log.sent({job.id: provider})
@@ -164,16 +193,34 @@ class Sender:
 
     # -- inside --
 
-    def _open(self) -> None:
-        said = self._persist(self.service.open, reopen=False)
+    def _open(self, wanted: Callable[[], bool] = lambda: True) -> None:
+        said = self._persist(self.service.open, reopen=False, parked=wanted)
         self._opened = True
         self._meter.opened()
         if said:
             self._say(said)
 
-    def _persist(self, call: Callable[[], T], reopen: bool = True) -> T:
+    def _persist(
+        self,
+        call: Callable[[], T],
+        reopen: bool = True,
+        awaited: Callable[[], bool] = lambda: False,
+        parked: Callable[[], bool] = lambda: False,
+    ) -> T:
+        """What a call of the device gives.
+
+        Args:
+            call: of the device.
+            reopen: whether its session is opened again where that has ended.
+            awaited: whether to be patient about any error that may pass.
+            parked: whether to be patient about a machine that is offline.
+        """
         retry = replace(self._retry, attempts=1) if self.once else self._retry
-        return persistently(call, retry, self._open if reopen else lambda: None, self._say, self._sleep)
+
+        def patient(error: BaseException) -> bool:
+            return self._patient and not self.once and (awaited() or (isinstance(error, OfflineError) and parked()))
+
+        return persistently(call, retry, self._open if reopen else lambda: None, self._say, self._sleep, patient)
 
     def _send(self, job: Job) -> None:
         """Until the vendor has it, surely has it not, or nobody can tell."""
@@ -202,7 +249,7 @@ class Sender:
                 if not self.service.paid:
                     raise
                 unforeseen = error
-            found = self._look(tag)
+            found = self._look(tag, job.wanted)
             if found is not None:
                 return found
             if unforeseen is not None:
@@ -213,7 +260,7 @@ class Sender:
             raise TransientError(f"{self.service.name} did not receive job {tag}. It is sent again.")
 
         try:
-            job.provider = self._persist(once)
+            job.provider = self._persist(once, parked=job.wanted)
         except Exception as error:
             job.error = partial[-1] if partial else error
 
@@ -223,14 +270,14 @@ class Sender:
         if ids and self.service.paid:
             self._log.sent(ids, attempts={job.record.id: job.attempts for job in jobs if job.record.id in ids})
 
-    def _look(self, tag: str) -> str | None:
+    def _look(self, tag: str, wanted: Callable[[], bool]) -> str | None:
         """The vendor's id of a job; None if it surely has none.
 
         Raises:
             UncertainError: if that cannot be found out, for whatever reason.
         """
         try:
-            return self._persist(lambda: self.service.find(tag))
+            return self._persist(lambda: self.service.find(tag), awaited=wanted)
         except UncertainError:
             raise
         except Exception as error:
@@ -239,25 +286,56 @@ class Sender:
                 "Try again later, or settle it by hand: session.settle(job, provider_id=...) or lost=True."
             ) from error
 
-    def _fetch(self, job: Job) -> None:
-        """Wait for a job, and take its result."""
+    def _fetch(self, job: Job, out: Sequence[Job]) -> None:
+        """Wait for a job, and take its result; of all that are out, call back what nobody wants any more."""
         provider = job.provider
         assert provider is not None
         wait = _SHORTEST
         try:
-            while not (status := self._persist(lambda: self.service.status(provider))).final:
+            while not (status := self._status(job)).final:
+                self._call_back(out)
                 self._sleep(wait)
                 wait = min(_LONGEST, wait * 1.5)
+            if status is JobStatus.CANCELLED and job.recalled:
+                raise RecalledError(
+                    f"Nobody waited any more for job {provider} on {self.service.name}, and it was called back. Its "
+                    "circuits are sent again when what they are for goes on."
+                )
             if status is not JobStatus.DONE:
                 raise PermanentError(
                     f"A job must end as done. Job {provider} on {self.service.name} ended as {status.value}. "
                     "See the vendor's page for why; resume the run to send its circuits again."
                 )
             began = time.perf_counter()
-            job.result = _checked(job, self._persist(lambda: self.service.result(provider)), self.service.name)
+            result = self._persist(lambda: self.service.result(provider), awaited=job.wanted)
+            job.result = _checked(job, result, self.service.name)
             job.read = time.perf_counter() - began
+            job.unused = False
         except Exception as error:
             job.error = error
+            job.unused = job.unused and isinstance(error, RecalledError)
+
+    def _status(self, job: Job) -> JobStatus:
+        provider = job.provider
+        assert provider is not None
+        return self._persist(lambda: self.service.status(provider), awaited=job.wanted)
+
+    def _call_back(self, jobs: Sequence[Job]) -> None:
+        """Ask the vendor to cancel those that nobody waits for any more: once for each, which it may refuse."""
+        for job in jobs:
+            if job.recalled or job.wanted():
+                continue
+            job.recalled, provider = True, job.provider
+            assert provider is not None
+            try:
+                waits = self._status(job) in (JobStatus.CREATED, JobStatus.QUEUED)
+                possible = self._persist(partial(self.service.cancel, provider))
+            except DeviceError as error:
+                self._say(f"Job {provider}, for which nobody waits any more, could not be called back: {error}")
+                continue
+            job.unused = possible and waits
+            if possible:
+                self._say(f"Nobody waits any more for job {provider} on {self.service.name}: it is called back.")
 
     def _record(self, jobs: Sequence[Job]) -> None:
         """What came back, and what did not; a job that only could not be asked for stays as it is."""
@@ -269,7 +347,8 @@ class Sender:
         for job in jobs:
             if job.error is not None:
                 attempts = max(job.attempts, job.record.attempts)
-                marks.append(Mark(job.record.id, self._state(job), _said(job.error), attempts))
+                unused = {"seconds": 0.0, "cost": 0.0} if job.unused and self.service.paid else {}
+                marks.append(Mark(job.record.id, self._state(job), _said(job.error), attempts, **unused))
         if marks:
             self._log.mark_all(marks)
 
@@ -277,6 +356,8 @@ class Sender:
         """How an error leaves a job."""
         if job.provider is None:
             return JobState.UNCERTAIN if isinstance(job.error, UncertainError) else JobState.UNSENT
+        if isinstance(job.error, RecalledError) and self.service.paid:
+            return JobState.CANCELLED
         ended = isinstance(job.error, PermanentError) or not self.service.paid
         return JobState.FAILED if ended else JobState.SENT
 

@@ -19,7 +19,7 @@ from varq.protocol import Event, Observer, Result, Stop
 from varq.session.batch import Batch
 from varq.session.budget import Budget
 from varq.session.desk import Desk
-from varq.session.drive import Lane, drive
+from varq.session.drive import Lane
 from varq.session.forecast import Forecast
 from varq.session.handing import hand_over
 from varq.session.known import carried, create, finished, last_rule, state, warn_untracked, warn_versions
@@ -256,8 +256,7 @@ class Session:
         self._desk.known = True
         self._desk.begin(lanes)
         with together(self._progress, self._desk, lanes):
-            if drive(lanes, stop_all=self._on_error == "abort", attend=self._desk.attend):
-                self._desk.batches.drain(self._desk.attend)
+            self._desk.drain(lanes, stop_all=self._on_error == "abort")
         self._started = {name: lane for name, lane in self._started.items() if not lane.run.done}  # paused ones
         for lane in lanes:
             if lane.error is not None:
@@ -305,7 +304,6 @@ class Session:
         """
         priority, seed = checks.integer("priority", priority), checks.integer("seed", seed)
         name, until = None if name is None else checks.text("name", name), moment(deadline)
-        take_over = checks.boolean("take_over", take_over)
         return self._desk.submit(circuits, seed, name, priority=priority, deadline=until, take_over=take_over)
 
     def forecast(self, task: Any, *, stop: Stop | None = None) -> Forecast:
@@ -325,7 +323,8 @@ class Session:
         return self._desk.forecast(resolved, plan, rule.steps)
 
     def cancel(self, run: Run | str) -> None:
-        """Stop a run after the evaluation in flight; circuits of it that wait in the queue are not sent.
+        """End a run: what waits of it is not sent, and what its vendor has for nobody else is called back if it can be;
+        an evaluation that is computed here is finished first.
 
         Args:
             run: the run, or its id.

@@ -49,6 +49,7 @@ class Ticket:
     work: Work[Item] | None = field(default=None, init=False)
     interrupted: bool = field(default=False, init=False)
     prepared: float = field(default=0.0, init=False)
+    called_off: bool = field(default=False, init=False)  # its owner has ended, and wants none of it any more
     _counts: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +67,10 @@ class Ticket:
     def finished(self) -> bool:
         """Whether all bits are there, or none will come any more."""
         return self.error is not None or not self.waiting
+
+    def wanted(self, now: float) -> bool:
+        """Whether anybody waits for it, at a moment in seconds since 1970."""
+        return not self.called_off and (self.deadline is None or now <= self.deadline)
 
     @property
     def waiting(self) -> int:

@@ -25,7 +25,7 @@ _FIRST = (
 _SPENT = """
     SELECT count(*), coalesce(sum(circuits), 0), coalesce(sum(shots), 0),
            coalesce(sum(coalesce(seconds, estimate_seconds)), 0.0), coalesce(sum(coalesce(cost, estimate_cost)), 0.0)
-    FROM jobs WHERE session = ? AND state <> 'unsent'
+    FROM jobs WHERE session = ? AND state <> 'unsent' AND NOT (state = 'cancelled' AND coalesce(seconds, 1) = 0)
 """
 _OWNERS = (
     "SELECT DISTINCT jobs.id, owner FROM jobs JOIN uses ON uses.job = jobs.key WHERE jobs.session = ? ORDER BY owner"
@@ -125,7 +125,7 @@ def spent_by(places: Places) -> Spent:
     if len(places) == 1:
         file, key = places[0]
         return Spent(*file.read(_SPENT, (key,))[0])
-    jobs = jobs_of(places, [state.value for state in JobState if state is not JobState.UNSENT])
+    jobs = [job for job in jobs_of(places, [state.value for state in JobState]) if job.counts]
     return Spent(
         len(jobs),
         sum(job.circuits for job in jobs),

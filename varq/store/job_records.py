@@ -278,6 +278,12 @@ class JobRecord:
         put(self, "state", _enum("state", self.state, JobState))
         self._check_texts()
 
+    @property
+    def counts(self) -> bool:
+        """Whether it used anything, as far as that is known: not if it was never received, or called back unused."""
+        unused = self.state is JobState.CANCELLED and self.seconds == 0
+        return self.state is not JobState.UNSENT and not unused
+
     def _check_texts(self) -> None:
         if self.provider_id is not None:
             object.__setattr__(self, "provider_id", plain("provider_id", self.provider_id))

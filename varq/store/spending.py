@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from varq.store import job_tables
 from varq.store.database import Database
 from varq.store.job_care import having
-from varq.store.job_records import JobRecord, JobState, Spent
+from varq.store.job_records import JobRecord, Spent
 from varq.store.job_union import further
 
 __all__ = ["Expenses", "expenses"]
@@ -60,7 +60,7 @@ def _jobs(files: Sequence[Database], runs: tuple[str, ...]) -> tuple[set[str], d
     for file in files:
         for name, stored in job_tables.jobs_by_id(file, names).items():
             known[name] = further(known[name], stored.record) if name in known else stored.record
-    sent = {name: _spent(job) for name, job in known.items() if job.state is not JobState.UNSENT}
+    sent = {name: _spent(job) for name, job in known.items() if job.counts}
     return {run for _, run in pairs}, sent
 
 
