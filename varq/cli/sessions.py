@@ -9,6 +9,7 @@ from pathlib import Path
 from varq.cli import specfile
 from varq.cli.console import note, print_json, say, table, when
 from varq.cli.mistakes import InputError, asked
+from varq.cli.opening import Options
 from varq.cli.stores import DEFAULT_FOLDER, line, reading, writing
 from varq.devices.credentials import clean_text
 from varq.session import handing, ledger, remote, worker
@@ -77,7 +78,7 @@ def hand_over(session: Session, folder: Path | None) -> int:
     return _DONE
 
 
-def send(host: str, file: Path, store: Path | None, device: str | None, shots: int | None, command: str) -> int:
+def send(host: str, file: Path, store: Path | None, options: Options, command: str) -> int:
     """Hand a file's run to another machine; prints the session's id there, and how to watch it.
 
     Raises:
@@ -85,10 +86,8 @@ def send(host: str, file: Path, store: Path | None, device: str | None, shots: i
     """
     described = specfile.read(file)
     folder = None if store is None else str(store)
-    with asked():
-        opened = Session(device or described.device, shots=shots or described.shots, store=None, progress=False)
-    with opened as session, asked(str(file)):
-        run = session.start(described.task)
+    with options.opened(described, None, progress=False) as session, asked(str(file)):
+        run = session.start(described.task, stop=options.rule(described), **described.start)
         name = remote.send(host, session, [run], folder, command)
     say(name)
     note(f"It goes on at {host}. Watch it with: ssh -t {host} {command} attach {name} --store {folder or 'varq-runs'}")

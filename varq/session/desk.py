@@ -124,10 +124,10 @@ class Desk:
             self._unnoted.append(_noted(lane, evaluated(self.store, run.id) if self.budget.limited else NOTHING))
         return lane
 
-    def step(self, run: Run, most: int | None) -> Any:
-        """Drive one run alone; returns its last event."""
+    def step(self, run: Run, most: int | None, priority: int = 0, deadline: float | None = None) -> Any:
+        """Drive one run alone, until a deadline in seconds since 1970; returns its last event."""
         run.check_idle()
-        lane = self.lane(run)
+        lane = self.lane(run, priority, deadline)
         self.begin([lane])
         try:
             drive([lane], most, attend=self.attend)

@@ -451,7 +451,12 @@ class Session:
 
     def _run(self, record: RunRecord, resolved: Any, rule: Stop | None, take_over: bool) -> Run:
         plan = self._desk.reporter.measured(record.id, partial(planned, resolved, self.store, record.id))
-        return Run(record, resolved, plan, self.store, rule, self._desk.step, self._observers, take_over)
+        return Run(record, resolved, plan, self.store, rule, self._step, self._observers, take_over)
+
+    def _step(self, run: Run, most: int | None) -> Any:
+        """Drive one run alone, with the priority and the deadline that it was started with."""
+        lane = self._started.get(run.id)
+        return self._desk.step(run, most) if lane is None else self._desk.step(run, most, lane.priority, lane.deadline)
 
     def _known(
         self, record: RunRecord, resolved: Any, rule: Stop | None, frozen: bool = False, take_over: bool = False
