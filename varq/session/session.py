@@ -255,7 +255,7 @@ class Session:
         lanes = list(self._started.values())
         self._desk.known = True
         self._desk.begin(lanes)
-        with together(self._progress, self._desk, lanes):
+        with together(self._progress, self._desk, [lane.run for lane in lanes], self._desk.asked):
             if drive(lanes, stop_all=self._on_error == "abort", attend=self._desk.attend):
                 self._desk.batches.drain(self._desk.attend)
         self._started = {name: lane for name, lane in self._started.items() if not lane.run.done}  # paused ones
@@ -456,7 +456,9 @@ class Session:
     def _step(self, run: Run, most: int | None) -> Any:
         """Drive one run alone, with the priority and the deadline that it was started with."""
         lane = self._started.get(run.id)
-        return self._desk.step(run, most) if lane is None else self._desk.step(run, most, lane.priority, lane.deadline)
+        terms = () if lane is None else (lane.priority, lane.deadline)
+        with together(self._progress, self._desk, [run] if most is None else []):
+            return self._desk.step(run, most, *terms)
 
     def _known(
         self, record: RunRecord, resolved: Any, rule: Stop | None, frozen: bool = False, take_over: bool = False
