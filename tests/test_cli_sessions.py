@@ -123,11 +123,20 @@ def test_the_ledger_as_a_table_and_as_data(made: tuple[Path, str, str]) -> None:
     text = good("ledger", name[8:14], "--store", folder)
     assert "provider's id" in text
     assert run[:8] in text
+    head, *rows = good("ledger", name, "--store", folder, "--steps").splitlines()
+    assert head.split() == ["run", "step", "prepare", "queue", "qpu", "read", "decode", "classical"]
+    assert run[:8] in {row.split()[0] for row in rows}
+    assert rows[0].split()[1] == "0"
+    assert "last estimate" in rows[-1]
+    assert "Steps are those of one session. Got none" in call("ledger", "--store", folder, "--steps").stderr
     data = json.loads(good("ledger", name, "--store", folder, "--json"))
     with open_store(folder, read_only=True) as store:
         jobs = store.jobs.jobs(name)
     assert [row["job"] for row in data["jobs"]] == [job.id for job in jobs]
     assert sum(row["times"]["qpu"] for row in data["jobs"]) == pytest.approx(sum(job.seconds or 0 for job in jobs))
+    assert sum(len(told["by_step"]) for told in data["runs"]) == len(rows)
+    for told in data["runs"]:
+        assert sum(one["times"]["qpu"] for one in told["by_step"]) == pytest.approx(told["times"]["qpu"])
     assert "No sessions yet" in call("ledger", "--store", _empty(folder)).stderr
     assert call("ledger", "none-such", "--store", folder).exit_code == 2
 

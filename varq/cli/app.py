@@ -305,12 +305,13 @@ def ledger(
     ] = None,
     store: Store = None,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Only the N newest sessions.")] = 20,
+    steps: Annotated[bool, typer.Option("--steps", help="Of SESSION: where the time of each step went.")] = False,
     json: Json = False,
 ) -> None:
     """What sessions used; of one, every job and where its time went."""
     with waiting():
         work = cli.show_ledger
-    work(session, store, limit, json)
+    work(session, store, limit, json, steps)
 
 
 @app.command(rich_help_panel=LOOK)

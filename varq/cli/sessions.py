@@ -12,6 +12,7 @@ from varq.cli.mistakes import InputError, asked
 from varq.cli.opening import Options
 from varq.cli.stores import DEFAULT_FOLDER, line, reading, writing
 from varq.devices.credentials import clean_text
+from varq.display.steps import STEP_HEADERS, step_rows
 from varq.session import handing, ledger, remote, worker
 from varq.session.attached import NOT_ENDED, SILENT, Attached, attach
 from varq.session.session import Session
@@ -163,12 +164,14 @@ def _sessions_with(store: Store, name: str) -> list[tuple[str, str | None]]:
         raise InputError(str(error)) from error
 
 
-def show_ledger(session: str | None, store: Path | None, limit: int, as_json: bool) -> None:
-    """Print the jobs of a session, or all sessions.
+def show_ledger(session: str | None, store: Path | None, limit: int, as_json: bool, steps: bool = False) -> None:
+    """Print the jobs of a session, or its steps, or all sessions.
 
     Raises:
-        InputError: if there is no such session.
+        InputError: if there is no such session, or steps of none are asked for.
     """
+    if steps and session is None:
+        raise InputError("Steps are those of one session. Got none. Name it: varq ledger SESSION --steps.")
     with reading(store) as opened:
         if session is None:
             _list(opened, limit, as_json)
@@ -177,13 +180,15 @@ def show_ledger(session: str | None, store: Path | None, limit: int, as_json: bo
             found = ledger.of_session(opened, opened.jobs.session(session).id)
     if as_json:
         print_json({"session": found.session, "jobs": list(map(_data, found)), "runs": list(map(_data, found.runs))})
+    elif steps:
+        table(STEP_HEADERS, step_rows(found), right=tuple(range(1, len(STEP_HEADERS))))
     else:
         say(str(found))
 
 
 def _data(value: object) -> dict[str, object]:
-    out = {k: v for k, v in vars(value).items() if k != "spans"}
-    return {**out, "times": vars(out["times"])}
+    out = {k: _data(v) if k == "times" else v for k, v in vars(value).items() if k != "spans"}
+    return {**out, "by_step": [_data(one) for one in out["by_step"]]} if "by_step" in out else out
 
 
 def _list(store: Store, limit: int, as_json: bool) -> None:
