@@ -3,7 +3,9 @@
     python benchmarks/devices.py gradient [--calls 5] [--shots 1024]
 
 gradient   a value and its parameter-shift gradient of a 4-qubit transverse-field Ising chain on IBM's snapshot of
-           Manila, with its noise: 17 sets of 8 parameters x 2 measured groups, as 34 circuits in one job, and the same
+           Manila, with its noise: 17 sets of 8 parameters x 2 measured groups are 34 circuits.  "a session's step" is
+           one step of a VQE in a session with a store on disk: circuits made of the request, queue, journal, job,
+           decoding, optimizer.  "34 circuits" is the job alone, of circuits that are there; the third is the same
            through `qml.device("varq.ibm")` and jax.value_and_grad.  pennylane-qiskit's `qiskit.remote` runs the same
            gradient, turn about, where it is installed: it wants older versions than the extra `ibm`, hence an
            environment of its own with `pip install pennylane-qiskit` and then `pip install --no-deps varq`.
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -25,12 +28,19 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 
+from varq.algorithms import VQE
+from varq.ansatze import Circuit as Ansatz
 from varq.devices.ibm import IBMService, open_ibm
 from varq.devices.qiskit_circuits import signature
 from varq.devices.service import Circuit
+from varq.optimizers import Optax
+from varq.problems import TransverseFieldIsing
+from varq.protocol import Stop
+from varq.session.session import Session
 
 WIRES = 4
 FIELD = 0.7
+STEP = "a session's step"
 MOST_JOBS = 1
 MOST_SECONDS = 0.5  # a warm gradient
 POINT = np.linspace(0.1, 0.8, 2 * WIRES)
@@ -87,6 +97,24 @@ def one_job(service: IBMService, sent: list[Circuit], sent_jobs: list[str]) -> t
     return float(found[0]), (found[1 : 1 + count] - found[1 + count :]) / 2
 
 
+def stepped(session: Session, shots: int) -> tuple[Callable[[], tuple[float, Any]], list[Any]]:
+    """A step of a VQE that asks for value and gradient, in a session; and the journal's jobs, as they come."""
+    problem = TransverseFieldIsing(sites=WIRES, field=FIELD)
+    ansatz = Ansatz(layers, shape=POINT.shape, wires=WIRES)
+    sgd = Optax("sgd", learning_rate=0.0)  # the next step asks for the same point
+    run = session.start(VQE(problem=problem, ansatz=ansatz, optimizer=sgd, initial=POINT, stop=Stop(steps=1000)))
+    jobs: list[Any] = []
+
+    def step() -> tuple[float, Any]:
+        event = run.step()
+        assert event is not None
+        assert event.value is not None
+        jobs[:] = session.store.jobs.jobs(session.id)
+        return event.value, event.info["grad_norm"]
+
+    return step, jobs
+
+
 def through(device: Any, shots: int) -> Callable[[], tuple[float, Any]]:
     """Value and gradient by PennyLane and JAX on a device."""
     node = qml.QNode(lambda p: (layers(p), qml.expval(chain()))[1], device, diff_method="parameter-shift")
@@ -124,13 +152,14 @@ def peer(shots: int) -> tuple[Callable[[], tuple[float, Any]], list[int]] | None
     return through(device, shots), jobs
 
 
-def gradient(calls: int, shots: int) -> bool:
+def gradient(calls: int, shots: int, session: Session) -> bool:
     """Print the table; whether the goal is met."""
     service = open_ibm("ibm.fake_manila", WIRES)
     device = qml.device("varq.ibm", wires=WIRES, backend="fake_manila", seed=1)
     sent_jobs: list[str] = []
     sent = circuits(shots)
     rows: dict[str, tuple[Callable[[], tuple[float, Any]], list[Any]]] = {
+        STEP: stepped(session, shots),
         "varq, 34 circuits": (lambda: one_job(service, sent, sent_jobs), sent_jobs),
         "varq.ibm, value_and_grad": (through(device, shots), device.jobs),
     }
@@ -153,14 +182,14 @@ def gradient(calls: int, shots: int) -> bool:
         energy, norm = values[name]
         warm, busy = statistics.median(taken[1:]), statistics.median(spent[name][1:])
         print(f"{name:26s} {counts[name]:5d} {taken[0]:8.3f} {warm:8.3f} {busy:11.3f} {energy:8.4f} {norm:8.3f}")
-    warm = statistics.median(times["varq, 34 circuits"][1:])
+    warm = statistics.median(times[STEP][1:])
     if other is None:
         print("pennylane-qiskit is not installed: nothing to compare with.")
     else:
         theirs = statistics.median(times["pennylane-qiskit"][1:])
         ratio = theirs / statistics.median(times["varq.ibm, value_and_grad"][1:])
-        print(f"pennylane-qiskit takes {theirs / warm:.1f} times as long as one job, {ratio:.1f} times as varq.ibm.")
-    met = counts["varq, 34 circuits"] <= MOST_JOBS and warm <= MOST_SECONDS
+        print(f"pennylane-qiskit takes {theirs / warm:.1f} times as long as a step, {ratio:.1f} times as varq.ibm.")
+    met = counts[STEP] <= MOST_JOBS and warm <= MOST_SECONDS
     print(f"goal: {MOST_JOBS} job, at most {MOST_SECONDS} s warm: {'met' if met else 'MISSED'}")
     return met
 
@@ -174,7 +203,11 @@ def main() -> int:
     given = parser.parse_args()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the peer, and of JAX's x64 flag: neither is measured here
-        return 0 if gradient(given.calls, given.shots) else 1
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Session("ibm.fake_manila", shots=given.shots, store=folder, progress=False) as session,
+        ):
+            return 0 if gradient(given.calls, given.shots, session) else 1
 
 
 if __name__ == "__main__":

@@ -125,11 +125,20 @@ def test_the_ledger_as_a_table_and_as_data(made: tuple[Path, str, str]) -> None:
     text = good("ledger", name[8:14], "--store", folder)
     assert "provider's id" in text
     assert run[:8] in text
+    head, *rows = good("ledger", name, "--store", folder, "--steps").splitlines()
+    assert head.split() == ["run", "step", "prepare", "queue", "qpu", "read", "decode", "classical"]
+    assert run[:8] in {row.split()[0] for row in rows}
+    assert rows[0].split()[1] == "0"
+    assert "last estimate" in rows[-1]
+    assert "Steps are those of one session. Got none" in call("ledger", "--store", folder, "--steps").stderr
     data = json.loads(good("ledger", name, "--store", folder, "--json"))
     with open_store(folder, read_only=True) as store:
         jobs = store.jobs.jobs(name)
     assert [row["job"] for row in data["jobs"]] == [job.id for job in jobs]
     assert sum(row["times"]["qpu"] for row in data["jobs"]) == pytest.approx(sum(job.seconds or 0 for job in jobs))
+    assert sum(len(told["by_step"]) for told in data["runs"]) == len(rows)
+    for told in data["runs"]:
+        assert sum(one["times"]["qpu"] for one in told["by_step"]) == pytest.approx(told["times"]["qpu"])
     assert "No sessions yet" in call("ledger", "--store", _empty(folder)).stderr
     assert call("ledger", "none-such", "--store", folder).exit_code == 2
 
@@ -219,7 +228,7 @@ def test_a_file_is_run_on_another_machine(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "ising.toml").write_text(ISING)
-    words = ["worker", "ada@node7", "ising.toml", "--store", tmp_path / "remote store"]
+    words = ["worker", "ada@node7", "ising.toml", "--store", tmp_path / "remote store", "--budget-shots", "5000"]
     shown = call(*words, "--command", f"{sys.executable} -m varq")
     assert shown.exit_code == 0, shown.output
     name = shown.stdout.strip()
@@ -229,7 +238,9 @@ def test_a_file_is_run_on_another_machine(tmp_path: Path, monkeypatch: pytest.Mo
         assert attached.wait(PATIENCE) == "ended"
         (run,) = attached.runs
         there = attached.result(run)
-    good("run", "ising.toml", "--quiet", "--store", "here")
+    with open_store(tmp_path / "remote store", read_only=True) as store:
+        assert json.loads(store.jobs.session(name).settings)["budget"]["shots"] == 5000
+    good("run", "ising.toml", "--quiet", "--store", "here", "--budget-shots", "5000")
     with open_store("here", read_only=True) as store:
         assert there is not None
         assert store.get(run).value == there.value  # type: ignore[union-attr]
@@ -238,11 +249,61 @@ def test_a_file_is_run_on_another_machine(tmp_path: Path, monkeypatch: pytest.Mo
     assert "must answer with a session's id" in failed.stderr
 
 
+@pytest.mark.parametrize(
+    "option", [("--budget-shots", "9"), ("--shots", "9"), ("--stop-steps", "2"), ("--prices", "x")]
+)
+def test_options_of_a_file_are_none_of_a_session_that_is_there(option: tuple[str, str]) -> None:
+    shown = call("worker", "session-1", *option)
+    assert shown.exit_code == 2
+    assert "were given when it was opened. Got others for session-1" in shown.stderr
+
+
+FEE = """
+[session.budget]
+cost = 9.0
+reserve = 0.0
+[session.prices."default.*"]
+per_shot = 0.01
+dated = "2026"
+source = "us"
+"""
+
+
+def ended(*words: Any) -> tuple[str, int]:
+    """Why a run of the file ended, and how many of its shots were sent."""
+    good("run", "ising.toml", "--quiet", "--store", "here", *words)
+    with open_store("here", read_only=True) as store:
+        return str(store.list()[0].reason), store.jobs.spent(store.jobs.sessions()[0].id).shots
+
+
+def test_a_budget_stands_in_a_file_and_an_option_goes_before_it(tmp_path: Path) -> None:
+    """At a cent a shot: 8 USD for what calibrates SPSA, 0.8 for a step, and what is left for the last estimate."""
+    (tmp_path / "ising.toml").write_text(ISING + FEE)
+    reason, shots = ended()
+    assert (reason, 880 <= shots <= 900) == ("budget", True)
+    assert ended("--budget-cost", "20", "--existing", "repeat")[0] == "steps"
+
+
+def test_a_deadline_of_a_file_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "ising.toml").write_text(ISING + "deadline = 0\n")
+    shown = call("run", "ising.toml", "--quiet", "--store", "here")
+    assert shown.exit_code == 130, shown.output
+    with open_store("here", read_only=True) as store:
+        assert [record.reason for record in store.list()] == ["stopped"]
+        assert store.jobs.spent(store.jobs.sessions()[0].id).shots == 0
+
+
+def test_prices_are_an_option_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "ising.toml").write_text(ISING)
+    (tmp_path / "prices.toml").write_text('["default.*"]\nper_shot = 0.01\ndated = "2026"\nsource = "us"\n')
+    assert ended("--prices", "prices.toml", "--budget-cost", "0.5")[0] == "budget"
+
+
 def test_only_what_varq_packed_is_received(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must hold runs that varq packed"):
         received("not json", tmp_path)
-    with pytest.raises(ValueError, match=r"Runs travel in format 1\. Got 2"):
-        received('{"varq": 2}', tmp_path)
+    with pytest.raises(ValueError, match=r"Runs travel in format 2\. Got 1"):
+        received('{"varq": 1}', tmp_path)
     with Session(qml.device("default.qubit", wires=1), store=None, progress=False) as session:
         with pytest.raises(ValueError, match="needs a device by name"):
             packed(session, [])

@@ -10,14 +10,18 @@ import house
 import numpy as np
 import pytest
 
+import varq
 from varq import spec
 from varq.algorithms import QAOA, QPE, VQE, PhaseEstimation
 from varq.ansatze import UCCSD, HardwareEfficient, KUpCCGSD
 from varq.cli import specfile
 from varq.cli.mistakes import InputError
+from varq.devices.prices import Price
 from varq.optimizers import SPSA, Optax, Scipy
 from varq.problems import EigenPhase, Heisenberg, MaxCut, Molecule, TransverseFieldIsing
 from varq.protocol import Stop
+from varq.session.budget import Budget
+from varq.session.retry import Retry
 
 
 def read(text: str, folder: Path) -> specfile.Described:
@@ -237,6 +241,59 @@ def test_the_session_s_table(tmp_path: Path) -> None:
     )
     assert (found.store, found.device, found.shots) == (Path("elsewhere"), "default.qubit", 50)
     assert found.task.device is None
+    assert (found.options, found.start) == ({}, {})
+
+
+CHAIN = 'algorithm = "vqe"\nproblem = { kind = "transverse-field-ising", sites = 2 }\n'
+
+
+def test_all_that_a_session_can_be_told_stands_in_its_table(tmp_path: Path) -> None:
+    found = read(
+        CHAIN
+        + """[session]
+on_error = "continue"
+priority = 2
+deadline = 60
+[session.device]
+name = "ibm.torino"
+mode = "session"
+layout = [3, 4]
+account = "lab"
+limits = { circuits = 20 }
+optimization_level = 2
+[session.budget]
+cost = 2.5
+reserve = 0.2
+[session.retry]
+attempts = 3
+[session.prices."ibm.*"]
+per_second = 1.2
+dated = 2026-05-01
+source = "our contract"
+""",
+        tmp_path,
+    )
+    given: dict[str, Any] = {"account": "lab", "limits": {"circuits": 20}, "optimization_level": 2}
+    assert found.device == varq.device("ibm.torino", mode="session", layout=(3, 4), **given)
+    assert found.options == {
+        "budget": Budget(cost=2.5, reserve=0.2),
+        "retry": Retry(attempts=3),
+        "on_error": "continue",
+        "prices": {"ibm.*": Price(per_second=1.2, dated="2026-05-01", source="our contract")},
+    }
+    assert found.start == {"priority": 2, "deadline": 60.0}
+
+
+def test_devices_with_options_are_spread(tmp_path: Path) -> None:
+    text = '[session]\ndevice = ["varq.qubit", { name = "braket.local_dm", noise = { readout = 0.1 } }]'
+    noisy = varq.device("braket.local_dm", noise={"readout": 0.1})
+    assert read(CHAIN + text, tmp_path).device == varq.spread("varq.qubit", noisy)
+
+
+def test_prices_are_found_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text('["ibm.*"]\nper_shot = 0.5\ndated = "2026"\nsource = "us"\n')
+    found = read(CHAIN + '[session]\nprices = "prices.toml"', tmp_path)
+    assert found.options["prices"]["ibm.*"].per_shot == 0.5
 
 
 def test_integrals_are_found_beside_the_file(tmp_path: Path) -> None:
@@ -328,6 +385,23 @@ WRONG = [
     ('algorithm = "vqe"\n' + ISING + "[session]\nshot = 3", r"\[session\]: there is no key 'shot' here"),
     ('algorithm = "vqe"\n' + ISING + "[session]\nshots = 0", r"\[session\]: shots must be at least 1\. Got 0"),
     ('algorithm = "vqe"\n' + ISING + "[session]\ndevice = 3", r"\[session\]: device must be of type str"),
+    (CHAIN + "[session]\nbudget = 3", r"file\.toml: session\.budget must be a table, \[session\.budget\]\. Got 3"),
+    (CHAIN + "[session.budget]\nshot = 3", r"\[session\.budget\]: there is no key 'shot' here\. Did you mean shots"),
+    (CHAIN + "[session.budget]\nshots = -3", r"\[session\.budget\]: shots must be at least 0\. Got -3"),
+    (CHAIN + "[session.retry]\nattempts = 0", r"\[session\.retry\]: attempts must be at least 1\. Got 0"),
+    (CHAIN + '[session]\nprices = "none.toml"', r"\[session\.prices\]: .*none\.toml"),
+    (CHAIN + '[session.prices."ibm.*"]\nper_shot = -1', r"\[session\.prices\]: The price of 'ibm\.\*': per_shot must"),
+    (CHAIN + '[session.device]\nmode = "batch"', r"\[session\.device\]: a device needs name\."),
+    (CHAIN + '[session.device]\nname = "ibm.torino"\nmode = "sesion"', r"\[session\.device\]: mode must be one of"),
+    (
+        CHAIN + '[session.device]\nname = "ibm.torino"\napi_token = "x"',
+        r"\[session\.device\]: options must hold no cred",
+    ),
+    (CHAIN + '[session.device]\nname = "ibn.torino"', r"\[session\.device\]: device must be one of"),
+    (CHAIN + '[session]\ndevice = ["varq.qubit"]', r"\[session\.device\]: A spread has at least two devices\. Got 1"),
+    (CHAIN + '[session]\non_error = "go"', r"\[session\]: on_error must be one of 'abort', 'continue'"),
+    (CHAIN + "[session]\ndeadline = -1", r"\[session\]: deadline must be at least 0"),
+    (CHAIN + "[session]\npriority = 0.5", r"\[session\]: priority must be an integer"),
     (
         'algorithm = "qaoa"\nproblem = { kind = "transverse-field-ising", sites = 2 }',
         r"file\.toml: problem must be a MaxCut",

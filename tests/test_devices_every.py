@@ -45,11 +45,14 @@ def aws() -> Any:
 
 
 IBM, BRAKET = pytest.mark.ibm, pytest.mark.braket
+# One that varq does not know: its generator has a seed of its own, which varq cannot set for each circuit.
+UNSEEDED = pytest.mark.filterwarnings("ignore:varq cannot set the random seed of reference.qubit")
 DEVICES: dict[str, tuple[Callable[[], Any], float, Any]] = {
     "varq.qubit": (lambda: "varq.qubit", 0.0, ()),
     "lightning.qubit": (lambda: "lightning.qubit", 0.0, ()),
     "default.qubit": (lambda: "default.qubit", 0.0, ()),
     "default.mixed": (lambda: varq.device("default.mixed", readout_prob=0.02), LIFTED, ()),
+    "reference.qubit": (lambda: varq.device("reference.qubit", seed=7), 0.0, UNSEEDED),
     "a device object of PennyLane": (lambda: qml.device("default.qubit", wires=2), 0.0, ()),
     "qiskit-aer": (lambda: "qiskit-aer", 0.0, IBM),
     "qiskit-aer, noise of fake_manila": (lambda: varq.device("qiskit-aer", noise="fake_manila"), LIFTED, IBM),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 
 import jax
@@ -152,6 +153,35 @@ def test_a_session_that_expires_is_opened_again():
     server.sessions["session0"]["open"] = False
     assert circuit() == -1
     assert [job["session"] for job in server.jobs.values()] == ["session0", "session1"]
+
+
+def test_a_session_is_closed_by_whoever_leaves_the_device_or_forgets_it():
+    from ibm_stub import MACHINE, Server, StubService
+
+    server = Server()
+
+    def is_open():
+        return [session["open"] for session in server.sessions.values()]
+
+    def flip(device):
+        tape = qml.tape.QuantumScript([qml.X(0)], [qml.sample(wires=[0])], shots=20)
+        assert device.execute([tape])[0].all()
+
+    with qml.device("varq.ibm", wires=1, backend=MACHINE, client=StubService(server), mode="session") as opened:
+        assert is_open() == [], "the first job opens it"
+        flip(opened)
+        flip(opened)
+        assert is_open() == [True]
+    assert is_open() == [False]
+    flip(opened)
+    assert is_open() == [False, True], "a later circuit opens another"
+    opened.close()
+    opened.close()
+    assert is_open() == [False, False]
+    flip(opened)
+    del opened
+    gc.collect()
+    assert is_open() == [False, False, False]
 
 
 def test_a_mode_that_is_not_there_is_a_warning():

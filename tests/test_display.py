@@ -441,6 +441,18 @@ def test_a_notebook_shows_all_runs_of_a_session_in_one_table(publisher: Publishe
     assert len(handles) == 1
 
 
+def test_how_the_jobs_stand_is_told_below_the_runs() -> None:
+    """As the session says; where it does not, since its owner is another process, as the journal's changes say."""
+    standing: dict[str, Any] = {"jobs": {"queued": 2, "running": 1}}
+    board = Board("session-1f", lambda: standing, file=io.StringIO())
+    assert board._foot().startswith("session-1f  2 jobs queued  1 job running  0:0")
+    standing.clear()
+    board._plain = None  # as in a terminal
+    for job, state in (("varq-1", "sent"), ("varq-2", "sent"), ("varq-1", "done"), ("varq-3", "uncertain")):
+        board(Event("", "job", 0, info={"job": job, "state": state}))
+    assert board._foot().startswith("session-1f  1 job sent  1 job uncertain  0:0")
+
+
 def test_a_log_gets_lines_of_each_run() -> None:
     out = io.StringIO()
     with Board("session-1f", lambda: STANDING, file=out) as board:

@@ -19,7 +19,7 @@ from varq.protocol import Event
 from varq.session import handing
 from varq.session import ledger as ledgers
 from varq.session.attached import Attached, attach
-from varq.session.ledger import Ledger, Times
+from varq.session.ledger import PHASES, Ledger, Times
 from varq.session.reporting import event_of
 from varq.session.session import Session
 from varq.session.worker import reopen
@@ -276,6 +276,14 @@ def test_the_ledger_says_where_time_went(tmp_path: Path) -> None:
         assert run.times.total <= wall * 1.001 + 0.005
         assert run.times.total >= len(ledger) * (BUSY + FETCHING)
     assert ledger.total.qpu == pytest.approx(BUSY * len(ledger))
+    for run in ledger.runs:
+        # Two steps and the last estimate, each a job that took the device as long as it says.
+        assert [(one.step, one.role) for one in run.by_step] == [(0, "step"), (1, "step"), (2, "final")]
+        for one in run.by_step:
+            assert one.times.qpu == pytest.approx(BUSY)
+            assert all(getattr(one.times, phase) > 0 for phase in ("prepare", "queue", "read", "decode", "classical"))
+        for phase in PHASES:
+            assert getattr(run.times, phase) == pytest.approx(sum(getattr(o.times, phase) for o in run.by_step)), phase
 
 
 def test_runs_without_jobs_have_times_too(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from varq.cli.keeping import compact, gc, merge, remove, verify
     from varq.cli.looking import list_runs, show
     from varq.cli.machines import show_devices
+    from varq.cli.opening import Options
     from varq.cli.probing import probe
     from varq.cli.running import resume, run_file
     from varq.cli.sessions import attach_to, cancel, send, settle, show_ledger, work
     from varq.cli.sweeping import export_study, list_studies, plot_study, run_study, study_ledger, study_status
 
 _HOME = {
+    "Options": "varq.cli.opening",
     "attach_to": "varq.cli.sessions",
     "cancel": "varq.cli.sessions",
     "compact": "varq.cli.keeping",
@@ -49,6 +51,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Options",
     "attach_to",
     "cancel",
     "compact",

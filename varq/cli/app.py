@@ -24,6 +24,7 @@ from varq.cli.options import (
     BudgetShots,
     Json,
     Out,
+    Prices,
     Quiet,
     Run,
     SessionId,
@@ -151,6 +152,7 @@ def run_file(
     budget_circuits: BudgetCircuits = None,
     budget_seconds: BudgetSeconds = None,
     budget_cost: BudgetCost = None,
+    prices: Prices = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Go on in a process of its own; prints the session's id.")
     ] = False,
@@ -162,9 +164,10 @@ def run_file(
     line that carries on (status 130); SIGTERM does the same with status 75.
     """
     with waiting():
-        work = cli.run_file
+        work, options = cli.run_file, cli.Options
     budget = {"shots": budget_shots, "circuits": budget_circuits, "seconds": budget_seconds, "cost": budget_cost}
-    raise typer.Exit(work(file, store, stop_steps, device, shots, existing, quiet, budget, detach))
+    said = options(stop_steps, device, shots, budget, prices)
+    raise typer.Exit(work(file, store, said, existing, quiet, detach))
 
 
 @app.command(rich_help_panel=RUN)
@@ -234,6 +237,12 @@ def worker(
     store: Store = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="As of `run`.", show_default=False)] = None,
     shots: Annotated[int | None, typer.Option(metavar="N", min=1, help="As of `run`.")] = None,
+    stop_steps: Steps = None,
+    budget_shots: BudgetShots = None,
+    budget_circuits: BudgetCircuits = None,
+    budget_seconds: BudgetSeconds = None,
+    budget_cost: BudgetCost = None,
+    prices: Prices = None,
     command: Annotated[str, typer.Option(metavar="WORDS", help="How varq is called on HOST.")] = "varq",
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Take it from an owner that no longer shows signs of life.")
@@ -243,12 +252,19 @@ def worker(
     """Own a session until its runs have ended, here or near the device.
 
     With SESSION: drain it here.  With HOST and FILE.toml: hand the file's run to HOST over ssh, where a process of its
-    own goes on with it; --store and --command are those of HOST.
+    own goes on with it; --store and --command are those of HOST, and the options of `run` go with the file.
     """
     with waiting():
-        work, send = cli.work, cli.send
+        work, send, options = cli.work, cli.send, cli.Options
+    budget = {"shots": budget_shots, "circuits": budget_circuits, "seconds": budget_seconds, "cost": budget_cost}
+    said = options(stop_steps, device, shots, budget, prices)
     if file is not None:
-        raise typer.Exit(send(where, file, store, device, shots, command))
+        raise typer.Exit(send(where, file, store, said, command))
+    if said.given:
+        raise InputError(
+            f"Device, shots, steps, budget and prices of a session were given when it was opened. Got others for "
+            f"{where}. Leave them out, or name a FILE.toml to run on that machine."
+        )
     raise typer.Exit(work(where, store, take_over, detach))
 
 
@@ -304,21 +320,20 @@ def ledger(
     ] = None,
     store: Store = None,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Only the N newest sessions.")] = 20,
+    steps: Annotated[bool, typer.Option("--steps", help="Of SESSION: where the time of each step went.")] = False,
     json: Json = False,
 ) -> None:
     """What sessions used; of one, every job and where its time went."""
     with waiting():
         work = cli.show_ledger
-    work(session, store, limit, json)
+    work(session, store, limit, json, steps)
 
 
 @app.command(rich_help_panel=LOOK)
 def devices(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these.", show_default=False)] = None,
     status: Annotated[bool, typer.Option("--status", help="Ask for queue, age of calibration and price.")] = False,
-    prices: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="Prices of your own.", show_default=False)
-    ] = None,
+    prices: Prices = None,
     json: Json = False,
 ) -> None:
     """What there is to run on, and what each can do."""

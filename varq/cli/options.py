@@ -14,6 +14,7 @@ __all__ = [
     "BudgetShots",
     "Json",
     "Out",
+    "Prices",
     "Quiet",
     "Run",
     "SessionId",
@@ -48,3 +49,6 @@ BudgetCircuits = Annotated[
 ]
 BudgetSeconds = Annotated[float | None, typer.Option("--budget-seconds", metavar="S", min=0, help=_SECONDS)]
 BudgetCost = Annotated[float | None, typer.Option("--budget-cost", metavar="C", min=0, help=_COST)]
+Prices = Annotated[
+    Path | None, typer.Option("--prices", metavar="FILE.toml", help="Prices of your own.", show_default=False)
+]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from varq.cli import specfile
 from varq.cli.console import note, result_block
 from varq.cli.mistakes import InputError, asked
+from varq.cli.opening import Options
 from varq.cli.sessions import hand_over
 from varq.cli.stores import line, writing
 from varq.protocol import Reason, Result, Stop
-from varq.session.budget import Budget
 from varq.session.opening import UNSET
 from varq.session.replay import ReplayError
 from varq.session.run import Run
@@ -23,7 +19,6 @@ from varq.store.faults import OwnedError
 
 __all__ = ["INTERRUPTED", "finished", "resume", "run_file"]
 
-_NO_LIMITS: Mapping[str, float | None] = MappingProxyType({})
 INTERRUPTED = 130  # the shells' exit status for a program that SIGINT ended
 _DONE, _NO_NUMBER = 0, 1
 
@@ -31,12 +26,9 @@ _DONE, _NO_NUMBER = 0, 1
 def run_file(
     file: Path,
     store: Path | None,
-    steps: int | None,
-    device: str | None,
-    shots: int | None,
+    options: Options,
     existing: str,
     quiet: bool,
-    budget: Mapping[str, float | None] = _NO_LIMITS,
     detach: bool = False,
 ) -> int:
     """Run what a file describes; returns the exit status.
@@ -44,12 +36,9 @@ def run_file(
     Args:
         file: a spec file.
         store: folder of the store.
-        steps: most steps.
-        device: to run on.
-        shots: of each circuit.
+        options: what goes before the file's own.
         existing: what to do with a run of the same file.
         quiet: whether to show no live line.
-        budget: limits by name, as of `varq.Budget`.
         detach: whether a process of its own goes on with it.
 
     Raises:
@@ -59,20 +48,10 @@ def run_file(
         raise InputError(f"--existing must be one of {', '.join(EXISTING)}. Got {existing!r}.")
     described = specfile.read(file)
     folder = store or described.store
-    chosen: dict[str, Any] = {
-        "device": device or described.device,
-        "shots": described.shots if shots is None else shots,
-        "store": UNSET if folder is None else folder,
-    }
-    rule = described.task.stop
-    if steps is not None:
-        rule = Stop(steps=steps) if rule is None else dataclasses.replace(rule, steps=steps)
-    limits: dict[str, Any] = {name: most for name, most in budget.items() if most is not None}
-    with asked():
-        opened = Session(**chosen, budget=Budget(**limits) if limits else None, progress=not quiet)
-    with opened as session:
+    with options.opened(described, UNSET if folder is None else folder, progress=not quiet) as session:
         with asked(str(file)):
-            run = _ready(session.start(described.task, stop=rule, existing=existing))
+            rule = options.rule(described)
+            run = _ready(session.start(described.task, stop=rule, existing=existing, **described.start))
         if detach and not run.settled:
             return hand_over(session, folder)
         return _status(finished(run, folder), folder, quiet)

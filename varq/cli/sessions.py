@@ -9,9 +9,11 @@ from pathlib import Path
 from varq.cli import specfile
 from varq.cli.console import note, print_json, say, table, when
 from varq.cli.mistakes import InputError, asked
+from varq.cli.opening import Options
 from varq.cli.stores import DEFAULT_FOLDER, line, reading, writing
 from varq.devices.credentials import clean_text
 from varq.devices.faults import DeviceError
+from varq.display.steps import STEP_HEADERS, step_rows
 from varq.session import handing, ledger, remote, worker
 from varq.session.attached import NOT_ENDED, SILENT, Attached, attach
 from varq.session.session import Session
@@ -78,7 +80,7 @@ def hand_over(session: Session, folder: Path | None) -> int:
     return _DONE
 
 
-def send(host: str, file: Path, store: Path | None, device: str | None, shots: int | None, command: str) -> int:
+def send(host: str, file: Path, store: Path | None, options: Options, command: str) -> int:
     """Hand a file's run to another machine; prints the session's id there, and how to watch it.
 
     Raises:
@@ -86,10 +88,8 @@ def send(host: str, file: Path, store: Path | None, device: str | None, shots: i
     """
     described = specfile.read(file)
     folder = None if store is None else str(store)
-    with asked():
-        opened = Session(device or described.device, shots=shots or described.shots, store=None, progress=False)
-    with opened as session, asked(str(file)):
-        run = session.start(described.task)
+    with options.opened(described, None, progress=False) as session, asked(str(file)):
+        run = session.start(described.task, stop=options.rule(described), **described.start)
         name = remote.send(host, session, [run], folder, command)
     say(name)
     note(f"It goes on at {host}. Watch it with: ssh -t {host} {command} attach {name} --store {folder or 'varq-runs'}")
@@ -189,12 +189,14 @@ def _sessions_with(store: Store, name: str) -> list[tuple[str, str | None]]:
         raise InputError(str(error)) from error
 
 
-def show_ledger(session: str | None, store: Path | None, limit: int, as_json: bool) -> None:
-    """Print the jobs of a session, or all sessions.
+def show_ledger(session: str | None, store: Path | None, limit: int, as_json: bool, steps: bool = False) -> None:
+    """Print the jobs of a session, or its steps, or all sessions.
 
     Raises:
-        InputError: if there is no such session.
+        InputError: if there is no such session, or steps of none are asked for.
     """
+    if steps and session is None:
+        raise InputError("Steps are those of one session. Got none. Name it: varq ledger SESSION --steps.")
     with reading(store) as opened:
         if session is None:
             _list(opened, limit, as_json)
@@ -203,13 +205,15 @@ def show_ledger(session: str | None, store: Path | None, limit: int, as_json: bo
             found = ledger.of_session(opened, opened.jobs.session(session).id)
     if as_json:
         print_json({"session": found.session, "jobs": list(map(_data, found)), "runs": list(map(_data, found.runs))})
+    elif steps:
+        table(STEP_HEADERS, step_rows(found), right=tuple(range(1, len(STEP_HEADERS))))
     else:
         say(str(found))
 
 
 def _data(value: object) -> dict[str, object]:
-    out = {k: v for k, v in vars(value).items() if k != "spans"}
-    return {**out, "times": vars(out["times"])}
+    out = {k: _data(v) if k == "times" else v for k, v in vars(value).items() if k != "spans"}
+    return {**out, "by_step": [_data(one) for one in out["by_step"]]} if "by_step" in out else out
 
 
 def _list(store: Store, limit: int, as_json: bool) -> None:

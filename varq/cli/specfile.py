@@ -5,15 +5,20 @@ from __future__ import annotations
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from varq import checks, names
 from varq.cli.mistakes import InputError, asked
+from varq.devices.catalog import device, spread
+from varq.devices.choice import Device
+from varq.devices.prices import load_prices
 from varq.devices.several import Spread
 from varq.protocol import Stop
+from varq.session.budget import Budget
+from varq.session.retry import Retry
 
 __all__ = ["Described", "described", "parsed", "read"]
 
@@ -54,7 +59,9 @@ _CODE = MappingProxyType(
 )
 """What only Python can say."""
 
-_SESSION = ("store", "device", "shots")
+_OF_SPECS = ("store", "device", "shots")
+_SESSION = (*_OF_SPECS, "budget", "retry", "prices", "on_error", "priority", "deadline")
+_TABLES: Mapping[str, Callable[..., Any]] = MappingProxyType({"budget": Budget, "retry": Retry})
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,18 @@ class Described:
     Args:
         task: the spec.
         store: folder of the store; None for the default.
-        device: the session's device; a list of names is a spread of them.
+        device: the session's device.
         shots: the session's shots.
+        options: what else `Session` is opened with: its budget, retry, prices and on_error, as far as they are said.
+        start: how its `start` is called: with a priority and a deadline in seconds, as far as they are said.
     """
 
     task: Any
     store: Path | None = None
-    device: str | Spread | None = None
+    device: str | Device | Spread | None = None
     shots: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    start: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read(path: Path) -> Described:
@@ -97,22 +108,28 @@ def parsed(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: it cannot be read: {error.strerror}.") from error
 
 
-def described(path: Path, data: dict[str, Any]) -> Described:
+def described(path: Path, data: dict[str, Any], swept: bool = False) -> Described:
     """The spec that the tables of a file describe.
+
+    Args:
+        path: of the file.
+        data: what it holds.
+        swept: whether it is one of many, whose sessions the study opens: only store, device and shots are said then.
 
     Raises:
         InputError: as `read`.
     """
-    return _Reader(path).described(data)
+    return _Reader(path, _OF_SPECS if swept else _SESSION).described(data)
 
 
 @dataclass(frozen=True)
 class _Reader:
     path: Path
+    session: tuple[str, ...] = _SESSION
 
     def described(self, data: dict[str, Any]) -> Described:
         session = self._table(data.pop("session", {}), "session")
-        self._known(session, _SESSION, "session")
+        self._known(session, self.session, "session")
         name = self._kind("algorithm", data.pop("algorithm", None), "")
         known = _keys(found := names.find("algorithm", name))
         self._known(data, [*known, "session", "algorithm"], "", shown=[*known, "session"])
@@ -124,12 +141,42 @@ class _Reader:
         return self._in_session(task, session)
 
     def _in_session(self, task: Any, session: Mapping[str, Any]) -> Described:
-        where = self._where("session")
-        with asked(where):
+        options: dict[str, Any] = {
+            key: self._call(make, self._table(session[key], f"session.{key}"), f"session.{key}", f"a {key}")
+            for key, make in _TABLES.items()
+            if key in session
+        }
+        start: dict[str, Any] = {}
+        with asked(self._where("session")):
             store = None if "store" not in session else checks.text("store", session["store"])
-            device = None if "device" not in session else _device(session["device"])
             shots = None if "shots" not in session else checks.integer("shots", session["shots"], minimum=1)
-        return Described(task, None if store is None else Path(store), device, shots)
+            if "on_error" in session:
+                options["on_error"] = checks.choice("on_error", session["on_error"], ("abort", "continue"))
+            if "priority" in session:
+                start["priority"] = checks.integer("priority", session["priority"])
+            if "deadline" in session:
+                start["deadline"] = checks.real("deadline", session["deadline"], minimum=0)
+        if "prices" in session:
+            options["prices"] = self._prices(session["prices"])
+        where = None if "device" not in session else self._device(session["device"], "session.device")
+        return Described(task, None if store is None else Path(store), where, shots, options, start)
+
+    def _device(self, value: Any, table: str) -> str | Device | Spread:
+        """A device by its name, by a table of its name and options, or several by a list of those."""
+        if isinstance(value, list):
+            parts = [self._device(one, table) for one in value]
+            with asked(self._where(table)):
+                return spread(*parts)
+        if isinstance(value, dict):
+            found: Device = self._call(device, _plain(value), table, "a device")
+            return found
+        with asked(self._where("session")):
+            return checks.text("device", value)
+
+    def _prices(self, value: Any) -> Mapping[str, Any]:
+        """Prices of one's own, in tables here or in a file beside this one."""
+        with asked(self._where("session.prices")):
+            return load_prices(self.path.parent / value if isinstance(value, str) else value)
 
     def _field(self, key: str, value: Any, problem: Any) -> Any:
         if key == "stop":
@@ -249,13 +296,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return value
-
-
-def _device(value: Any) -> str | Spread:
-    """A device by its name, or several by a list of theirs."""
-    if isinstance(value, list):
-        return Spread(tuple(checks.text("device", name) for name in value))
-    return checks.text("device", value)
 
 
 def _numbers(value: Any) -> Any:

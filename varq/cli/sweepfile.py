@@ -52,7 +52,7 @@ def read(path: Path) -> Swept:
             near = checks.close_names(key, _KEYS)
             meant = f" Did you mean {' or '.join(near)}?" if near else ""
             raise InputError(f"{where}: there is no key {key!r} here.{meant} Keys: {', '.join(_KEYS)}.")
-    found = specfile.described(path, data)
+    found = specfile.described(path, data, swept=True)
     task = found.task
     with asked(where):
         over = _axes(checks.instance("over", table.get("over", {}), dict), "")

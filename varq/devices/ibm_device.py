@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import uuid
 import warnings
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,8 +28,8 @@ from pennylane.transforms.core import CompilePipeline, transform
 from pennylane.wires import Wires
 
 from varq import checks
-from varq.devices.faults import ExpiredError
-from varq.devices.ibm import open_ibm
+from varq.devices.faults import DeviceError, ExpiredError
+from varq.devices.ibm import IBMService, open_ibm
 from varq.devices.qiskit_circuits import refuse_middle, signature, taken
 from varq.devices.service import Bits, Circuit
 from varq.devices.slopes import followed
@@ -64,6 +66,11 @@ class IBMDevice(Device):  # type: ignore[misc]
 
     PennyLane hands a device all circuits of a parameter-shift gradient at once: a value and its gradient are one job.
 
+    Nothing that is paid for through it is written down: it has neither a journal nor a budget, and a job whose answer
+    is lost is gone. `varq.Session("ibm.<name>", shots=...)` has both. With `mode="session"` or "batch" the first job
+    opens IBM's session, whose time is paid for while it waits: leave the device by `with`, or `close` it. What is still
+    open is closed when the device is gone, and when Python ends.
+
     Args:
         wires: a number of wires, or their labels.
         shots: a default number of shots; prefer `qml.set_shots`.
@@ -77,7 +84,8 @@ class IBMDevice(Device):  # type: ignore[misc]
 
     Example:
         >>> import pennylane as qml
-        >>> device = qml.device("varq.ibm", wires=2, backend="fake_manila", seed=1)  # doctest: +SKIP
+        >>> with qml.device("varq.ibm", wires=2, backend="fake_manila", seed=1) as device:  # doctest: +SKIP
+        ...     print(device.wires)
     """
 
     def __init__(
@@ -95,6 +103,8 @@ class IBMDevice(Device):  # type: ignore[misc]
         self.service = open_ibm(f"ibm.{backend.removeprefix('ibm.')}", len(self.wires), **options)
         self.jobs: list[str] = []
         """IBM's ids of the jobs that were run."""
+        self._ready = False
+        weakref.finalize(self, _shut, self.service)
         self._seeds = self._stream(seed)
 
     @staticmethod
@@ -142,7 +152,7 @@ class IBMDevice(Device):  # type: ignore[misc]
         """Samples of each tape, from one job."""
         asked = [self._circuit(tape) for tape in circuits]
         self.service.compile(asked)
-        if not self.jobs:
+        if not self._ready:
             self._open()
         tag = f"pennylane-{uuid.uuid4()}"
         try:
@@ -155,8 +165,28 @@ class IBMDevice(Device):  # type: ignore[misc]
         return tuple(_parted(tape, bits) for tape, bits in zip(circuits, found.bits, strict=True))
 
     def _open(self) -> None:
-        if line := self.service.open():
+        line = self.service.open()
+        self._ready = True
+        if line:
             warnings.warn(line, stacklevel=2)
+
+    def close(self) -> None:
+        """Close IBM's session, if one is open; a later circuit opens another.  Jobs that were sent stay.
+
+        Raises:
+            DeviceError: if IBM cannot be reached; its session ends by itself then.
+        """
+        if self._ready:
+            self._ready = False
+            self.service.close()
+
+    def __enter__(self) -> IBMDevice:
+        """The device."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close IBM's session."""
+        self.close()
 
     def _circuit(self, tape: QuantumScript) -> Circuit:
         """A tape on integer wires in which every number may change; those of one structure are compiled once."""
@@ -165,6 +195,12 @@ class IBMDevice(Device):  # type: ignore[misc]
         numbers = np.array([float(x) for op in tape.operations for x in op.data])
         shots = int(tape.shots.total_shots)
         return Circuit(tape, len(tape.measurements[0].wires), shots, next(self._seeds), signature(tape), numbers)
+
+
+def _shut(service: IBMService) -> None:
+    """Close what nobody closed; nobody is there to be told if it fails, and IBM's session ends by itself."""
+    with contextlib.suppress(DeviceError):
+        service.close()
 
 
 def _numbered(tape: QuantumScript, wires: Wires) -> QuantumScript:

@@ -7,6 +7,7 @@ import html
 import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -29,6 +30,7 @@ HEADERS = ("run", "step", "value", "off", "best", "queue", "state")
 _GIVES_WAY = (4, 3, 5)  # columns in the order in which a narrow window drops them
 _RIGHT = (1, 2, 3, 4, 5)  # columns that are aligned to the right
 _AROUND = 5  # lines of a window that are not rows: headers, sums, what is below
+_OPEN = ("written", "sent", "uncertain")  # states of jobs in a store that may still come back
 Standing = Callable[[], Mapping[str, Any]]
 
 
@@ -82,7 +84,8 @@ class Board:
     Args:
         session: the session's id.
         standing: gives what waits ("waiting", circuits by run), what is held back ("paused", runs) and what was used
-            ("used", pairs of used and allowed by name).
+            ("used", pairs of used and allowed by name), and may give how many jobs are under way ("jobs", by how they
+            stand); where it does not, that follows from events of jobs.
         ask: is given "pause", "resume", "step" or "stop" by buttons; None for no buttons.
         file: where plain lines go; None is standard error, live where that is a terminal.
 
@@ -134,6 +137,11 @@ class Board:
         if not self._quiet:
             self._safely(lambda: self._take(event))
 
+    def look(self) -> None:
+        """Show how things stand now; never raises."""
+        if not self._quiet:
+            self._safely(self._repaint)
+
     def say(self, message: str) -> None:
         """A line for the person."""
         self._safely(lambda: self._take(Event("", "note", 0, info={"message": message})))
@@ -172,6 +180,10 @@ class Board:
             self._note(str(event.info.get("message", "")))
         elif event.run_id:
             self._rows.setdefault(event.run_id, _Row(event.run_id[:12])).take(event)
+        self._repaint()
+
+    def _repaint(self) -> None:
+        """In a notebook, now and then; a terminal paints by itself."""
         if self._shell is not None and time.monotonic() - self._painted >= 1 / REFRESH:
             self._publish(update=True)
 
@@ -206,9 +218,12 @@ class Board:
 
     def _foot(self) -> str:
         """What was used, of what is allowed."""
+        standing = self._standing()
         ended = sum(row.over for row in self._rows.values())
-        parts = [f"{ended} of {checks.counted(len(self._rows), 'run')} ended"]
-        for name, (used, allowed) in self._standing().get("used", {}).items():
+        parts = [f"{ended} of {checks.counted(len(self._rows), 'run')} ended"] if self._rows else []
+        open_jobs = standing.get("jobs") or Counter(state for state in self._jobs.values() if state in _OPEN)
+        parts += [f"{checks.counted(count, 'job')} {state}" for state, count in open_jobs.items()]
+        for name, (used, allowed) in standing.get("used", {}).items():
             if allowed is not None:
                 share = f" ({100 * used / allowed:.0f} %)" if allowed else ""
                 parts.append(f"{name} {_amount(used)} of {_amount(allowed)}{share}")

@@ -14,7 +14,16 @@ from rich.text import Text
 
 from varq import checks
 
-__all__ = ["device_rows", "ledger_html", "ledger_rows", "ledger_table", "ledger_text", "run_rows"]
+__all__ = [
+    "PHASES",
+    "device_rows",
+    "ledger_html",
+    "ledger_rows",
+    "ledger_table",
+    "ledger_text",
+    "run_rows",
+    "time_cells",
+]
 
 PHASES = ("prepare", "queue", "qpu", "read", "decode", "classical")  # as varq.session.ledger.PHASES
 HEADERS = ("#", "started", "device", "runs", "circuits", "shots", *PHASES, "cost", "state", "tries", "provider's id")
@@ -42,7 +51,8 @@ def _count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
-def _times(times: Any) -> list[str]:
+def time_cells(times: Any) -> list[str]:
+    """Where time went, one cell for each of `PHASES`."""
     return [_seconds(getattr(times, phase)) for phase in PHASES]
 
 
@@ -55,7 +65,7 @@ def ledger_rows(ledger: Any) -> list[list[str]]:
         cost = "" if line.cost is None else f"{line.cost:.2f}"
         counts = [_count(line.circuits), _count(line.shots)]
         end = [cost, str(line.state.value), str(line.attempts), line.provider_id or ""]
-        rows.append([str(line.number), when, line.device, owners, *counts, *_times(line.times), *end])
+        rows.append([str(line.number), when, line.device, owners, *counts, *time_cells(line.times), *end])
     return rows
 
 
@@ -72,7 +82,7 @@ def _sums(ledger: Any) -> list[str]:
         f"{len(_devices(ledger))}",
         f"{len(ledger.runs)}",
         *counts,
-        *_times(ledger.total),
+        *time_cells(ledger.total),
         cost,
         jobs,
         "",
@@ -141,7 +151,7 @@ def _unfinished(ledger: Any) -> list[str]:
 
 def run_rows(ledger: Any) -> list[list[str]]:
     """The cells of each run."""
-    return [[r.id[:8], _count(r.steps), _count(r.jobs), *_times(r.times), r.title] for r in ledger.runs]
+    return [[r.id[:8], _count(r.steps), _count(r.jobs), *time_cells(r.times), r.title] for r in ledger.runs]
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], sums: Sequence[str] | None, title: str) -> Table:

@@ -285,6 +285,11 @@ class Progress:
         self._where: _Terminal | _Notebook | _Plain | None = None
         self._others: Callable[[Event], None] | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether it shows a run, or something else does for it."""
+        return self._others is not None or bool(self._lines)
+
     @contextlib.contextmanager
     def through(self, others: Callable[[Event], None] | None) -> Iterator[None]:
         """Inside, have something else show what happens, where there is something else."""

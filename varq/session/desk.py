@@ -38,6 +38,7 @@ from varq.session.shares import shares_of
 from varq.session.spending import evaluated, spent_before
 from varq.session.terms import written_terms
 from varq.session.trial import needed
+from varq.session.under_way import UnderWay
 from varq.store.faults import OwnedError, StoreError
 from varq.store.job_records import JobState, SessionRecord, SessionState, new_session_id
 from varq.store.store import Store
@@ -89,6 +90,7 @@ class Desk:
         self.terms = written_terms(device, budget, on_error, retry, prices)
         self.alone = False  # whether nobody closes it, so that each call of a run lets go of what it had
         self.known = False  # whether others may look for it, so that it is written down before it needs a job
+        self.under_way = UnderWay()
         self.reporter = Reporter(store.jobs, self.id, self.standing)
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
         self.batches = Batches(store, say)
@@ -125,10 +127,10 @@ class Desk:
             self._unnoted.append(_noted(lane, evaluated(self.store, run.id) if self.budget.limited else NOTHING))
         return lane
 
-    def step(self, run: Run, most: int | None) -> Any:
-        """Drive one run alone; returns its last event."""
+    def step(self, run: Run, most: int | None, priority: int = 0, deadline: float | None = None) -> Any:
+        """Drive one run alone, until a deadline in seconds since 1970; returns its last event."""
         run.check_idle()
-        lane = self.lane(run)
+        lane = self.lane(run, priority, deadline)
         self.begin([lane])
         try:
             drive([lane], most, attend=self.attend)
@@ -217,7 +219,7 @@ class Desk:
                 f"A budget of money needs the device's price. None is known for {service.name}. "
                 "Give Session(prices={...}), or a budget of shots or seconds."
             )
-        given = (service, self.store.jobs, self.id, self.account, known, self._retry, self._say)
+        given = (self.under_way.noting(service), self.store.jobs, self.id, self.account, known, self._retry, self._say)
         return Dispatcher(*given, sleep=self.wait, limits=_own_limits(device), patient=not any_gates)
 
     def _fleet(self, spread: Spread, precision: str) -> Fleet:
@@ -377,7 +379,7 @@ class Desk:
             time.sleep(min(PULSE, left))
 
     def standing(self) -> dict[str, Any]:
-        """What waits and what was used up, as JSON data."""
+        """What waits, how jobs stand that are under way, and what was used up, as JSON data."""
         waiting, paused = {}, []
         for name, lane in list(self._lanes.items()):
             ticket = lane.ticket
@@ -386,7 +388,7 @@ class Desk:
             if lane.paused:
                 paused.append(name)
         used = {name: list(pair) for name, pair in self.account.summary().items()}
-        return {"waiting": waiting, "paused": paused, "used": used}
+        return {"waiting": waiting, "paused": paused, "jobs": self.under_way.count(), "used": used}
 
     def close(self, state: SessionState = SessionState.CLOSED) -> None:
         """Close the vendors' sessions that are open, and let the session go."""

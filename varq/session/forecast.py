@@ -61,6 +61,9 @@ class Part:
 class Forecast:
     """What a run is expected to use, should it do all its steps; many end sooner.
 
+    varq applies no error mitigation of its own, and there is no factor of it here.  Options of a device that would run
+    more shots than were asked for are refused by the device, as IBM's twirling is where it rounds them up.
+
     Args:
         title: what is run.
         device: where.

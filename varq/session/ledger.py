@@ -14,7 +14,7 @@ from varq.session.stopwatch import CLASSICAL, DECODE, DEVICE, PREPARE, Span
 from varq.store.job_records import JobRecord, JobState
 from varq.store.store import Store
 
-__all__ = ["PHASES", "QUEUE", "READ", "Ledger", "Line", "Outage", "RunTimes", "Times", "of_session"]
+__all__ = ["PHASES", "QUEUE", "READ", "Ledger", "Line", "Outage", "RunTimes", "StepTimes", "Times", "of_session"]
 
 QUEUE = "queue"
 READ = "read"
@@ -106,6 +106,21 @@ class Line:
 
 
 @dataclass(frozen=True)
+class StepTimes:
+    """One request of a run: that of a step, or its last estimate.
+
+    Args:
+        step: the request's number, from 0 on; of the last estimate, how many steps there were.
+        role: "step" or "final".
+        times: where its time went; parts of it that ran on several devices add up.
+    """
+
+    step: int
+    role: str
+    times: Times
+
+
+@dataclass(frozen=True)
 class RunTimes:
     """One run or batch of a session.
 
@@ -116,6 +131,7 @@ class RunTimes:
         jobs: that served it.
         times: where its time went; a job that served several counts for each of them.
         spans: the same in order, for figures.
+        by_step: the same of each request, in the order of the steps.
     """
 
     id: str
@@ -124,6 +140,7 @@ class RunTimes:
     jobs: int
     times: Times
     spans: tuple[Span, ...] = field(repr=False)
+    by_step: tuple[StepTimes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -227,6 +244,7 @@ def of_session(store: Store, session: str) -> Ledger:
     requests = store.jobs.requests(session)
     jobs = {job.id: job for job in store.jobs.jobs(session)}
     lines, counts, there = [], defaultdict[str, int](int), defaultdict[str, list[Span]](list)
+    each = defaultdict[Place, list[Span]](list)
     for job in jobs.values():
         places = requests.get(job.id, ())
         asked = {place: spans.get(_plain(place), []) for place in places}
@@ -237,10 +255,13 @@ def of_session(store: Store, session: str) -> Ledger:
             counts[owner] += 1
             mine = {place: some for place, some in asked.items() if place[0] == owner}
             there[owner] += _there(job, _ready(job, mine))
+        for place, some in asked.items():
+            each[_plain(place)] += _there(job, _ready(job, {place: some}))
     owners = dict.fromkeys([*titles, *counts])
     for place, some in spans.items():
         there[place[0]] += some
-    runs = [_run(o, titles.get(o, o), steps.get(o, 0), counts[o], there[o]) for o in owners]
+        each[place] += some
+    runs = [_run(o, titles.get(o, o), steps.get(o, 0), counts[o], there[o], each) for o in owners]
     return Ledger(session, lines, runs, _outages(store, session))
 
 
@@ -325,6 +346,10 @@ def _fields(times: Times) -> Mapping[str, float | None]:
     return {name: getattr(times, name) for name in PHASES}
 
 
-def _run(owner: str, title: str, steps: int, jobs: int, spans: Iterable[Span]) -> RunTimes:
+def _run(
+    owner: str, title: str, steps: int, jobs: int, spans: Iterable[Span], each: Mapping[Place, Sequence[Span]]
+) -> RunTimes:
     ordered = tuple(sorted(spans, key=lambda span: span.began))
-    return RunTimes(owner, title, steps, jobs, _times(ordered), ordered)
+    own = sorted((place[2] == "final", place) for place in each if place[0] == owner)
+    by_step = tuple(StepTimes(place[1], place[2], _times(each[place])) for _, place in own)
+    return RunTimes(owner, title, steps, jobs, _times(ordered), ordered, by_step)

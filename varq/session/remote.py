@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from varq.session.terms import read_terms, refuse_objects
 
 __all__ = ["FORMAT", "packed", "received", "send", "ssh"]
 
-FORMAT = 1  # of what travels; another one is refused
+FORMAT = 2  # of what travels; another one is refused
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_.@:%\[\]-]+")  # an ssh destination, and never an option of ssh's
 _ANSWER = re.compile(r"^session-\S+$", re.MULTILINE)
 
@@ -57,12 +58,20 @@ def packed(session: Session, runs: Sequence[Run]) -> str:
     texts = [spec.dumps(run.spec, arrays) for run in runs]
     refuse_objects(session.desk.terms, {run.title: text for run, text in zip(runs, texts, strict=True)})
     tasks = [
-        {"spec": json.loads(text), "stop": None if run.rule is None else spec.encode(run.rule)}
+        {"spec": json.loads(text), "stop": None if run.rule is None else spec.encode(run.rule), **_wanted(session, run)}
         for run, text in zip(runs, texts, strict=True)
     ]
     kept = {name: _flat(array) for name, array in arrays.items()}
     data = {"varq": FORMAT, "terms": session.desk.terms, "shots": session.shots, "runs": tasks, "arrays": kept}
     return spec.canonical(data)
+
+
+def _wanted(session: Session, run: Run) -> dict[str, Any]:
+    """The priority and the deadline that a run was started with; in seconds from now, as clocks differ."""
+    lane = next((lane for lane in session.lanes if lane.run is run), None)
+    until = None if lane is None else lane.deadline
+    left = None if until is None else max(0.0, until - time.time())
+    return {"priority": 0 if lane is None else lane.priority, "deadline": left}
 
 
 def _flat(array: NDArray[Any]) -> dict[str, Any]:
@@ -92,7 +101,8 @@ def received(text: str, folder: Path) -> str:
     with Session(**terms, shots=data["shots"], store=folder, progress=False) as session:
         for entry in data["runs"]:
             task = spec.decode(entry["spec"], lambda name: _array(data["arrays"][name]))
-            session.start(task, stop=None if entry["stop"] is None else spec.decode(entry["stop"]))
+            rule = None if entry["stop"] is None else spec.decode(entry["stop"])
+            session.start(task, stop=rule, priority=entry["priority"], deadline=entry["deadline"])
         return session.detach()
 
 

@@ -255,7 +255,7 @@ class Session:
         lanes = list(self._started.values())
         self._desk.known = True
         self._desk.begin(lanes)
-        with together(self._progress, self._desk, lanes):
+        with together(self._progress, self._desk, [lane.run for lane in lanes], self._desk.asked):
             self._desk.drain(lanes, stop_all=self._on_error == "abort")
         self._started = {name: lane for name, lane in self._started.items() if not lane.run.done}  # paused ones
         for lane in lanes:
@@ -450,7 +450,14 @@ class Session:
 
     def _run(self, record: RunRecord, resolved: Any, rule: Stop | None, take_over: bool) -> Run:
         plan = self._desk.reporter.measured(record.id, partial(planned, resolved, self.store, record.id))
-        return Run(record, resolved, plan, self.store, rule, self._desk.step, self._observers, take_over)
+        return Run(record, resolved, plan, self.store, rule, self._step, self._observers, take_over)
+
+    def _step(self, run: Run, most: int | None) -> Any:
+        """Drive one run alone, with the priority and the deadline that it was started with."""
+        lane = self._started.get(run.id)
+        terms = () if lane is None else (lane.priority, lane.deadline)
+        with together(self._progress, self._desk, [run] if most is None else []):
+            return self._desk.step(run, most, *terms)
 
     def _known(
         self, record: RunRecord, resolved: Any, rule: Stop | None, frozen: bool = False, take_over: bool = False
