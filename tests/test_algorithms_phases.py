@@ -302,6 +302,23 @@ def test_two_eigenphases_are_told_apart() -> None:
         varq_plot(result)
 
 
+def test_several_phases_can_be_watched(tmp_path: Path) -> None:
+    """By what all finished powers tell; where there are too few, by a flat density."""
+    task = PhaseEstimation(problem=TWO, policy="spectrum", applications=20_000, together=250, seed=1)
+    run = varq.start(task, **QUIET)
+    seen = []
+    while run.step() is not None and (so_far := run.record().outcome) is not None:
+        seen.append(so_far)
+        assert np.mean(so_far.details["density"]) * TWO_PI == pytest.approx(1)
+    assert seen[0].value is None
+    assert run.finish().details["longest"] == 24
+    late = seen[-3].details
+    assert 12 < late["longest"] < 24
+    assert np.all(np.abs(late["phases"] - [1.0, 1.3]) < 5 * late["phases_stderr"])
+    varq.start(task, **QUIET).watch("posterior", path=tmp_path / "seen.png", seconds=0).finish()
+    assert (tmp_path / "seen.png").exists()
+
+
 def test_a_limit_of_shots_shortens_the_signal_of_several_phases() -> None:
     result = phase_estimation(TWO, policy="spectrum", shots=1_000, seed=3, **QUIET)
     found = result.details
