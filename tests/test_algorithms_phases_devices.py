@@ -126,3 +126,29 @@ def test_several_phases_need_a_noise_that_is_told() -> None:
     task = PhaseEstimation(problem=GATE, policy="spectrum", applications=10_000)
     with pytest.raises(ValueError, match=r"contrast or coherence must be given .*Got neither for default.mixed\. Give"):
         task.resolve("default.mixed", None)
+
+
+# -- budgets -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", [None, "default.qubit"], ids=["drawn", "device"])
+@pytest.mark.parametrize("most", [0, 7])
+def test_a_budget_of_circuits_ends_a_run(device: Any, most: int) -> None:
+    with varq.Session(device, store=None, progress=False, budget=varq.Budget(circuits=most, reserve=0)) as session:
+        run = session.start(PhaseEstimation(problem=GATE, applications=128))
+        session.drain()
+    assert run.result is not None
+    assert (run.result.reason, run.result.executions) == (varq.Reason.BUDGET, most)
+    assert run.result.details["experiments"] == most
+
+
+@pytest.mark.parametrize("most", [0, 7])
+def test_a_budget_of_shots_ends_a_run_on_a_device(most: int) -> None:
+    """One shot each; outcomes that are drawn from their law are no shots."""
+    for device, spent in (("default.qubit", most), (None, None)):
+        with varq.Session(device, store=None, progress=False, budget=varq.Budget(shots=most, reserve=0)) as session:
+            run = session.start(PhaseEstimation(problem=GATE, applications=64))
+            session.drain()
+        assert run.result is not None
+        assert (run.result.reason is varq.Reason.BUDGET) == (spent is not None)
+        assert spent is None or run.result.details["experiments"] == spent
