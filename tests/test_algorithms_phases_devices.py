@@ -11,8 +11,13 @@ import pytest
 
 import varq
 from varq.algorithms import VQE, PhaseEstimation, phase_estimation, phase_study, vqe
+from varq.algorithms.phases import Greedy
+from varq.algorithms.phases.belief import Law
+from varq.algorithms.phases.policy import Setting
 from varq.algorithms.phases.study import Study
+from varq.keys import Key
 from varq.problems import EigenPhase, Molecule, TransverseFieldIsing
+from varq.protocol import Experiment, Reply
 
 pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
 
@@ -152,3 +157,39 @@ def test_a_budget_of_shots_ends_a_run_on_a_device(most: int) -> None:
         assert run.result is not None
         assert (run.result.reason is varq.Reason.BUDGET) == (spent is not None)
         assert spent is None or run.result.details["experiments"] == spent
+
+
+# -- studies -------------------------------------------------------------------------------------------------------
+
+
+def test_experiments_that_travel_together_have_the_law() -> None:
+    """Four of a run in one batch, against a loop that draws each bit by itself."""
+    runs, applications = 100, 16
+    phases = np.resize([0.3, 2.0, 4.4, 5.9], runs)
+    study = phase_study(on_device(GATE, applications, together=4), runs, through="device", phases=phases, seed=2)
+    rng, waves = np.random.default_rng(3), []
+    for phase in np.resize(phases, 10 * runs):
+        method = Greedy().method(Setting(applications, Law()), 4)
+        state = method.init(np.zeros(0), Key.from_seed(0))
+        while isinstance(asked := method.ask(state), Experiment):
+            zero = (1 + np.cos(asked.powers * phase - asked.angles)) / 2
+            state, told = method.tell(state, Reply(outcomes=(rng.random(len(zero)) > zero).astype(np.uint8)))
+        waves.append(np.exp(1j * (told["value"] - phase)))
+    found = np.exp(1j * study.errors)
+    for part in (np.real, np.imag):
+        spread = math.hypot(part(waves).std() / math.sqrt(len(waves)), part(found).std() / math.sqrt(runs))
+        assert abs(part(waves).mean() - part(found).mean()) < SIGMAS * spread
+    assert study.experiments.mean() > 6
+
+
+def test_a_study_of_a_device_knows_no_law() -> None:
+    study = phase_study(on_device(GATE, 3, policy="semiclassical"), 4, through="device", phases=np.ones(4))
+    with pytest.raises(ValueError, match=r"needs the coherence .*Got outcomes of a device. Make the study with"):
+        study.ramsey  # noqa: B018
+    assert study.heisenberg == math.tan(math.pi / 5) ** 2
+
+
+@pytest.mark.parametrize("device", ["ibm.torino", varq.spread("default.qubit", "ibm.torino")], ids=["one", "spread"])
+def test_a_study_costs_nothing(device: Any) -> None:
+    with pytest.raises(ValueError, match=r"device must be one that costs nothing.*Got .*ibm.torino.*Run the"):
+        phase_study(on_device(GATE, 16, device), 5, through="device")
