@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
+from scipy import stats
+from scipy.linalg import expm
 
 import varq
 from varq.algorithms import VQE, PhaseEstimation, phase_estimation, phase_study, vqe
@@ -160,6 +162,22 @@ def test_a_budget_of_shots_ends_a_run_on_a_device(most: int) -> None:
 
 
 # -- studies -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["loop", "circuit"])
+def test_a_state_of_several_wires_and_phases_collapses(way: str) -> None:
+    """The law of the Fourier transform, a mixture of that of each phase, for wires that are not alike."""
+    words = qml.Z(0) + 0.4 * qml.X(0) @ qml.Y(1) + 0.7 * qml.X(1) + 0.2 * qml.Z(1)
+    problem = EigenPhase.from_hamiltonian(words, 0.8, state=[0.6, 0.0, 0.8j, 0.0])
+    assert len(problem.phases) == 4
+    task, runs, size = PhaseEstimation(problem=problem, policy="semiclassical", applications=7), 800, 8
+    moved = 0.3  # of all phases, by the study
+    study = phase_study(task, runs, through=way, phases=np.full(runs, problem.reference() + moved), seed=4)
+    found = np.round(study.estimates * size / (2 * math.pi)).astype(int) % size
+    matrix = expm(-0.8j * qml.matrix(words, wire_order=[0, 1])) * np.exp(1j * moved)
+    powers = [np.linalg.matrix_power(matrix, k) @ problem.state for k in range(size)]
+    law = np.linalg.norm(np.fft.fft(powers, axis=0) / size, axis=1) ** 2
+    assert stats.chisquare(np.bincount(found, minlength=size), runs * law).pvalue > 1e-4
 
 
 def test_experiments_that_travel_together_have_the_law() -> None:
