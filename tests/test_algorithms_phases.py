@@ -123,6 +123,28 @@ def test_the_probability_of_an_arc() -> None:
     assert flat.deviation == math.inf
 
 
+def test_a_narrow_density_is_drawn_by_few_points() -> None:
+    """Two narrow peaks, one of them small, and nothing between: both are there, whole."""
+    cells = np.arange(1 << 20)
+    peaks = [w * stats.norm.pdf(cells, at, 20.0) for w, at in ((0.9, 300_001), (0.1, 900_007))]
+    posterior = Posterior(sum(peaks) / np.sum(peaks))
+    grid, density = posterior.grid[posterior.drawn], posterior.density[posterior.drawn]
+    assert len(grid) <= 4096
+    assert np.all(np.diff(grid) > 0)
+    assert np.trapezoid(density, grid) == pytest.approx(1, abs=1e-3)
+    for share, at in ((0.9, 300_001), (0.1, 900_007)):
+        near = np.abs(grid - posterior.grid[at]) < 100 * TWO_PI / len(cells)
+        assert np.trapezoid(density[near], grid[near]) == pytest.approx(share, abs=1e-3)
+    result = phase_estimation(TURN, applications=1 << 14, **QUIET)
+    found = result.details
+    assert len(found["grid"]) <= 4096
+    assert np.trapezoid(found["density"], found["grid"]) == pytest.approx(1, abs=1e-3)
+    low, high = found["interval"]
+    inside = found["grid"][(found["grid"] > low) & (found["grid"] < high)]
+    arc = np.concatenate([[low], inside, [high]])
+    assert np.trapezoid(np.interp(arc, found["grid"], found["density"]), arc) == pytest.approx(0.95, abs=0.01)
+
+
 # -- the policies --------------------------------------------------------------------------------------------------
 
 
