@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from varq import checks
+from varq import checks, spec
 from varq.algorithms.phases.belief import Law
 from varq.algorithms.phases.choose import as_policy
 from varq.algorithms.phases.noise import believed, single
 from varq.algorithms.phases.policy import Concluding, Setting
 from varq.algorithms.task import Task, put, settled
+from varq.devices.catalog import abilities, called
 from varq.keys import Key
 from varq.node.nodes import Nodes
 from varq.protocol import Experiment, Finished, Outcome, Plan, Reply, Request, Stop
@@ -39,7 +40,8 @@ class PhaseEstimation(Task):
     An experiment applies the controlled unitary `power` times and measures the control qubit at a reference `angle`:
     P(0) = (1 + v cos(power * phase - angle)) / 2 with the visibility v = contrast * exp(-power / coherence).  `value`
     is the posterior's mean direction in [0, 2 pi), `stderr` the square root of its Holevo variance; `details` holds the
-    posterior, a 95 % credible interval and the applications used.
+    posterior density on a `grid` of at most 4,096 points (denser where it is larger, if there are more applications), a
+    95 % credible interval and the applications used.
 
     Without a device, outcomes are drawn from this law, for one preparation of the state, which the experiments
     collapse: a state of several eigenphases gives one of them, by its weight.  On a device each experiment is a circuit
@@ -66,13 +68,15 @@ class PhaseEstimation(Task):
             depolarizing probability q per application is a coherence of -1 / ln(1 - q).
         contrast: visibility of readout and preparation, in (0, 1]; a bit flipped with probability f gives 1 - 2 f.
         noise: whether `coherence` and `contrast` are "known", or "estimated" together with the phase, among hypotheses
-            around them (or over the whole range, where they are left out).
+            around them (or over the whole range, where they are left out).  None for "estimated" on a device that has
+            noise, where neither number is given, else "known".
         together: most experiments in one job; None for the policy's own number (1 for those that adapt).
 
     Raises:
         TypeError: if `problem` is no `EigenPhase`, or `policy` no policy.
-        ValueError: if a number is out of range, the applications do not suffice for the policy, or a device would
-            measure a state whose largest weight is below 0.8 for a policy that models one phase.
+        ValueError: if a number is out of range, the applications do not suffice for the policy, a device would
+            measure a state whose largest weight is below 0.8 for a policy that models one phase, or "spectrum" is to
+            run on a device that has noise and is told nothing of it.
 
     Example:
         >>> import numpy as np
@@ -87,11 +91,11 @@ class PhaseEstimation(Task):
     applications: int | None = None
     coherence: float = math.inf
     contrast: float = 1.0
-    noise: str = "known"
+    noise: str | None = None
     together: int | None = None
 
     kind: ClassVar[str] = "algorithm:phase-estimation"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,7 +112,7 @@ class PhaseEstimation(Task):
             policy=as_policy(self.policy),
             coherence=checks.real("coherence", self.coherence, above=0, infinite=True),
             contrast=checks.real("contrast", self.contrast, above=0, maximum=1),
-            noise=checks.choice("noise", self.noise, NOISE),
+            noise=None if self.noise is None else checks.choice("noise", self.noise, NOISE),
         )
         self._check_state()
         if self.applications is not None:
@@ -157,8 +161,21 @@ class PhaseEstimation(Task):
         """This spec with every choice made; where nobody chose a device, outcomes are drawn from their law."""
         usual = MOST_APPLICATIONS if shots is None else MOST_WITH_SHOTS
         chosen = LIKELIHOOD if device is None else device
-        resolved: PhaseEstimation = settled(self, chosen, shots, applications=self.applications or usual)
+        fields = {"applications": self.applications or usual, "noise": self.noise or self._usual_noise(chosen)}
+        resolved: PhaseEstimation = settled(self, chosen, shots, **fields)
         return resolved
+
+    def _usual_noise(self, device: Any) -> str:
+        """Noise of which nothing is said must be found out: an outcome that is held impossible misleads for good."""
+        given = self.contrast < 1 or math.isfinite(self.coherence)
+        if given or device == LIKELIHOOD or not abilities(spec.unwrap(device)).noise:
+            return "known"
+        if self.policy.fresh:
+            raise ValueError(
+                f"contrast or coherence must be given for {self.policy!r} on a device that has noise. Got neither for "
+                f"{called(spec.unwrap(device))}. Give them, or noise='known' to take it for noiseless."
+            )
+        return "estimated"
 
     def plan(self, nodes: Nodes) -> Plan:
         """This spec, resolved, made runnable."""

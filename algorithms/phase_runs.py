@@ -17,7 +17,7 @@ from varq.algorithms.phases.noise import single
 from varq.algorithms.phases.policy import Sequential, Setting
 from varq.algorithms.phases.samplers import Likelihood, OnSimulator
 from varq.algorithms.phases.study import Study, simulate, summarized, told
-from varq.devices.catalog import DEFAULT
+from varq.devices.catalog import DEFAULT, abilities, called
 from varq.keys import Key
 from varq.node.adaptive import feed_forward, segment
 from varq.node.nodes import Nodes
@@ -53,11 +53,14 @@ def phase_study(
             state which each experiment prepares anew); from experiments on `varq.qubit`, each on the state that the one
             before left, in one compiled loop ("loop"); from one measured circuit with reset and feed-forward on
             `varq.qubit` ("circuit"); or from the task's device, `varq.qubit` if it names none, by a loop on the host,
-            one experiment of every run in a batch ("device").
-        phases: the true phase of each run, radians, shape (runs,); None for random ones.  The unitary is turned by a
-            global phase to have them.
-        contrast: the true one; None for what the task believes.
-        coherence: the true one; None for what the task believes.
+            one experiment of every run in a batch, or as many as the task's `together` says ("device").  That loop is
+            no session's: it has no journal and no budget, what is interrupted is lost, and it is refused on devices
+            that cost money.
+        phases: the true phase of each run, radians, shape (runs,); None for random ones, of which "circuit" and
+            "device" have eight, each for a part of the runs: standard errors then leave out what other phases would
+            have given.  The unitary is turned by a global phase to have them.
+        contrast: the true one; None for what the task is given.
+        coherence: the true one; None for what the task is given.
         whole: whether to keep whole posterior densities, which `Study.coverage` needs: twice the work.
         seed: of phases and outcomes.
 
@@ -67,7 +70,7 @@ def phase_study(
     Raises:
         TypeError: if `task` is no `PhaseEstimation`.
         ValueError: for a policy that does not learn from one experiment after the other, an unknown way, a true noise
-            other than the device's own with "device", or numbers out of range.
+            other than the device's own with "device", a device that costs money, or numbers out of range.
         RuntimeError: if runs need more rounds than their measured circuit has.
 
     Example:
@@ -104,6 +107,7 @@ def phase_study(
                 "contrast and coherence must be left out with through='device', whose noise is its own. Got "
                 f"contrast={contrast}, coherence={coherence}. Use through='loop' or 'circuit'."
             )
+        _check_free(spec.unwrap(resolved.device))
         return _by_jobs(resolved, policy, setting, few, key.fold("jobs"))
     held = _phases(phases, count, key, count)
     if through == LIKELIHOOD:
@@ -111,6 +115,14 @@ def phase_study(
     problem = task.problem
     sampler = OnSimulator(segment(problem.eigensystem), problem.state, task.phase, truth)
     return simulate(policy, setting, sampler, truth, held, draws)
+
+
+def _check_free(device: Any) -> None:
+    if abilities(device).paid or getattr(device, "paid", False):
+        raise ValueError(
+            "device must be one that costs nothing: a study keeps no journal and no budget. Got "
+            f"{called(device)}. Run the task itself, varq.run(task, budget=...), for several seeds."
+        )
 
 
 def _drawn(task: PhaseEstimation, truth: Law) -> Likelihood:
@@ -176,13 +188,13 @@ def _by_circuits(
 
 
 def _by_jobs(task: PhaseEstimation, policy: Sequential, setting: Setting, phases: Array, key: Key) -> Study:
-    """Every run by a loop on the host, all of them in step: one request holds the next experiment of each."""
+    """Every run by a loop on the host, all of them in step: one request holds the next experiments of each."""
     circuits = Nodes(spec.unwrap(task.device), shots=1).experiments(task.problem)
-    made = policy.policy(setting)
+    made, most = policy.policy(setting), task.together or 1
     states = [made.init(np) for _ in phases]
     for count in itertools.count():
         asked = [
-            (k, power, angle) for k, s in enumerate(states) for power, angle in zip(*made.ahead(s, 1), strict=True)
+            (k, power, angle) for k, s in enumerate(states) for power, angle in zip(*made.ahead(s, most), strict=True)
         ]
         if not asked:
             break
@@ -193,4 +205,4 @@ def _by_jobs(task: PhaseEstimation, policy: Sequential, setting: Setting, phases
         assert reply.outcomes is not None
         for (k, power, angle), bit in zip(asked, reply.outcomes, strict=True):
             states[k] = made.update(np, states[k], power, angle, int(bit))
-    return told(made, setting.law, phases, states)
+    return told(made, phases, states)

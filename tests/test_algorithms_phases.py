@@ -123,6 +123,28 @@ def test_the_probability_of_an_arc() -> None:
     assert flat.deviation == math.inf
 
 
+def test_a_narrow_density_is_drawn_by_few_points() -> None:
+    """Two narrow peaks, one of them small, and nothing between: both are there, whole."""
+    cells = np.arange(1 << 20)
+    peaks = [w * stats.norm.pdf(cells, at, 20.0) for w, at in ((0.9, 300_001), (0.1, 900_007))]
+    posterior = Posterior(sum(peaks) / np.sum(peaks))
+    grid, density = posterior.grid[posterior.drawn], posterior.density[posterior.drawn]
+    assert len(grid) <= 4096
+    assert np.all(np.diff(grid) > 0)
+    assert np.trapezoid(density, grid) == pytest.approx(1, abs=1e-3)
+    for share, at in ((0.9, 300_001), (0.1, 900_007)):
+        near = np.abs(grid - posterior.grid[at]) < 100 * TWO_PI / len(cells)
+        assert np.trapezoid(density[near], grid[near]) == pytest.approx(share, abs=1e-3)
+    result = phase_estimation(TURN, applications=1 << 14, **QUIET)
+    found = result.details
+    assert len(found["grid"]) <= 4096
+    assert np.trapezoid(found["density"], found["grid"]) == pytest.approx(1, abs=1e-3)
+    low, high = found["interval"]
+    inside = found["grid"][(found["grid"] > low) & (found["grid"] < high)]
+    arc = np.concatenate([[low], inside, [high]])
+    assert np.trapezoid(np.interp(arc, found["grid"], found["density"]), arc) == pytest.approx(0.95, abs=0.01)
+
+
 # -- the policies --------------------------------------------------------------------------------------------------
 
 
@@ -300,6 +322,23 @@ def test_two_eigenphases_are_told_apart() -> None:
         assert found["weights"] == pytest.approx([0.8, 0.2], abs=5 * float(found["weights_stderr"][0]))
         assert result.value == found["phases"][0]
         varq_plot(result)
+
+
+def test_several_phases_can_be_watched(tmp_path: Path) -> None:
+    """By what all finished powers tell; where there are too few, by a flat density."""
+    task = PhaseEstimation(problem=TWO, policy="spectrum", applications=20_000, together=250, seed=1)
+    run = varq.start(task, **QUIET)
+    seen = []
+    while run.step() is not None and (so_far := run.record().outcome) is not None:
+        seen.append(so_far)
+        assert np.mean(so_far.details["density"]) * TWO_PI == pytest.approx(1)
+    assert seen[0].value is None
+    assert run.finish().details["longest"] == 24
+    late = seen[-3].details
+    assert 12 < late["longest"] < 24
+    assert np.all(np.abs(late["phases"] - [1.0, 1.3]) < 5 * late["phases_stderr"])
+    varq.start(task, **QUIET).watch("posterior", path=tmp_path / "seen.png", seconds=0).finish()
+    assert (tmp_path / "seen.png").exists()
 
 
 def test_a_limit_of_shots_shortens_the_signal_of_several_phases() -> None:

@@ -16,6 +16,7 @@ from scipy.stats import unitary_group
 from varq import spec
 from varq.problems.eigenphase import EigenPhase, circular_difference, energy_from_phase
 from varq.problems.lattice import TransverseFieldIsing
+from varq.problems.molecule import Molecule
 from varq.problems.pauli import PauliSum
 
 EXACT = 1e-11  # linear algebra of unitaries of a few dozen rows
@@ -108,13 +109,32 @@ def test_evolution(time: float) -> None:
     matrix = chain.pauli.sparse().toarray()
     forms: list[Any] = [chain, chain.hamiltonian, chain.pauli, matrix]
     for form in forms:
-        problem = EigenPhase.from_hamiltonian(form, time)
+        problem = EigenPhase.from_hamiltonian(form, time, near=-4.0)
         assert np.abs(problem.unitary - expm(-1j * time * matrix)).max() < EXACT
         ground = chain.reference()
         assert abs(circular_difference(problem.reference(), -ground * time)) < EXACT
         assert problem.spread == 0
+        assert abs(problem.energy(problem.reference()) - ground) < EXACT
         assert abs(energy_from_phase(problem.reference(), time, near=ground + 0.4) - ground) < EXACT
-    assert len(EigenPhase.from_hamiltonian(chain, time, state=0).phases) > 1
+    assert len(EigenPhase.from_hamiltonian(chain, time, state=0, near=0).phases) > 1
+
+
+def test_a_time_that_wraps_the_levels_needs_a_guess() -> None:
+    """Phases of a long evolution stand for many energies; the one near the guess is meant."""
+    h2 = Molecule.load("H2")
+    levels = np.linalg.eigvalsh(h2.pauli.sparse().toarray())
+    for level in (levels[0], levels[-1]):
+        problem = EigenPhase.from_hamiltonian(h2, time=20, near=level + 0.1)
+        assert abs(problem.energy((-level * 20) % TURN) - level) < EXACT
+    with pytest.raises(ValueError, match=r"half a turn or more .*Got time=20, .* within 0.1571\."):
+        EigenPhase.from_hamiltonian(h2, time=20)
+    longest = math.pi / np.abs(levels - levels.mean()).max()
+    for time in (0.999 * longest, -0.999 * longest, None):
+        problem = EigenPhase.from_hamiltonian(h2, time)
+        found = [problem.energy((-level * problem.time) % TURN) for level in levels]
+        np.testing.assert_allclose(found, levels, atol=EXACT)
+    with pytest.raises(ValueError, match="Leave time out, or give near="):
+        EigenPhase.from_hamiltonian(h2, 1.001 * longest, trotter=1)
 
 
 @LAW

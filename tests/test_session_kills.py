@@ -1,4 +1,4 @@
-"""SIGKILL, for real, on every optimizer: the run carried on is the run undisturbed, and nothing is executed twice."""
+"""SIGKILL, for real, on every optimizer and every policy of phase estimation: nothing shows, or is executed twice."""
 
 import json
 from pathlib import Path
@@ -41,19 +41,34 @@ OPTIMIZERS = {
     "NaturalGradient": "NaturalGradient()",
 }
 
+PHASE = "PhaseEstimation(problem=gate, applications={}, policy={!r}, together={})"
+POLICIES = {
+    "greedy": PHASE.format(64, "greedy", None),
+    "greedy, four at once": PHASE.format(128, "greedy", 4),
+    "look-ahead": PHASE.format(64, "look-ahead", None),
+    "semiclassical": PHASE.format(255, "semiclassical", None),
+    "higgins": PHASE.format(42, "higgins", None),
+    "robust": PHASE.format(100, "robust", 3),
+    "random-walk": PHASE.format(64, "random-walk", None),
+    "spectrum": PHASE.format(640, "spectrum", 30),
+}
+BATCHES = {"qpe": "QPE(problem=gate, bits=3, shots=20)"}
+
 HARNESS = """
-import itertools, json, sys, warnings
+import dataclasses, itertools, json, sys, warnings
 from pathlib import Path
 warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # no JAX computation has started in the parent
+import numpy as np
 import optax
 import pennylane
 from varq import Stop
-from varq.algorithms import VQE
+from varq.algorithms import QPE, VQE, PhaseEstimation
 from varq.ansatze import HardwareEfficient, UCCSD
 from varq.optimizers import ExcitationSolve, NaturalGradient, Optax, Rotosolve, Scipy, SPSA
-from varq.problems import Molecule, TransverseFieldIsing
+from varq.problems import EigenPhase, Molecule, TransverseFieldIsing
 from varq.testing.kills import Kill, chain_of_kills, random_kills
 
+gate = EigenPhase(np.diag([1, np.exp(2.0j)]), state=1)
 pennylane.device("lightning.qubit", wires=1)  # import it once, and not in every child
 
 def made():
@@ -72,8 +87,9 @@ for name, expression in names.items():
             problem, ansatz = Molecule.load("H2"), "uccsd"
         else:
             problem, ansatz = TransverseFieldIsing(2), HardwareEfficient(wires=2, depth=1)
-        optimizer = eval(expression)
-        stop = Stop(steps=steps)
+        optimizer, stop = eval(expression), Stop(steps=steps)
+        if hasattr(optimizer, "plan"):  # an algorithm of its own
+            return dataclasses.replace(optimizer, device=device, seed=5, stop=stop)
         return VQE(
             problem=problem, ansatz=ansatz, optimizer=optimizer, device=device, shots=shots, seed=5, stop=stop
         )
@@ -142,6 +158,18 @@ COMPILED = ("L-BFGS-B", "SPSA blocking", "NaturalGradient")
 def test_a_run_killed_at_every_named_point_is_the_run_undisturbed(tmp_path: Path, names: dict[str, str]) -> None:
     """On a device that runs each circuit by itself: to trace and compile them in each life takes four times as long."""
     killed_at_every_point(tmp_path, names, "lightning.qubit")
+
+
+def test_so_it_is_with_every_policy_of_phase_estimation(tmp_path: Path) -> None:
+    killed_at_every_point(tmp_path, POLICIES, "lightning.qubit")
+
+
+def test_what_is_one_batch_of_shots_is_drawn_once(tmp_path: Path) -> None:
+    """Killed where it draws them, it draws the same ones again; killed later, none."""
+    kills = [(point, 0) for point in POINTS[:3]]
+    for entry in run_harness(tmp_path, BATCHES, kills, device="default.qubit"):
+        assert entry["deaths"] == len(kills), entry
+        assert entry["again"] == {"0": entry["executed"]["0"]}, entry
 
 
 @pytest.mark.parametrize("names", [COMPILED, pytest.param(tuple(OPTIMIZERS), marks=pytest.mark.full)], ids=len)

@@ -92,8 +92,8 @@ class PolicyMethod:
         believed = told.state.moments[:, 0].real
         law = told.policy.setting.law
         details = {
-            "grid": posterior.grid,
-            "density": posterior.density,
+            "grid": posterior.grid[posterior.drawn],
+            "density": posterior.density[posterior.drawn],
             "interval": posterior.interval(0.95),
             "applications": used,
             "experiments": told.experiments,

@@ -15,6 +15,7 @@ from varq.protocol import Array
 __all__ = ["TWO_PI", "Posterior"]
 
 TWO_PI = 2 * math.pi
+MOST_DRAWN = 4096  # points of a density that is kept with a result
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,20 @@ class Posterior:
         if sharpness < 1e-12:
             return math.inf
         return math.sqrt(max(sharpness**-2 - 1, 0.0))
+
+    @cached_property
+    def drawn(self) -> NDArray[np.int64]:
+        """The cells by which it is drawn, rising, shape (k,), k up to 4,096.
+
+        All, or where there are more, even ones around the circle and as many again, densest where it is largest.
+        """
+        size, half = len(self.weights), MOST_DRAWN // 2
+        if size <= MOST_DRAWN:
+            return np.arange(size)
+        # Of the root, so that tails have their points too.
+        risen = np.cumsum(np.sqrt(self.weights))
+        peaks = np.searchsorted(risen, np.linspace(0, 1, half) * risen[-1])
+        return np.union1d(np.arange(half) * size // half, np.minimum(peaks, size - 1))
 
     def interval(self, probability: float) -> tuple[float, float]:
         """The arc from low to high, counter-clockwise, that leaves equal tails around the mean direction.

@@ -123,19 +123,23 @@ class SpectrumMethod:
         return after, {"applications": int(self._powers[: at.stop].sum())}
 
     def conclude(self, told: _Counted) -> Outcome:
-        """The eigenphases, those of largest weight first; nothing before the last experiment."""
-        used = int(self._powers[: told.done].sum())
-        if told.done < len(self._powers):
-            return Outcome(details={"applications": used, "experiments": told.done})
-        seen = self._law.visibility(np, np.arange(1, self.longest + 1))[0]
-        signal = told.signs / self._spec.repeats / seen[:, None]
+        """The eigenphases that all finished powers tell, those of largest weight first; nothing of too few powers."""
+        spent = {"applications": int(self._powers[: told.done].sum()), "experiments": told.done}
+        if not told.done:
+            return Outcome(details=spent)
+        grid = np.arange(POINTS, dtype=np.float64) * (TURN / POINTS)
+        longest = told.done // (2 * self._spec.repeats)
+        if longest < 2 * self._spec.count:
+            flat = {"grid": grid, "density": np.full(POINTS, 1 / TURN), "interval": (0.025 * TURN, 0.975 * TURN)}
+            return Outcome(details={**flat, **spent})
+        seen = self._law.visibility(np, np.arange(1, longest + 1))[0]
+        signal = told.signs[:longest] / self._spec.repeats / seen[:, None]
         weight = seen * math.sqrt(self._spec.repeats)
         fit = _fitted(signal[:, 0] + 1j * signal[:, 1], weight, self._spec.count)
         order = np.argsort(-fit.weights)
         shares = np.asarray(fit.weights[order], dtype=np.float64)
         phases = np.asarray(np.mod(fit.phases[order], TURN), dtype=np.float64)
         widths = np.asarray(fit.phase_errors[order], dtype=np.float64)
-        grid = np.arange(POINTS, dtype=np.float64) * (TURN / POINTS)
         details = {
             "phases": phases,
             "weights": shares,
@@ -144,9 +148,8 @@ class SpectrumMethod:
             "grid": grid,
             "density": _drawn(grid, phases, shares, widths),
             "interval": tuple(float(x) for x in np.mod(phases[0] + np.array([-1.96, 1.96]) * widths[0], TURN)),
-            "applications": used,
-            "experiments": told.done,
-            "longest": self.longest,
+            **spent,
+            "longest": longest,
         }
         return Outcome(float(phases[0]), float(widths[0]), None, details)
 

@@ -39,7 +39,7 @@ class Study:
         experiments: of each run, shape (runs,).
         ranks: posterior probability between the point opposite the mean direction and the true phase, in [0, 1],
             shape (runs,): even over [0, 1] if densities are right; None if only the moments that matter were kept.
-        law: by which outcomes were drawn.
+        law: by which outcomes were drawn; None where they are those of a device.
         unfinished: runs that had not come to their end.
     """
 
@@ -49,7 +49,7 @@ class Study:
     applications: NDArray[np.int64]
     experiments: NDArray[np.int64]
     ranks: Array | None
-    law: Law
+    law: Law | None
     unfinished: int = 0
 
     @property
@@ -88,7 +88,15 @@ class Study:
 
         An experiment of power p at its steepest slope has the Fisher information (c p exp(-p/T))^2; per application it
         is largest at p = T / 2.  Infinite coherence gives 0.
+
+        Raises:
+            ValueError: if outcomes are those of a device, whose coherence nobody knows.
         """
+        if self.law is None:
+            raise ValueError(
+                "The Ramsey bound needs the coherence by which outcomes were drawn. Got outcomes of a device. Make the "
+                "study with through='likelihood' and a coherence, or compare with `heisenberg`."
+            )
         rate, contrast = self.law.rate[0], self.law.contrast[0]
         return 2 * math.e * rate / (float(self.applications.mean()) * contrast**2)
 
@@ -180,7 +188,7 @@ def simulate(spec: Sequential, setting: Setting, sampler: Sampler, law: Law, pha
     return _study(found, setting, phases, law)
 
 
-def _study(found: Sequence[Any], setting: Setting, phases: Array, law: Law) -> Study:
+def _study(found: Sequence[Any], setting: Setting, phases: Array, law: Law | None) -> Study:
     estimates, sharpness, spent, done, ranks = (np.asarray(x) for x in found)
     return Study(phases, estimates, sharpness, spent, done, ranks if setting.whole else None, law)
 
@@ -211,15 +219,14 @@ def summarized(spec: Sequential, setting: Setting, law: Law, phases: Array, bits
 
 
 @in_double
-def told(policy: Policy, law: Law, phases: Array, states: Sequence[State]) -> Study:
-    """What runs came to that ended in these states.
+def told(policy: Policy, phases: Array, states: Sequence[State]) -> Study:
+    """What runs on a device came to that ended in these states.
 
     Args:
         policy: the policy.
-        law: by which outcomes were drawn, for the bounds.
         phases: the true phase of each run, radians, shape (runs,).
         states: the last one of each run.
     """
     joined = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     found = jax.vmap(lambda state, phase: _summary(policy, state, phase))(joined, phases)
-    return _study(found, policy.setting, phases, law)
+    return _study(found, policy.setting, phases, None)

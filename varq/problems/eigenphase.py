@@ -161,7 +161,14 @@ class EigenPhase:
 
     @classmethod
     def from_hamiltonian(
-        cls, problem: Any, time: float | None = None, state: Any = None, *, trotter: int | None = None, order: int = 2
+        cls,
+        problem: Any,
+        time: float | None = None,
+        state: Any = None,
+        *,
+        trotter: int | None = None,
+        order: int = 2,
+        near: float | None = None,
     ) -> EigenPhase:
         """The evolution exp(-i H time), exact or by a product formula: a level E has the phase -E time, modulo 2 pi.
 
@@ -176,9 +183,11 @@ class EigenPhase:
             trotter: number of steps of the product formula, whose eigenphases are then sought, and by whose rotations
                 devices apply it; None for the exact evolution, which is one unitary gate.
             order: of the product formula (Suzuki's): 1, 2, 4, 6 ...
+            near: a guess of the energy that is sought, right within pi / |time|; None for the mean of all levels.
 
         Raises:
-            ValueError: if `problem` is too large or not Hermitian, or `time` is 0 or not finite.
+            ValueError: if `problem` is too large or not Hermitian, `time` is 0 or not finite, or levels are further
+                than pi / |time| from their mean and `near` is not given.
 
         Example:
             >>> clock = EigenPhase.from_hamiltonian(qml.Z(0), time=0.5)
@@ -188,12 +197,13 @@ class EigenPhase:
         matrix = _hamiltonian_matrix(problem)
         middle = float(np.trace(matrix).real) / len(matrix)
         levels, vectors = np.linalg.eigh(matrix)
+        widest = float(np.max(np.abs(levels - middle)))
         if time is None:
-            widest = float(np.max(np.abs(levels - middle)))
             time = MARGIN * math.pi / widest if widest > EMPTY else 1.0
         span = checks.real("time", time)
         if span == 0:
             raise ValueError("time must not be 0: every phase would be 0. Leave it out for one that fits.")
+        middle = _middle(middle, widest, span, near)
         start = vectors[:, 0] if state is None else state
         order = _order(order)
         if trotter is None:
@@ -389,6 +399,19 @@ def _vector(state: Any, size: int) -> NDArray[np.complex128]:
         return checks.array("state", np.eye(1, size, index)[0], (size,), np.complex128)
     checks.array("state", state, (size,), np.complex128, f"The unitary acts on vectors of {size} entries.")
     return checks.normalized("state", state)
+
+
+def _middle(mean: float, widest: float, time: float, near: float | None) -> float:
+    """Around what energies are told from phases."""
+    if near is not None:
+        return checks.real("near", near)
+    if widest * abs(time) >= math.pi:
+        raise ValueError(
+            "time must not turn any level by half a turn or more against their mean: one phase would stand for several "
+            f"energies. Got time={time:g}, where at most {math.pi / widest:.4g} does not. Leave time out, or give "
+            f"near=..., a guess of the energy that is right within {math.pi / abs(time):.4g}."
+        )
+    return mean
 
 
 def _order(order: int) -> int:
