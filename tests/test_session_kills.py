@@ -8,13 +8,13 @@ import numpy as np
 import pennylane as qml
 import pytest
 from harness import printed
+from optimizer_rows import OPTIMIZERS
 
 import varq
 from varq.algorithms import QAOA, QPE, PhaseEstimation
 from varq.keys import Key
 from varq.node.nodes import Nodes
 from varq.optimizers import SPSA
-from varq.optimizers.catalog import METHODS
 from varq.problems import EigenPhase, MaxCut
 from varq.protocol import Stop, Value, ValueAndGrad
 from varq.session.session import Session
@@ -26,20 +26,6 @@ CHAIN = tuple(Kill(point, step) for step, point in enumerate(POINTS, start=1))
 TWICE = CHAIN[1].step  # the one that dies after its execution and before the journal has it
 STEPS = 7
 LONG = 40  # so that a life is long beside the moments at which it ends
-
-OPTIMIZERS = {
-    **{name: f"Scipy({name!r})" for name in METHODS},
-    "BFGS without gradient": "Scipy('BFGS', gradient=False)",
-    "optax adam": "Optax('adam', learning_rate=0.1)",
-    "optax schedule": "Optax('adam', learning_rate=Optax.schedule('cosine_decay_schedule', 0.1, decay_steps=7))",
-    "optax object": "Optax.of(made()['transformation'], name='transformation')",
-    "optax chain": "Optax.chain(Optax('clip_by_global_norm', max_norm=1.0), Optax('sgd', learning_rate=0.1))",
-    "SPSA": "SPSA()",
-    "SPSA blocking": "SPSA(blocking=True)",
-    "Rotosolve": "Rotosolve()",
-    "ExcitationSolve": "ExcitationSolve()",
-    "NaturalGradient": "NaturalGradient()",
-}
 
 PHASE = "PhaseEstimation(problem=gate, applications={}, policy={!r}, together={})"
 POLICIES = {
