@@ -85,11 +85,7 @@ def phase_study(
     checks.choice("through", through, THROUGH)
     count = checks.integer("runs", runs, 1)
     policy = _sequential(task.policy)
-    named = None if task.device == LIKELIHOOD else task.device
-    if through == "device" and named is None:
-        named = DEFAULT
-    # A measured circuit and the loop on the simulator prepare the state once; so does a task without a device.
-    resolved = task.resolve(named if through in (LIKELIHOOD, "device") else None, task.shots)
+    resolved = _resolved(task, through)
     assert resolved.applications is not None
     setting = Setting(resolved.applications, resolved.law(resolved.applications), whole, task.shots)
     truth = single(
@@ -102,12 +98,7 @@ def phase_study(
         few = _phases(phases, count, key, CIRCUITS)
         if through == "circuit":
             return _by_circuits(task, policy, setting, truth, few, draws)
-        if contrast is not None or coherence is not None:
-            raise ValueError(
-                "contrast and coherence must be left out with through='device', whose noise is its own. Got "
-                f"contrast={contrast}, coherence={coherence}. Use through='loop' or 'circuit'."
-            )
-        _check_free(spec.unwrap(resolved.device))
+        _check_device(spec.unwrap(resolved.device), contrast, coherence)
         return _by_jobs(resolved, policy, setting, few, key.fold("jobs"))
     held = _phases(phases, count, key, count)
     if through == LIKELIHOOD:
@@ -117,11 +108,24 @@ def phase_study(
     return simulate(policy, setting, sampler, truth, held, draws)
 
 
-def _check_free(device: Any) -> None:
+def _resolved(task: PhaseEstimation, through: str) -> PhaseEstimation:
+    """The task on its device; "loop" and "circuit" prepare the state once, as a task without a device does."""
+    named = None if task.device == LIKELIHOOD or through in ("loop", "circuit") else task.device
+    if through == "device" and named is None:
+        named = DEFAULT
+    return task.resolve(named, task.shots)
+
+
+def _check_device(device: Any, contrast: float | None, coherence: float | None) -> None:
+    if contrast is not None or coherence is not None:
+        raise ValueError(
+            "contrast and coherence must be left out with through='device', whose noise is its own. Got "
+            f"contrast={contrast}, coherence={coherence}. Use through='loop' or 'circuit'."
+        )
     if abilities(device).paid or getattr(device, "paid", False):
         raise ValueError(
             "device must be one that costs nothing: a study keeps no journal and no budget. Got "
-            f"{called(device)}. Run the task itself, varq.run(task, budget=...), for several seeds."
+            f"{called(device)}. Run the task itself for several seeds, in a session with a budget."
         )
 
 
