@@ -12,7 +12,6 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,11 @@ from varq.algorithms import VQE, Minimize
 from varq.optimizers import SPSA, Optax
 from varq.problems import Molecule, Operator, TransverseFieldIsing
 from varq.protocol import Stop
-from varq.session.budget import Budget
 from varq.session.interrupt import REQUEUE
 from varq.simulator.kept import Kept
-from varq.store.job_records import STUDY
 from varq.store.lease import Process
 from varq.store.parts import claimed, sole
-from varq.store.store import Store, open_store
+from varq.store.store import open_store
 from varq.study.executors import Here, executor_of
 from varq.study.study import Study
 from varq.study.work import failed
@@ -396,64 +393,6 @@ def test_a_part_of_a_dead_process_is_taken_up_by_the_next(tmp_path: Path) -> Non
             owner = second._keeper.owner("0123abcd")  # type: ignore[union-attr]
             assert owner is not None
             assert owner.process == Process.this(first.host).mark
-
-
-def silent(folder: str, name: str, seconds: float) -> Store:
-    """A machine that owned something and gave its last sign of life so many seconds ago."""
-    gone = varq.open_store(folder, host="gone", heartbeat=1e6)
-    gone.lease(name).__enter__()
-    with closing(sqlite3.connect(Path(folder) / "gone.sqlite")) as db:
-        db.execute("UPDATE leases SET heartbeat = heartbeat - ?", (seconds,))
-        db.commit()
-    return gone
-
-
-class Patience:
-    """Ends a test that waits for ever."""
-
-    def __init__(self, turns: int) -> None:
-        self.turns = turns
-
-    def __call__(self, seconds: float) -> None:
-        self.turns -= 1
-        assert self.turns > 0, "it waits and waits"
-        time.sleep(0.1)
-
-
-@pytest.mark.parametrize("executor", [None, Elsewhere()], ids=["here", "elsewhere"])
-def test_a_cell_of_a_machine_that_died_is_taken_over(executor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("varq.study.finishing.time", SimpleNamespace(sleep=Patience(3)))
-    task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
-    with sweep(task, {"seed": range(2)}, name="orphan") as study, silent("store", study.layout.ids[1], 61):
-        assert study.finish(executor)["done"] == 2
-
-
-def test_who_is_waited_for_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    patience = Patience(50)
-    monkeypatch.setattr("varq.study.finishing.time", SimpleNamespace(sleep=patience))
-    with (
-        varq.open_store("store", stale=0.5) as store,
-        sweep(trivial(), {"seed": range(2)}, name="orphan", store=store) as study,
-        silent("store", study.layout.ids[1], 0),
-    ):
-        assert study.finish()["done"] == 2
-    assert patience.turns < 48
-    (said,) = [record.message for record in caplog.records if "waits for" in record.message]
-    assert "waits for 1 cell of another process" in said
-    assert f"by pid {os.getpid()} on host gone since" in said
-
-
-def test_a_run_that_another_thread_of_this_process_drives_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("varq.study.finishing.time", SimpleNamespace(sleep=Patience(4)))
-    with varq.open_store("store", stale=0) as store, sweep(trivial(), {"seed": [1]}, name="mine", store=store) as study:
-        with store.lease(study.layout.ids[0]), pytest.raises(AssertionError, match="it waits and waits"):
-            study.finish()
-        assert study.finish()["done"] == 1
-
-
-def test_the_budget_of_a_study_whose_machine_died_passes_on() -> None:
-    with sweep(trivial(), {"seed": [1]}, name="orphan") as study, silent("store", STUDY + study.name, 61):
-        assert study.finish(budget=Budget(circuits=1000))["done"] == 1
 
 
 def test_a_study_says_what_it_will_take() -> None:
