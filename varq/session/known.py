@@ -18,7 +18,26 @@ from varq.session.journal import FINAL
 from varq.store.records import Row, RunRecord
 from varq.store.store import Store
 
-__all__ = ["carried", "create", "finished", "last_rule", "onward", "state", "warn_untracked", "warn_versions"]
+__all__ = [
+    "carried",
+    "create",
+    "finished",
+    "last_rule",
+    "next_repeat",
+    "onward",
+    "state",
+    "warn_untracked",
+    "warn_versions",
+]
+
+
+def next_repeat(resolved: Any, store: Store) -> tuple[Any, str, bool]:
+    """A spec as the next repeat of it that the store does not have; its identity, and whether that is found again."""
+    while True:
+        resolved = dataclasses.replace(resolved, repeat=resolved.repeat + 1)
+        identity, findable = spec.identity(resolved)
+        if not findable or store.get(identity[:16]) is None:
+            return resolved, identity, findable
 
 
 def create(store: Store, resolved: Any, identity: str, findable: bool, rule: Stop | None) -> RunRecord:

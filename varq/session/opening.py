@@ -12,7 +12,17 @@ from varq.protocol import Observer, Stop
 from varq.store.faults import StoreUnwritable
 from varq.store.store import Store, open_store
 
-__all__ = ["DEFAULT_STORE", "UNSET", "Unset", "agreed", "called_with_events", "check_stop", "moment", "store_of"]
+__all__ = [
+    "DEFAULT_STORE",
+    "UNSET",
+    "Unset",
+    "agreed",
+    "called_with_events",
+    "check_stop",
+    "check_task",
+    "moment",
+    "store_of",
+]
 
 DEFAULT_STORE = "varq-runs"
 
@@ -55,6 +65,14 @@ def check_stop(stop: Any) -> None:
     """Raises unless `stop` is a stop rule or None."""
     if stop is not None:
         checks.instance("stop", stop, Stop, hint="Give varq.Stop(steps=...).")
+
+
+def check_task(task: Any) -> None:
+    """Raises unless `task` is a spec of what can be run."""
+    if isinstance(task, type) or not hasattr(task, "resolve") or not hasattr(task, "plan"):
+        raise TypeError(
+            f"A session runs specs: VQE(...), QAOA(...), PhaseEstimation(...) or Minimize(...). Got {task!r}."
+        )
 
 
 def moment(deadline: Any) -> float | None:

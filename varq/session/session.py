@@ -22,9 +22,9 @@ from varq.session.desk import Desk
 from varq.session.drive import Lane
 from varq.session.forecast import Forecast
 from varq.session.handing import hand_over
-from varq.session.known import carried, create, finished, last_rule, state, warn_untracked, warn_versions
+from varq.session.known import carried, create, finished, last_rule, next_repeat, state, warn_untracked, warn_versions
 from varq.session.ledger import Ledger
-from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, moment, store_of
+from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, check_task, moment, store_of
 from varq.session.orders import hold, named, obey
 from varq.session.planning import planned
 from varq.session.retry import Retry
@@ -434,10 +434,7 @@ class Session:
     # -- inside --
 
     def _resolve(self, task: Any) -> Any:
-        if isinstance(task, type) or not hasattr(task, "resolve") or not hasattr(task, "plan"):
-            raise TypeError(
-                f"A session runs specs: VQE(...), QAOA(...), PhaseEstimation(...) or Minimize(...). Got {task!r}."
-            )
+        check_task(task)
         device = agreed("device", task.device, self.device)
         shots = agreed("shots", task.shots, self.shots)
         return task.resolve(device, shots)
@@ -481,13 +478,7 @@ class Session:
 
     def _fork(self, record: RunRecord, resolved: Any, rule: Stop | None) -> Run:
         """A new run that starts with those recorded rows that its method still asks for."""
-        repeat = resolved.repeat
-        known: RunRecord | None = record
-        while known is not None:
-            repeat += 1
-            forked = dataclasses.replace(resolved, repeat=repeat)
-            identity, findable = spec.identity(forked)
-            known = self.store.get(identity[:16]) if findable else None
+        forked, identity, findable = next_repeat(resolved, self.store)
         old = self._run(record, resolved, rule, take_over=False)
         kept = old.agreed_steps()
         fresh = self._create(forked, identity, findable, rule)

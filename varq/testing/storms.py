@@ -37,7 +37,6 @@ from varq.keys import Key
 from varq.optimizers.stochastic import SPSA
 from varq.protocol import Many, Prepared, Reply, Request, Stop, Value
 from varq.session.budget import Budget
-from varq.session.desk import Desk
 from varq.session.retry import Retry
 from varq.session.session import Session
 from varq.store.jobs import Jobs
@@ -311,15 +310,19 @@ def _weathered(storm: Storm, folder: Path, urls: Sequence[str], kill: int | None
     options: dict[str, Any] = {"timeout": 0.4, **storm.limits}
     clouds = [device("cloud", url=url, **options) for url in urls]
     cloud = clouds[0] if len(clouds) == 1 else spread(*clouds, by="circuits")
-    with Session(cloud, shots=50, store=folder / "store", progress=False, retry=_RETRY) as session:
-        known = [record.id for record in session.store.jobs.sessions()]
-        # One session over all lives, with one budget, as a worker that was killed takes it up again.
-        budget = Budget(**storm.budget)
-        session._desk = Desk(session.store, cloud, 50, budget, _RETRY, session._say, known[0] if known else None)
+    with open_store(folder / "store") as store, _session(store, cloud, Budget(**storm.budget)) as session:
         (folder / "alive").touch()
         for seed in range(storm.runs):
             session.start(Chain(seed=storm.seed + seed, wires=3 + seed))
         session.drain()
+
+
+def _session(store: Store, cloud: Any, budget: Budget) -> Session:
+    """One session over all lives, with one budget, as a worker that was killed takes it up again."""
+    known = store.jobs.sessions()
+    if known:
+        return Session.reopened(known[0].id, store, progress=False)
+    return Session(cloud, shots=50, budget=budget, retry=_RETRY, store=store, progress=False)
 
 
 def _watch(kill: int | None) -> None:
