@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -130,6 +131,10 @@ class AmplitudeEstimation(Task):
             prepare()
 
     def _reference(self) -> float | None:
+        return self._exact
+
+    @cached_property
+    def _exact(self) -> float | None:
         """The exact probability, where a simulator tells it at once."""
         if len(self.good) > _REFERENCE:
             return None

@@ -72,7 +72,7 @@ class Elsewhere:
 def bowl(x: Any) -> float:
     """A cost that cannot be evaluated far from zero."""
     if x[0] > 5:
-        raise ArithmeticError("too far from zero")
+        raise ArithmeticError("too far from zero, token=hunter2")
     return float((x**2).sum())
 
 
@@ -153,6 +153,7 @@ def test_a_cell_that_fails_keeps_its_error_and_leaves_the_others_alone() -> None
     assert (status["done"], status["failed"]) == (2, 1)
     assert status.complete
     assert "ArithmeticError: too far from zero" in study.table()["note"][1]
+    assert not any(b"hunter2" in file.read_bytes() for file in Path("store").glob("*sqlite*"))
     assert study.best().value == np.nanmin(study.table()["value"])
     assert study.finish()["failed"] == 1
     again = study.finish(only_failed=True)

@@ -77,7 +77,7 @@ def serve(wanted: str, payload: bytes) -> tuple[str, Any, str]:
         with _ONE_AT_A_TIME:
             function, args = pickle.loads(payload)
             return "result", function(*args), worker.address
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() in a user's function is no reason for the worker to end
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:

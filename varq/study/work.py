@@ -17,6 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from varq import names, spec
+from varq.devices.credentials import clean_text
 from varq.node.together import Together
 from varq.protocol import Event, Observer, Reason, Result
 from varq.session.budget import Budget
@@ -330,7 +331,7 @@ class _Working:
             return End(cell.index, State.UNFINISHED, str(error), Cause.OWNED)
         if isinstance(error, StoreError) or not isinstance(error, Exception):
             raise error
-        message = f"{type(error).__name__}: {error}"
+        message = clean_text(f"{type(error).__name__}: {error}")
         log.error("cell %d failed: %s", cell.index, message)
         failed(self.session.store, cell.run, message)
         return End(cell.index, State.FAILED, message)
