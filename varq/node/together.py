@@ -23,7 +23,7 @@ from varq.node.nodes import Cost, Nodes
 from varq.node.traced import traceable
 from varq.precision import double
 from varq.problems.pauli import PauliSum
-from varq.protocol import Array, Many, Reply, Request, Value, ValueAndGrad
+from varq.protocol import Array, Law, Many, Reply, Request, Value, ValueAndGrad
 from varq.simulator.kept import Kept
 from varq.simulator.observables import WordSum
 
@@ -85,7 +85,7 @@ class Together:
         """The replies to requests, by seat.
 
         Raises:
-            TypeError: for a request of something else than values and gradients.
+            TypeError: for a request of something else than values, gradients and laws.
             ValueError: if parameters have another shape or are not finite.
         """
         parts = {seat: list(_parts(request)) for seat, request in requests.items()}
@@ -96,6 +96,9 @@ class Together:
                 if asked:
                     for seat, reply in self._answers(asked, kind is ValueAndGrad).items():
                         replies[seat].append(reply)
+            for seat, some in parts.items():  # at a run's end alone, and so seat by seat
+                if turn < len(some) and isinstance(some[turn], Law):
+                    replies[seat].append(Reply(law=self.probabilities(some[turn].x), executions=1))
         return {seat: _whole(request, replies[seat]) for seat, request in requests.items()}
 
     def _answers(self, asked: Mapping[int, Array], slopes: bool) -> dict[int, Reply]:
@@ -110,7 +113,7 @@ class Together:
         }
 
     def probabilities(self, x: Array) -> NDArray[np.float64]:
-        """The probability of each basis state at parameters `x`, shape (2**wires,), wire 0 first: one seat's alone."""
+        """The probability of each basis state at parameters `x`, shape (2**wires,), wire 0 first: of any seat."""
         return self._made()[0].probabilities(checks.array("parameters", x, self.shape))
 
     def _made(self) -> tuple[_Program, NDArray[np.float64]]:
@@ -191,8 +194,8 @@ def _order(words: Iterable[Any], masks: NDArray[np.uint64]) -> NDArray[np.int64]
 def _parts(request: Request) -> tuple[Any, ...]:
     parts = request.parts if isinstance(request, Many) else (request,)
     for part in parts:
-        if not isinstance(part, (Value, ValueAndGrad)):
-            raise TypeError(f"Costs that are evaluated together answer values and gradients. Got {part!r}.")
+        if not isinstance(part, (Value, ValueAndGrad, Law)):
+            raise TypeError(f"Costs that are evaluated together answer values, gradients and laws. Got {part!r}.")
     return parts
 
 
