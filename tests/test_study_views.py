@@ -19,7 +19,8 @@ from varq.protocol import Stop
 from varq.store.store import open_store
 from varq.study.export import export
 from varq.study.record import known
-from varq.study.study import Study, table_of
+from varq.study.stored import table_of
+from varq.study.study import Study
 from varq.study.table import FIXED, Table
 from varq.study.watching import Watching
 

@@ -22,7 +22,8 @@ from varq.study.lost import ClusterLost
 from varq.study.placement import ledger
 from varq.study.record import StudyRecord, known, studies
 from varq.study.status import Status
-from varq.study.study import Study, sweep, table_of
+from varq.study.stored import table_of
+from varq.study.study import Study, sweep
 from varq.study.table import Table
 from varq.study.work import State
 

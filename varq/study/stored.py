@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from varq import checks, names
 from varq.session.opening import DEFAULT_STORE, UNSET, Unset
+from varq.store.records import STARTED_FROM
 from varq.store.store import Store, open_store
 from varq.study.export import export
 from varq.study.placement import ledger
-from varq.study.record import StudyRecord, studies
+from varq.study.record import StudyRecord, state_of, studies
 from varq.study.status import Status
-from varq.study.study import table_of
 from varq.study.table import Table
+from varq.study.work import State
 
-__all__ = ["StoredStudy", "load"]
+__all__ = ["StoredStudy", "load", "table_of"]
 
 
 class StoredStudy:
@@ -34,7 +36,7 @@ class StoredStudy:
         self.record = record
         self.name = record.name
 
-    def __enter__(self) -> StoredStudy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -60,16 +62,27 @@ class StoredStudy:
         """How many cells are missing, unfinished, done and failed, by what is recorded."""
         return Status(self.name, Counter(self.table()["state"]))
 
-    def table(self) -> Table:
-        """As `Study.table`."""
-        return table_of(self._store, self.record)
-
     def ledger(self) -> Table:
-        """As `Study.ledger`."""
+        """Where each cell ran, by what executor and which worker, when, with which versions, made from the store alone.
+
+        One row for each time that a cell was given to a worker.
+        """
         return ledger(self._store, self.record)
 
+    def table(self) -> Table:
+        """All cells, one row each, made from the store alone: their values, results and what went wrong."""
+        return table_of(self._store, self.record)
+
     def plot(self, x: str, y: str = "value", **options: Any) -> Any:
-        """As `Study.plot`.
+        """A curve of a column over a swept field, one line for each value of the others; or a heat map over two fields.
+
+        Args:
+            x: a field that is swept over.
+            y: a column of the table for a curve; another swept field for a heat map.
+            options: of `varq.plots.study`: `color`, the column that a heat map shows; `ax`.
+
+        Returns:
+            The matplotlib Axes.
 
         Raises:
             ValueError: for an unknown column.
@@ -77,13 +90,43 @@ class StoredStudy:
         return names.find("plot", "study")(self.table(), x, y, fields=self.record.names, **options)
 
     def export(self, path: str | os.PathLike[str]) -> Path:
-        """As `Study.export`.
+        """Write the table to a file: .csv; with the extra `export` also .parquet, and .nc (xarray, over the axes).
 
         Raises:
-            ValueError: for a suffix of no known format.
-            ModuleNotFoundError: if the format needs the extra `export`.
+            ValueError: for another suffix.
+            ModuleNotFoundError: if the extra is not installed; says how to install it.
         """
         return export(self.table(), self.record, Path(path))
+
+
+def table_of(store: Store, study: StudyRecord) -> Table:
+    """The table of a study, from what a store has of it."""
+    found: dict[str, dict[str, Any]] = {}
+    unit = ""
+    for record in store.several(list(dict.fromkeys(study.runs))):
+        data = {} if record.result is None else json.loads(record.result)
+        unit = data.get("unit") or unit
+        state = state_of(record)
+        started = data.get("details", {}).get(STARTED_FROM)
+        note = data.get("message", "") if state is State.FAILED else ""
+        away = None if None in (record.value, record.reference) else record.value - record.reference  # type: ignore[operator]
+        found[record.id] = {
+            "value": record.value,
+            "stderr": record.stderr,
+            "reference": record.reference,
+            "deviation": away,
+            "state": state.value,
+            "steps": record.steps,
+            "seconds": record.seconds,
+            "note": note or (f"started from {started}" if started and started.startswith("its default") else ""),
+        }
+    empty = {"state": State.MISSING.value, "steps": 0, "seconds": 0.0, "note": ""}
+    columns: dict[str, list[Any]] = {name: [row[k] for row in study.rows] for k, name in enumerate(study.names)}
+    for name in ("value", "stderr", "reference", "deviation", "state", "steps", "seconds"):
+        columns[name] = [found.get(run, empty).get(name) for run in study.runs]
+    columns["run"] = list(study.runs)
+    columns["note"] = [found.get(run, empty)["note"] for run in study.runs]
+    return Table(columns, unit, study.name)
 
 
 def load(name: str, *, store: str | os.PathLike[str] | Store | Unset = UNSET) -> StoredStudy:

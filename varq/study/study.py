@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from varq import checks, names, spec
@@ -17,21 +16,20 @@ from varq.protocol import Result
 from varq.session.budget import Budget
 from varq.session.known import finished
 from varq.session.opening import UNSET, Unset, store_of
-from varq.store.records import STARTED_FROM, RunRecord
+from varq.store.records import RunRecord
 from varq.store.store import Store
 from varq.study.cells import Layout, resolved, shards
 from varq.study.executors import Here, executor_of
-from varq.study.export import export
 from varq.study.finishing import Finishing
 from varq.study.forecast import Forecast, forecast
 from varq.study.grid import Grid, axes_of
 from varq.study.needs import check_offered
 from varq.study.permits import new_permit, sole_spender
-from varq.study.placement import Placements, ledger
+from varq.study.placement import Placements
 from varq.study.purse import Purse
 from varq.study.record import StudyRecord, is_recorded, named, recorded, shown, state_of
 from varq.study.status import Status
-from varq.study.table import Table
+from varq.study.stored import StoredStudy
 from varq.study.watching import Watching
 from varq.study.work import State, apart
 
@@ -43,7 +41,7 @@ Needs: TypeAlias = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None]
 Priority: TypeAlias = int | Callable[[Any], int]
 
 
-class Study:
+class Study(StoredStudy):
     """Many runs under one name; made by `varq.sweep`.
 
     Args:
@@ -74,34 +72,12 @@ class Study:
         self._progress = checks.boolean("progress", progress)
         most = None if batch is None else checks.integer("batch", batch, minimum=1)
         self._layout = Layout(grid, warm, most, needs, priority)
-        self.name = named(name if name is not None else self._layout.digest[:12])
-        self._store, self._owns = store_of(store)
+        called = named(name if name is not None else self._layout.digest[:12])
+        opened, owns = store_of(store)
         rows = tuple(shown(grid.values(index)) for index in range(len(grid)))
         ids = tuple(self._layout.ids)
-        self.record = StudyRecord(self.name, self._layout.digest, grid.names, rows, ids, warm)
+        super().__init__(opened, StudyRecord(called, self._layout.digest, grid.names, rows, ids, warm), owns)
         is_recorded(self._store, self.record)  # a name that is taken is an error; this one is, once something is run
-
-    def __enter__(self) -> Study:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the store, if this study opened it."""
-        if self._owns:
-            self._store.close()
-
-    def __len__(self) -> int:
-        return len(self._layout.ids)
-
-    def __repr__(self) -> str:
-        return f"<varq study {self.status()}>"
-
-    @property
-    def store(self) -> Store:
-        """Where its runs are."""
-        return self._store
 
     @property
     def layout(self) -> Layout:
@@ -270,17 +246,6 @@ class Study:
         """
         return Status(self.name, Counter(state.value for state in self._states()), note)
 
-    def ledger(self) -> Table:
-        """Where each cell ran, by what executor and which worker, when, with which versions, made from the store alone.
-
-        One row for each time that a cell was given to a worker.
-        """
-        return ledger(self._store, self.record)
-
-    def table(self) -> Table:
-        """All cells, one row each, made from the store alone: their values, results and what went wrong."""
-        return table_of(self._store, self.record)
-
     def results(self) -> list[tuple[Any, Result]]:
         """The specs of the cells that are done, in the study's order, each with its result."""
         found: dict[str, Result] = {}
@@ -307,31 +272,6 @@ class Study:
         assert record.result is not None
         result: Result = spec.loads(record.result, self._store.array)
         return result
-
-    def plot(self, x: str, y: str = "value", **options: Any) -> Any:
-        """A curve of a column over a swept field, one line for each value of the others; or a heat map over two fields.
-
-        Args:
-            x: a field that is swept over.
-            y: a column of the table for a curve; another swept field for a heat map.
-            options: of `varq.plots.study`: `color`, the column that a heat map shows; `ax`.
-
-        Returns:
-            The matplotlib Axes.
-
-        Raises:
-            ValueError: for an unknown column.
-        """
-        return names.find("plot", "study")(self.table(), x, y, fields=self.record.names, **options)
-
-    def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write the table to a file: .csv; with the extra `export` also .parquet, and .nc (xarray, over the axes).
-
-        Raises:
-            ValueError: for another suffix.
-            ModuleNotFoundError: if the extra is not installed; says how to install it.
-        """
-        return export(self.table(), self.record, Path(path))
 
     def forecast(
         self, *, failed: bool = False, only_failed: bool = False, shard: tuple[int, int] | None = None
@@ -374,36 +314,6 @@ def _rule(record: RunRecord) -> Any:
 
 def _stop(task: Any) -> Any:
     return task.stop if task.stop is not None else getattr(getattr(task, "optimizer", None), "stop", None)
-
-
-def table_of(store: Store, study: StudyRecord) -> Table:
-    """The table of a study, from what a store has of it."""
-    found: dict[str, dict[str, Any]] = {}
-    unit = ""
-    for record in store.several(list(dict.fromkeys(study.runs))):
-        data = {} if record.result is None else json.loads(record.result)
-        unit = data.get("unit") or unit
-        state = state_of(record)
-        started = data.get("details", {}).get(STARTED_FROM)
-        note = data.get("message", "") if state is State.FAILED else ""
-        away = None if None in (record.value, record.reference) else record.value - record.reference  # type: ignore[operator]
-        found[record.id] = {
-            "value": record.value,
-            "stderr": record.stderr,
-            "reference": record.reference,
-            "deviation": away,
-            "state": state.value,
-            "steps": record.steps,
-            "seconds": record.seconds,
-            "note": note or (f"started from {started}" if started and started.startswith("its default") else ""),
-        }
-    empty = {"state": State.MISSING.value, "steps": 0, "seconds": 0.0, "note": ""}
-    columns: dict[str, list[Any]] = {name: [row[k] for row in study.rows] for k, name in enumerate(study.names)}
-    for name in ("value", "stderr", "reference", "deviation", "state", "steps", "seconds"):
-        columns[name] = [found.get(run, empty).get(name) for run in study.runs]
-    columns["run"] = list(study.runs)
-    columns["note"] = [found.get(run, empty)["note"] for run in study.runs]
-    return Table(columns, unit, study.name)
 
 
 def sweep(
