@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from varq import names, plots
+from varq import plots
 from varq.cli import sweepfile
 from varq.cli.console import note, print_json, say, table
 from varq.cli.mistakes import InputError, asked
@@ -22,7 +22,7 @@ from varq.study.lost import ClusterLost
 from varq.study.placement import ledger
 from varq.study.record import StudyRecord, known, studies
 from varq.study.status import Status
-from varq.study.stored import table_of
+from varq.study.stored import StoredStudy, table_of
 from varq.study.study import Study, sweep
 from varq.study.table import Table
 from varq.study.work import State
@@ -158,9 +158,8 @@ def list_studies(store: Path | None, as_json: bool) -> None:
     if store is not None or DEFAULT_FOLDER.exists():
         with reading(store) as opened:
             for study in studies(opened):
-                states = list(table_of(opened, study)["state"])
-                counts = {state.value: states.count(state.value) for state in State}
-                found.append({"name": study.name, "cells": len(states), **counts, "fields": list(study.names)})
+                status = StoredStudy(opened, study, owns=False).status()
+                found.append({"name": study.name, "cells": status.cells, **status, "fields": list(study.names)})
     if as_json:
         print_json(found)
     elif found:
@@ -181,7 +180,7 @@ def plot_study(what: str, x: str | None, y: str, out: Path | None, store: Path |
     with opened, asked():
         if x is None and not study.names:
             raise InputError(f"the cells of {study.name!r} differ in no field. Name a column to draw over.")
-        axes = names.find("plot", "study")(table_of(opened, study), x or study.names[0], y, fields=study.names)
+        axes = StoredStudy(opened, study, owns=False).plot(x or study.names[0], y)
         say(str(plots.save(axes, out or Path(f"{study.name}.png"))))
 
 
