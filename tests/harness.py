@@ -9,13 +9,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["printed"]
+__all__ = ["printed", "told"]
 
 
 def printed(script: str, folder: Path, *arguments: str) -> list[Any]:
     """What a script prints, a line of JSON each, once it has ended well in a folder."""
+    return told("-c", script, *arguments, folder=folder)
+
+
+def told(*words: str, folder: Path | None = None) -> list[Any]:
+    """The same of whatever Python is asked to run by these words of its command line."""
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
+        [sys.executable, *words],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,9 @@ from varq.store.faults import OwnedError
 from varq.store.store import Store, open_store
 from varq.testing.storms import Chain
 
-pytestmark = pytest.mark.flagless
+pytestmark = [pytest.mark.flagless, pytest.mark.filterwarnings("ignore:varq cannot set the random seed")]
 
 SHOTS = 20
-
-
-@pytest.fixture(autouse=True)
-def unseeded() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "varq cannot set the random seed")
-        yield
 
 
 def turns(*angles: float) -> list[Any]:

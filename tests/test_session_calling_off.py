@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,7 @@ from varq.session.session import Session
 from varq.store.store import Store
 from varq.testing.storms import Chain
 
-pytestmark = pytest.mark.flagless
-
-
-@pytest.fixture(autouse=True)
-def unseeded() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "varq cannot set the random seed")
-        yield
+pytestmark = [pytest.mark.flagless, pytest.mark.filterwarnings("ignore:varq cannot set the random seed")]
 
 
 class Slow(Scripted):

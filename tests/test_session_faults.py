@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from typing import Any
 
 import pytest
+from harness import told
 
 ALL = ("503", "timeout", "lost", "duplicate", "expired", "slow", "failed")
 
@@ -20,15 +18,7 @@ SHARED = {"runs": 2, "rate": 0.3, "budget": {"shots": 40_000}, "limits": {"circu
 
 
 def storms(*options: dict[str, Any]) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "varq.testing.storms", *map(json.dumps, options)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return told("-m", "varq.testing.storms", *map(json.dumps, options))
 
 
 def check(found: list[dict[str, Any]], kills: int, cloud_kills: int) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -18,16 +17,9 @@ from varq.session.run import Run
 from varq.session.session import Session
 from varq.testing.storms import Chain
 
-pytestmark = pytest.mark.flagless
+pytestmark = [pytest.mark.flagless, pytest.mark.filterwarnings("ignore:varq cannot set the random seed")]
 
 STEPS = 3
-
-
-@pytest.fixture(autouse=True)
-def unseeded() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "varq cannot set the random seed")
-        yield
 
 
 def drained(
