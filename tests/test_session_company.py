@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,14 +29,9 @@ from varq.store.job_records import SessionState
 from varq.store.store import open_store
 from varq.testing.storms import Chain
 
+pytestmark = pytest.mark.filterwarnings("ignore:varq cannot set the random seed")
+
 STEPS = 6
-
-
-@pytest.fixture(autouse=True)
-def unseeded() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "varq cannot set the random seed")
-        yield
 
 
 def tasks() -> list[VQE]:
