@@ -185,6 +185,7 @@ def test_a_stopped_owner_is_replaced_when_asked_to_and_stale(folder: Path) -> No
     try:
         with open_store(folder, host="ada", stale=0.5) as store:
             time.sleep(0.6)
+            assert not store.jobs.abandoned(RUN)  # it is seen to live: only a person may say that it is to be robbed
             with pytest.raises(OwnedError, match="owned by pid"):
                 store.lease(RUN).__enter__()
             with store.lease(RUN, take_over=True):
@@ -259,7 +260,9 @@ def test_a_silent_host_is_replaced_when_asked_to(folder: Path) -> None:
         ada.create(record(), {})
         with ada.lease(RUN) as lost:
             ada.append(RUN, row(0))
+            assert not bob.jobs.abandoned(RUN)
             age(folder, "ada", 61)
+            assert bob.jobs.abandoned(RUN)
             with pytest.raises(OwnedError, match="heartbeat 61 s ago"):
                 bob.lease(RUN).__enter__()
             with bob.lease(RUN, take_over=True):
@@ -269,6 +272,7 @@ def test_a_silent_host_is_replaced_when_asked_to(folder: Path) -> None:
                 with pytest.raises(OwnedError, match="was taken over"):
                     ada.append(RUN, row(1))
             # What bob gave back stays his: ada's older row does not come to life again.
+            assert not bob.jobs.abandoned(RUN)
             assert bob._keeper.owner(RUN) is None  # type: ignore[union-attr]
         with ada.lease(RUN):
             assert ada.rows(RUN) == [row(0), row(1)]

@@ -157,6 +157,15 @@ class Sessions:
         """Whether an owner may be gone: it cannot be seen from here, and its heartbeat is stale."""
         return self._watch.silent(holder)
 
+    def abandoned(self, name: str) -> bool:
+        """Whether what a run, a session or a budget is called by has an owner, and that may be gone (`silent`).
+
+        Who goes on by itself takes over only then: a process that is seen to live is never robbed, however old its
+        heartbeat.  A person may know better, and pass `take_over=True`.
+        """
+        holder = self.owner(name)
+        return holder is not None and self.silent(holder)
+
     def at_work(self) -> list[Holder]:
         """Who else holds a run, session or order now, as far as their heartbeats and processes tell.
 

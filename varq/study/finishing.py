@@ -24,7 +24,7 @@ from varq.study.placement import Placements
 from varq.study.purse import Purse
 from varq.study.waiting import Waiting
 from varq.study.watching import Watching
-from varq.study.work import Cause, Cell, Done, End, Order, Party, State, failed, takes_over, work, work_in
+from varq.study.work import Cause, Cell, Done, End, Order, Party, State, failed, work, work_in
 
 __all__ = ["Finishing"]
 
@@ -337,7 +337,7 @@ class Finishing:
         try:
             for index in self._left[number]:
                 run = self._layout.ids[index]
-                with self._store.lease(run, takes_over(self._store, run)):
+                with self._store.lease(run, self._store.jobs.abandoned(run)):
                     if failed(self._store, run, message):
                         ends[index] = End(index, State.FAILED, message)
         except OwnedError:

@@ -77,9 +77,7 @@ def sole_spender(store: Store, study: str, runs: Sequence[str]) -> Iterator[None
         OwnedError: if another process finishes the study with a budget just now.
     """
     name = STUDY + study
-    # The process of a client on another machine is not seen from here; its heartbeat is, and has to be old.
-    holder = store.jobs.owner(name)
-    with store.lease(name, take_over=holder is not None and holder.host != store.host):
+    with store.lease(name, take_over=store.jobs.abandoned(name)):
         _withdraw(store, name)
         _wait(store, study, frozenset(runs))
         yield

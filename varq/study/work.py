@@ -26,7 +26,6 @@ from varq.session.planning import planned
 from varq.session.run import Run
 from varq.session.session import Session
 from varq.store.faults import OwnedError, StoreError
-from varq.store.lease import Process
 from varq.store.parts import claimed
 from varq.store.store import Store, open_store
 from varq.study.permits import order_lease
@@ -42,7 +41,6 @@ __all__ = [
     "State",
     "apart",
     "failed",
-    "takes_over",
     "work",
     "work_in",
 ]
@@ -312,8 +310,8 @@ class _Working:
         return [ends[cell.index] for cell in party.cells]
 
     def _started(self, cell: Cell) -> Run:
-        may = takes_over(self.session.store, cell.run)
-        run = self.session.start(self.order.task(cell), take_over=may)
+        gone = self.session.store.jobs.abandoned(cell.run)
+        run = self.session.start(self.order.task(cell), take_over=gone)
         run.spoken_for = True
         if self.halting is not None:
             self.halting.begin(run)
@@ -335,19 +333,6 @@ class _Working:
         log.error("cell %d failed: %s", cell.index, message)
         failed(self.session.store, cell.run, message)
         return End(cell.index, State.FAILED, message)
-
-
-def takes_over(store: Store, name: str) -> bool:
-    """Whether something is to be taken from an owner without signs of life: nothing else tells of a machine that died.
-
-    An owner in this process is seen to live, and would be robbed at once.
-
-    Args:
-        store: where it is.
-        name: the id of a run, or of what stands for a study's budget.
-    """
-    owner = store.jobs.owner(name)
-    return owner is None or (owner.host, owner.process) != (store.host, Process.this(store.host).mark)
 
 
 def _end(cell: Cell, result: Result | None) -> End:
