@@ -11,7 +11,7 @@ from harness import printed
 from optimizer_rows import OPTIMIZERS
 
 import varq
-from varq.algorithms import QAOA, QPE, PhaseEstimation
+from varq.algorithms import QAOA, QPE, PhaseEstimation, Shor
 from varq.keys import Key
 from varq.node.nodes import Nodes
 from varq.optimizers import SPSA
@@ -48,7 +48,7 @@ import numpy as np
 import optax
 import pennylane
 from varq import Stop
-from varq.algorithms import QPE, VQE, PhaseEstimation
+from varq.algorithms import QAOA, QPE, VQE, PhaseEstimation, Shor
 from varq.ansatze import HardwareEfficient, UCCSD
 from varq.optimizers import ExcitationSolve, NaturalGradient, Optax, Rotosolve, Scipy, SPSA
 from varq.problems import EigenPhase, Molecule, TransverseFieldIsing
@@ -60,8 +60,7 @@ pennylane.device("lightning.qubit", wires=1)  # import it once, and not in every
 def made():
     return {"transformation": optax.adam(0.1)}
 
-from varq.algorithms import QAOA, QPE, PhaseEstimation
-from varq.problems import EigenPhase, MaxCut
+from varq.problems import MaxCut
 ring, eigen = MaxCut([(0, 1), (1, 2), (2, 0)]), EigenPhase(pennylane.T(0), state=1)
 
 names, kills, steps, shots, device = json.loads(sys.argv[1])
@@ -169,6 +168,7 @@ ALGORITHMS = {
     "QPE": "QPE(problem=eigen, bits=3, device=device)",
     "QPE of shots": "QPE(problem=eigen, bits=3, device=device, shots=50)",
     "PhaseEstimation": "PhaseEstimation(problem=eigen, device=device, applications=64)",
+    "Shor": "Shor(15, base=7, backend='gates', control='qft', device=device, shots=4)",
 }
 
 
@@ -179,11 +179,19 @@ def test_every_circuit_of_an_algorithm_is_one_of_its_steps(tmp_path: Path) -> No
         assert not any(entry["again"].values()), entry
 
 
-@pytest.mark.parametrize("device", ["lightning.qubit", "varq.qubit"])
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [(name, "lightning.qubit") for name in ALGORITHMS]
+    + [(name, "varq.qubit") for name in ALGORITHMS if name != "Shor"],  # 18 wires and 12,000 gates: slow to compile
+)
 def test_to_look_at_a_run_executes_nothing(tmp_path: Path, name: str, device: str) -> None:
     known = {"QAOA": QAOA, "QPE": QPE, "PhaseEstimation": PhaseEstimation, "SPSA": SPSA, "Stop": Stop}
-    known |= {"ring": MaxCut([(0, 1), (1, 2), (2, 0)]), "eigen": EigenPhase(qml.T(0), state=1), "device": device}
+    known |= {
+        "Shor": Shor,
+        "ring": MaxCut([(0, 1), (1, 2), (2, 0)]),
+        "eigen": EigenPhase(qml.T(0), state=1),
+        "device": device,
+    }
     task = eval(ALGORITHMS[name], known)
     runs: list[str] = []
 
