@@ -250,8 +250,8 @@ def spread(*devices: Any, by: str = "auto", weights: Sequence[float] | None = No
         TypeError: for something else than devices.
 
     Example:
-        >>> spread("ibm.fake_torino", "braket.local_dm", weights=(2, 1)).name
-        'spread(ibm.fake_torino, braket.local_dm)'
+        >>> spread("ibm.fake_torino", "braket.local", weights=(2, 1)).name
+        'spread(ibm.fake_torino, braket.local)'
     """
     found: Spread = usable(Spread(devices, by, None if weights is None else tuple(weights)))
     return found

@@ -40,7 +40,7 @@ class Spread:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        hint = 'Give varq.spread("ibm.fake_torino", "braket.local_dm").'
+        hint = 'Give varq.spread("ibm.fake_torino", "braket.local").'
         given = tuple(checks.instance("devices", self.devices, (tuple, list), hint))
         object.__setattr__(self, "devices", given)
         if len(given) < 2:
