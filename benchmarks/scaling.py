@@ -61,7 +61,7 @@ MEASURED = Constants(
     compile_new=4.1,
     compile_known=1.6,
     merge=0.135e-3,
-    row=0.5e-3,  # benchmarks/foundation.py: 0.46 to 0.53 ms
+    row=0.5e-3,  # benchmarks/foundation.py: 0.42 to 0.53 ms
     file=1.3e-3,  # 300 files, 0.44 ms of it to open one; more than a process may have open are opened anew each time
     gate=1.2e-9,
 )
@@ -351,8 +351,8 @@ def _opening() -> str:
 What a study of {CELLS:,} cells takes on 100 machines, what a state of {state.qubits} qubits takes on {state.nodes:,},
 and what must never cross the internet. No cluster was at hand: these are predictions of a model, from constants that
 were measured on a cloud machine of two shared x86 cores. `python benchmarks/scaling.py` prints this page, and a test
-compares the two; `--measure` measures the constants. They are of the processor's own time on a busy machine, which may
-be twice that of a quiet one.
+compares the two; `--measure` measures them anew, but for `task` and `row`. They are of the processor's own time on a
+busy machine, which may be twice that of a quiet one.
 
 {_constants()}"""
 
