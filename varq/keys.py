@@ -14,10 +14,11 @@ __all__ = ["Key", "as_key"]
 class Key:
     """A node in a tree of independent random streams.
 
-    Folding never looks at history, so the number drawn at step 40 does not depend on what steps 1 to 39 did, on the
-    machine, or on the version of any numerical library.  The children of a key are SHA-256 digests of the parent's
-    words and the folded integers, which NumPy's Philox generator (a counter-based generator, Salmon et al., SC 2011)
-    accepts as a 128-bit key.
+    Folding never looks at history, so the number drawn at step 40 does not depend on what steps 1 to 39 did, nor on the
+    machine.  The children of a key are SHA-256 digests of the parent's words and the folded integers, which NumPy's
+    Philox generator (a counter-based generator, Salmon et al., SC 2011) accepts as a 128-bit key.  The bits of that
+    stream are the same in every version of NumPy; what a `Generator` makes of them (a normal number, a choice) may
+    change with a version, as NumPy's policy on streams (NEP 19) says.
 
     Args:
         words: the 16 bytes of the key.
