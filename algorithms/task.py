@@ -40,7 +40,8 @@ class Task:
     """The fields of every algorithm.
 
     Args:
-        device: a PennyLane device name or object, or a `varq.spread(...)`; None for the session's.
+        device: a name that `varq devices` lists or PennyLane knows, a `varq.device(...)` or `varq.spread(...)`, or a
+            PennyLane device object; None for the session's.
         shots: of each circuit, on average over measurement groups; None for exact values (or the session's shots).
         precision: "double" or "single".
         seed: of all random numbers of the run.

@@ -138,7 +138,9 @@ def run_file(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to run.")],
     store: Store = None,
     stop_steps: Steps = None,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="A PennyLane device.", show_default=False)] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="As `varq devices` lists them.", show_default=False)
+    ] = None,
     shots: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Shots of each circuit; exact if not given.")
     ] = None,

@@ -187,7 +187,8 @@ def device(
         paid: of a PennyLane device, whether it reaches a machine that costs something.  Each of its jobs is then
             written down before it is sent, what it measured is kept, and none is sent twice: one that a crash left
             open waits until a person has settled it.  None for what varq knows: `REMOTE` lists those that are.
-        options: what else the device takes.
+        options: what else the device takes: `varq.devices.ibm.open_ibm`, `varq.devices.braket.open_braket` and
+            `varq.devices.aer.open_aer` say what.
 
     Raises:
         TypeError: for a limit that is no integer, or something else than a name or a PennyLane device.

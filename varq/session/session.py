@@ -52,13 +52,13 @@ class Session:
     """A device, a number of shots and a store; specs become runs in it.
 
     Args:
-        device: a PennyLane device name or object, or several as `varq.spread(...)`; None for varq's default.
+        device: a name that `varq devices` lists or PennyLane knows, such as "ibm.fake_torino"; a `varq.device(...)` or
+            `varq.spread(...)`; or a PennyLane device object. None for varq's default.
         shots: of each circuit; None for exact expectation values.
         budget: what all its runs together may use up; None for no limit.
         on_error: whether an error of one run ends `drain` ("abort"), or the other runs go on ("continue").
         retry: how calls of a device are tried again after errors that may pass.
-        prices: a TOML file, or the same as a mapping, with prices of devices: for those that varq does not know, or
-            knows by an old list.
+        prices: a TOML file, or the same as a mapping: of devices that varq does not know, or knows by an old list.
         store: folder of the store; None keeps nothing; by default the folder "varq-runs" here, or memory with one
             warning if that cannot be written.
         progress: whether to show a live line for each run (on standard error).
