@@ -22,7 +22,7 @@ pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
 SHALLOW, DEEP = 8, 40
 PART = 1 / 4  # of a state: what grows by less for each layer keeps no states
 MATRIX = 2 * 16 * 16 * 8  # bytes of a gate's matrix, filled up to four wires
-MATRICES = 8  # of each gate, as the README says: it, its products with its neighbors, and their slopes
+MATRICES = 8  # of each gate, as docs/simulator.md says: it, its products with its neighbors, and their slopes
 
 
 def hardware(x: Any, wires: int) -> list[Any]:
