@@ -24,7 +24,9 @@ class RandomWalk:
     Granade, Phys. Rev. Lett. 117, 010503 (2016), and fails in 20 to 30 % of runs).  After each stride of steps an
     experiment whose outcome is nearly certain if the mean is right tests it; a failed test widens the Gaussian again,
     back to before the stride and further, which restarts the walk from there.  A job holds one experiment, whatever
-    `together` says: at another angle an outcome would move the mean by a rule that is not its own.
+    `together` says: at another angle an outcome would move the mean by a rule that is not its own.  The value is that
+    mean.  The posterior density is kept beside it: `stderr` is its spread about the value, infinite where it points
+    elsewhere, and the interval is its own.
 
     Args:
         stride: steps between tests.
