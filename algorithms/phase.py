@@ -155,8 +155,8 @@ class PhaseEstimation(Task):
 
     @property
     def phase(self) -> float:
-        """The exact phase of largest weight, radians in [0, 2 pi)."""
-        return float(np.asarray(self.problem.phases)[int(np.argmax(self.problem.weights))])
+        """The exact phase of largest weight, radians in [0, 2 pi): the problem's reference."""
+        return float(self.problem.reference())
 
     def resolve(self, device: Any, shots: int | None) -> PhaseEstimation:
         """This spec with every choice made; where nobody chose a device, outcomes are drawn from their law."""
