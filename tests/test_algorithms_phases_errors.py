@@ -11,8 +11,13 @@ from gate_cases import some
 from scipy import stats
 
 from varq.algorithms import PhaseEstimation, phase_estimation, phase_study
+from varq.algorithms.phases import Spectrum
+from varq.algorithms.phases.belief import Law
+from varq.algorithms.phases.policy import Setting
 from varq.algorithms.phases.study import Study
+from varq.keys import Key
 from varq.problems import EigenPhase
+from varq.protocol import Experiment, Reply
 
 pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
 
@@ -73,3 +78,51 @@ def test_each_run_finds_one_phase_of_its_state_by_its_weight(way: str) -> None:
     study = phase_study(task, runs, through=way, phases=np.full(runs, 1.0), seed=2)
     nearest = np.argmin(np.abs(np.exp(1j * study.estimates[:, None]) - np.exp(1j * phases)), axis=1)
     assert stats.chisquare(np.bincount(nearest, minlength=3), runs * np.array(weights)).pvalue > LIKELY
+
+
+def taken_apart(problem: EigenPhase, count: int, seed: int) -> Any:
+    """What is told of outcomes that are drawn from the law of a state prepared anew for each."""
+    method = Spectrum(count).method(Setting(5_000, Law()), None)
+    told = method.init(np.zeros(0), Key.from_seed(seed))
+    request = method.ask(told)
+    assert isinstance(request, Experiment)
+    zero = (1 + np.cos(np.outer(request.powers, problem.phases) - request.angles[:, None]) @ problem.weights) / 2
+    bits = np.random.default_rng(seed).random(len(zero)) >= zero
+    return method.conclude(method.tell(told, Reply(outcomes=bits.astype(np.uint8)))[0]).details
+
+
+def test_weights_of_more_phases_than_there_are_are_not_negative() -> None:
+    problem = EigenPhase.from_phases([1.0, 1.3], [0.6, 0.4])
+    for seed in range(20):
+        found = taken_apart(problem, 3, seed)
+        assert found["weights"].min() >= 0
+        assert found["weights"].sum() == pytest.approx(1, abs=EXACT)
+        assert np.all(np.isinf(found["phases_stderr"]) == (found["weights"] < 1e-6))
+        assert np.mean(found["density"]) * TURN == pytest.approx(1)
+
+
+def test_weights_and_phases_are_as_near_as_their_errors_say() -> None:
+    """Three phases, far apart, in 20 fits; errors are for outcomes of largest variance, and so no smaller."""
+    truth = {"phases": np.array([1.0, 3.0, 5.0]), "weights": np.array([0.5, 0.3, 0.2])}
+    problem = EigenPhase.from_phases(truth["phases"], truth["weights"])
+    runs = [taken_apart(problem, 3, seed) for seed in range(20)]
+    for name, right in truth.items():
+        for k in range(3):
+            at = [int(np.argsort(run["phases"])[k]) for run in runs]
+            pulls = [(run[name][i] - right[k]) / run[f"{name}_stderr"][i] for run, i in zip(runs, at, strict=True)]
+            assert stats.chi2.sf(float(np.sum(np.square(pulls))), len(runs)) > LIKELY
+
+
+def test_one_weight_is_certain() -> None:
+    found = taken_apart(GATE, 1, seed=0)
+    assert found["weights"].tolist() == [1.0]
+    assert found["weights_stderr"][0] == pytest.approx(0, abs=EXACT)
+    assert abs(found["phases"][0] - 2) < 5 * found["phases_stderr"][0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_phase_that_is_sought_is_the_reference(seed: int) -> None:
+    """The smallest of those that weigh the same, whatever rounding makes of their weights."""
+    turn = stats.unitary_group(4, seed=seed).rvs()
+    problem = EigenPhase((turn * np.exp(1j * np.arange(1, 5))) @ turn.conj().T, turn.sum(axis=1) / 2)
+    assert PhaseEstimation(problem=problem).phase == problem.reference() == pytest.approx(1)
