@@ -74,7 +74,7 @@ def test_densities_that_point_away_from_their_values_tell_no_finite_variance() -
 def test_each_run_finds_one_phase_of_its_state_by_its_weight(way: str) -> None:
     """Also where outcomes are drawn from their law: a state that is nearly an eigenstate is sometimes another one."""
     phases, weights, runs = np.array([1.0, 3.0, 5.0]), [0.6, 0.3, 0.1], 400
-    task = PhaseEstimation(problem=EigenPhase.from_phases(phases, weights), applications=24)
+    task = PhaseEstimation(problem=EigenPhase.from_phases(phases.tolist(), weights), applications=24)
     study = phase_study(task, runs, through=way, phases=np.full(runs, 1.0), seed=2)
     nearest = np.argmin(np.abs(np.exp(1j * study.estimates[:, None]) - np.exp(1j * phases)), axis=1)
     assert stats.chisquare(np.bincount(nearest, minlength=3), runs * np.array(weights)).pvalue > LIKELY
@@ -104,7 +104,7 @@ def test_weights_of_more_phases_than_there_are_are_not_negative() -> None:
 def test_weights_and_phases_are_as_near_as_their_errors_say() -> None:
     """Three phases, far apart, in 20 fits; errors are for outcomes of largest variance, and so no smaller."""
     truth = {"phases": np.array([1.0, 3.0, 5.0]), "weights": np.array([0.5, 0.3, 0.2])}
-    problem = EigenPhase.from_phases(truth["phases"], truth["weights"])
+    problem = EigenPhase.from_phases(truth["phases"].tolist(), truth["weights"].tolist())
     runs = [taken_apart(problem, 3, seed) for seed in range(20)]
     for name, right in truth.items():
         for k in range(3):

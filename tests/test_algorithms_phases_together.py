@@ -29,7 +29,8 @@ BAYES = [Greedy(), LookAhead(), Higgins()]
 def walked(policy: Any, most: int, seed: int) -> tuple[float, Any, list[tuple[int, float]], int]:
     """A phase, the last state of a run that asks for up to `most` experiments at once, these, and how many requests."""
     rng = np.random.default_rng(seed)
-    phase, state, made, requests = rng.uniform(0, TURN), policy.init(np), [], 0
+    made: list[tuple[int, float]] = []
+    phase, state, requests = rng.uniform(0, TURN), policy.init(np), 0
     while (asked := policy.ahead(state, most))[0]:
         # Outcomes are drawn before any of them is told, as those of one job are.
         zero = [(1 + math.cos(power * phase - angle)) / 2 for power, angle in zip(*asked, strict=True)]
