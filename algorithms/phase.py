@@ -39,9 +39,10 @@ class PhaseEstimation(Task):
 
     An experiment applies the controlled unitary `power` times and measures the control qubit at a reference `angle`:
     P(0) = (1 + v cos(power * phase - angle)) / 2 with the visibility v = contrast * exp(-power / coherence).  `value`
-    is the posterior's mean direction in [0, 2 pi), `stderr` the square root of its Holevo variance; `details` holds the
-    posterior density on a `grid` of at most 4,096 points (denser where it is larger, if there are more applications), a
-    95 % credible interval and the applications used.
+    is the posterior's mean direction in [0, 2 pi), but for "robust", "random-walk" and "spectrum", which have a value
+    of their own; `stderr` is the square root of the posterior's Holevo variance about the value (of "spectrum", the
+    least-squares fit's).  `details` holds the posterior density on a `grid` of at most 4,096 points (denser where it is
+    larger, if there are more applications), its 95 % credible interval and the applications used.
 
     Without a device, outcomes are drawn from this law, for one preparation of the state, which the experiments
     collapse: a state of several eigenphases gives one of them, by its weight.  On a device each experiment is a circuit
@@ -154,8 +155,8 @@ class PhaseEstimation(Task):
 
     @property
     def phase(self) -> float:
-        """The exact phase of largest weight, radians in [0, 2 pi)."""
-        return float(np.asarray(self.problem.phases)[int(np.argmax(self.problem.weights))])
+        """The exact phase of largest weight, radians in [0, 2 pi): the problem's reference."""
+        return float(self.problem.reference())
 
     def resolve(self, device: Any, shots: int | None) -> PhaseEstimation:
         """This spec with every choice made; where nobody chose a device, outcomes are drawn from their law."""

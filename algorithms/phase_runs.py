@@ -49,16 +49,17 @@ def phase_study(
     Args:
         task: the estimation: its problem, policy, applications and what it believes of the noise.
         runs: how many.
-        through: where outcomes come from: drawn from their law ("likelihood"; if the task names a device, that of a
-            state which each experiment prepares anew); from experiments on `varq.qubit`, each on the state that the one
-            before left, in one compiled loop ("loop"); from one measured circuit with reset and feed-forward on
-            `varq.qubit` ("circuit"); or from the task's device, `varq.qubit` if it names none, by a loop on the host,
-            one experiment of every run in a batch, or as many as the task's `together` says ("device").  That loop is
-            no session's: it has no journal and no budget, what is interrupted is lost, and it is refused on devices
-            that cost money.
-        phases: the true phase of each run, radians, shape (runs,); None for random ones, of which "circuit" and
-            "device" have eight, each for a part of the runs: standard errors then leave out what other phases would
-            have given.  The unitary is turned by a global phase to have them.
+        through: where outcomes come from: drawn from their law ("likelihood": of one eigenphase in each run, by its
+            weight; if the task names a device, of a state which each experiment prepares anew); from experiments on
+            `varq.qubit`, each on the state that the one before left, in one compiled loop ("loop"); from one measured
+            circuit with reset and feed-forward on `varq.qubit` ("circuit"); or from the task's device, `varq.qubit` if
+            it names none, by a loop on the host, one experiment of every run in a batch, or as many as the task's
+            `together` says ("device").  That loop is no session's: it has no journal and no budget, what is interrupted
+            is lost, and it is refused on devices that cost money.
+        phases: the true phase of each run, that of largest weight, radians, shape (runs,); None for random ones, of
+            which "circuit" and "device" have eight, each for a part of the runs: standard errors then leave out what
+            other phases would have given.  The unitary is turned by a global phase to have them.  A run that finds
+            another phase of its state is off by the difference.
         contrast: the true one; None for what the task is given.
         coherence: the true one; None for what the task is given.
         whole: whether to keep whole posterior densities, which `Study.coverage` needs: twice the work.
@@ -102,7 +103,7 @@ def phase_study(
         return _by_jobs(resolved, policy, setting, few, key.fold("jobs"))
     held = _phases(phases, count, key, count)
     if through == LIKELIHOOD:
-        return simulate(policy, setting, _drawn(resolved, truth), truth, held, draws)
+        return simulate(policy, setting, _drawn(task, truth, resolved.device != LIKELIHOOD), truth, held, draws)
     problem = task.problem
     sampler = OnSimulator(segment(problem.eigensystem), problem.state, task.phase, truth)
     return simulate(policy, setting, sampler, truth, held, draws)
@@ -129,12 +130,11 @@ def _check_device(device: Any, contrast: float | None, coherence: float | None) 
         )
 
 
-def _drawn(task: PhaseEstimation, truth: Law) -> Likelihood:
-    """Outcomes of one phase; where a device prepares the state anew for each experiment, of all that it holds."""
-    if task.device == LIKELIHOOD:
-        return Likelihood(truth)
+def _drawn(task: PhaseEstimation, truth: Law, anew: bool) -> Likelihood:
+    """Outcomes of one phase in each run; of all that the state holds in each, where experiments prepare it anew."""
     phases, weights = np.asarray(task.problem.phases), np.asarray(task.problem.weights)
-    return Likelihood(truth, tuple((phases - task.phase).tolist()), tuple(weights.tolist()))
+    away = (phases - task.phase).tolist()
+    return Likelihood(truth, tuple(away), tuple(weights.tolist()), anew)
 
 
 def _sequential(policy: Any) -> Sequential:
@@ -162,7 +162,8 @@ def _by_circuits(
     made = policy.policy(setting)
     rounds = made.rounds
     if rounds is None:
-        pilot = simulate(policy, setting, Likelihood(truth), truth, np.resize(phases, max(len(phases), PILOT)), seed)
+        sampler = _drawn(task, truth, anew=False)
+        pilot = simulate(policy, setting, sampler, truth, np.resize(phases, max(len(phases), PILOT)), seed)
         rounds = math.ceil(SPARE * int(pilot.experiments.max()))
     misread = None if truth == single(1.0, math.inf) else (lambda power: (1 - truth.visibility(jnp, power)[0]) / 2)
     problem, own = task.problem, task.phase

@@ -142,7 +142,7 @@ def policies(share: float) -> Iterator[Line]:
         for n in (256, 1024):
             study = _study(share, policy, n)
             spent = float(study.applications.mean())
-            # Robust and RandomWalk have values of their own, beside the density: the sampled V is theirs.
+            # Sampled, as the published ones are.
             (value, spread), (other, width) = study.sampled, study.averaged
             note = f" avg {other * spent**2:.4g} +- {width * spent**2:.2g}"
             what = f"{name}, N = {spent:.0f}: V N^2, sampled"

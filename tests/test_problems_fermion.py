@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import reduce
+from functools import partial, reduce
 from itertools import product
 from typing import Any
 
@@ -183,10 +183,18 @@ def test_twenty_qubits_take_a_moment(mapping: str) -> None:
     assert seconds < 3  # ten times what it takes, for a loaded machine
 
 
+def in_physicists_order(mapping: str) -> PauliSum:
+    """<pr|qs> in place of (pq|rs)."""
+    given = integrals(3, 0)
+    return fermion.qubits(mapping, given.h1, given.h2.transpose(0, 2, 1, 3))
+
+
 BAD: list[tuple[str, Any, str]] = [
     ("map", lambda: fermion.qubits("jordan", [[1.0]]), "mapping must be one of .* Did you mean 'jordan-wigner'"),
     ("h1", lambda: fermion.jordan_wigner([[1.0, 2.0]]), r"h1 must have shape \(1, 1\). Got shape \(1, 2\)"),
     ("h2", lambda: fermion.parity(np.eye(2), np.zeros((2, 2))), r"h2 must have shape \(2, 2, 2, 2\)"),
+    ("slanted", lambda: fermion.parity([[1.0, 2.0], [0.0, 1.0]]), r"h1\[p, q\] = h1\[q, p\]. It is off by 2"),
+    *((f"physicist's order, {m}", partial(in_physicists_order, m), "must be in chemist's order") for m in MAPS),
     ("nan", lambda: fermion.parity([[np.nan]]), "h1 must be finite"),
     ("constant", lambda: fermion.parity([[1.0]], constant=np.inf), "constant must be finite"),
     ("size", lambda: fermion.bravyi_kitaev(np.eye(32)), "modes must be at most 63. Got 64"),

@@ -18,7 +18,19 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Law", "below", "density", "direction", "enough", "first_best", "flat", "moment", "updated", "window"]
+__all__ = [
+    "Law",
+    "below",
+    "density",
+    "direction",
+    "enough",
+    "first_best",
+    "flat",
+    "moment",
+    "sharpness",
+    "updated",
+    "window",
+]
 
 MOST_VISIBLE = 1 - 1e-12  # an outcome that the model calls impossible must not divide by zero
 TIE = 1e-9  # relative difference below which gains of narrow densities differ by rounding alone
@@ -111,6 +123,11 @@ def moment(xp: Any, moments: Any, order: Any) -> Any:
     inside = xp.abs(order) < moments.shape[1]
     found = xp.sum(moments, axis=0)[xp.where(inside, xp.abs(order), 0)]
     return xp.where(inside, xp.where(order < 0, xp.conj(found), found), 0.0)
+
+
+def sharpness(xp: Any, moments: Any, value: Any) -> Any:
+    """<cos(phase - value)>, of which the Holevo variance about `value` is made: |a_1| about the mean direction."""
+    return (xp.sum(moments[:, 1]) * xp.exp(-1j * value)).real
 
 
 def direction(xp: Any, value: Any) -> Any:

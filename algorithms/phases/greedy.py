@@ -22,7 +22,10 @@ RESERVE = 6  # found best of 1, 3, 6 and 10 at N = 1024 and kept since
 
 @dataclass(frozen=True)
 class Greedy:
-    """Choose the experiment with the largest expected gain in log Holevo variance per application.
+    """Choose the experiment of power p that has the largest log[(1 - S^2) / (1 - (E S')^2)] / p.
+
+    S is the sharpness |<exp(i phase)>| of the density, and E S' the one that is expected after the experiment.  For
+    narrow densities 1 - S^2 is the Holevo variance S^-2 - 1, whose logarithm is then made to fall fastest.
 
     Derived from the adaptive scheme of Higgins et al., Nature 450, 393 (2007), and Berry et al., Phys. Rev. A 80,
     052114 (2009), with the cost of an experiment in the gain and its noise in the likelihood.
@@ -99,7 +102,7 @@ class GreedyPolicy(Believing):
         return power, xp.asarray(self._angles)[best % ANGLES]
 
     def _gain(self, xp: Any, state: State, sharp: Any, cost: Any) -> Any:
-        """The expected fall of the logarithm of the Holevo variance for what it costs."""
+        """log[(1 - S^2) / (1 - (E S')^2)] for what it costs, with `sharp` for E S'."""
         now = xp.maximum(1 - xp.abs(xp.sum(state.moments[:, 1])) ** 2, TINY)
         return xp.log(now / xp.maximum(1 - sharp**2, TINY)) / cost
 

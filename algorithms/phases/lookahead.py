@@ -19,8 +19,10 @@ SIGNS = np.array([1.0, -1.0])[:, None, None]  # of an outcome, before two axes o
 
 @dataclass(frozen=True)
 class LookAhead(Greedy):
-    """Make the first of the pair of experiments with the largest expected gain in log Holevo variance per application.
+    """Make the first of the pair of experiments that promises the largest gain, as `Greedy` counts it, per application.
 
+    It is log[(1 - S^2) / (1 - (E S'')^2)] / (p + q), E S'' being the sharpness that is expected after experiments of
+    powers p and q.
     The second of a pair is no longer than the first, and is chosen anew once that has told its outcome.  An experiment
     that is ambiguous by itself is found good if a shorter one can settle which branch is meant, and bad if none can:
     rare large errors, of which much of the variance of `Greedy` is made, are left out.  V N^2 falls from about 20 to

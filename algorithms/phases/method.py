@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from varq.algorithms.phases import belief
 from varq.algorithms.phases.policy import Policy, State
 from varq.algorithms.phases.posterior import Posterior
 from varq.keys import Key
@@ -77,8 +78,8 @@ class PolicyMethod:
             state = self._policy.update(np, state, int(power), float(angle), int(bit))
         after = Told(self._policy, state)
         info = {
-            "value": float(self._policy.estimate(np, state)),
-            "stderr": _spread(state),
+            "value": (value := float(self._policy.estimate(np, state))),
+            "stderr": _spread(state, value),
             "power": int(request.powers[-1]),
             "angle": float(request.angles[-1]),
             "applications": after.applications,
@@ -88,7 +89,8 @@ class PolicyMethod:
     def conclude(self, told: Told) -> Outcome:
         """The answer of a run."""
         posterior = Posterior.from_moments(told.state.moments)
-        deviation, used = _spread(told.state), told.applications
+        value, used = float(told.policy.estimate(np, told.state)), told.applications
+        deviation = _spread(told.state, value)
         believed = told.state.moments[:, 0].real
         law = told.policy.setting.law
         details = {
@@ -102,11 +104,11 @@ class PolicyMethod:
         if len(believed) > 1:
             details["contrast"] = float(believed @ np.array(law.contrast))
             details["decay"] = float(believed @ np.array(law.rate))
-        return Outcome(float(told.policy.estimate(np, told.state)), deviation, None, details)
+        return Outcome(value, deviation, None, details)
 
 
-def _spread(state: State) -> float:
-    """The square root of the posterior's Holevo variance, radians; infinite for a flat density."""
-    sharpness = abs(complex(np.sum(state.moments[:, 1])))
+def _spread(state: State, value: float) -> float:
+    """The square root of the posterior's Holevo variance about `value`, radians; infinite where it points elsewhere."""
+    sharpness = float(belief.sharpness(np, state.moments, value))
     # Below this the mean direction is rounding noise.
     return math.inf if sharpness < 1e-12 else math.sqrt(max(sharpness**-2 - 1, 0.0))

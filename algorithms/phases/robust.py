@@ -22,7 +22,8 @@ class Robust:
 
     Kimmel, Low and Yoder, Phys. Rev. A 92, 062315 (2015).  Nothing is adapted and no model of noise is needed: it
     stays right while errors of the probabilities are below about 0.35.  V N^2 is 190 to 260.  The value is that of the
-    branches; `stderr` and the interval are those of the posterior density, which is kept beside it.
+    branches.  The posterior density is kept beside it: `stderr` is its spread about the value, infinite where it points
+    elsewhere, and the interval is its own.
 
     Args:
         slope: each of the two settings is repeated ceil(slope (K - k) + offset) times at the power 2^k.

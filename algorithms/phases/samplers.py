@@ -18,8 +18,8 @@ __all__ = ["Likelihood", "OnSimulator", "Sampler"]
 class Sampler(Hashable, Protocol):
     """Where outcomes come from, in a form that JAX can trace."""
 
-    def init(self, phase: Any) -> Any:
-        """What one run's system is at its start, if its phase is `phase`."""
+    def init(self, phase: Any, luck: Any) -> Any:
+        """What one run's system is at its start, if its phase is `phase`, from a number that is even in [0, 1)."""
 
     def draw(self, system: Any, power: Any, angle: Any, luck: Any) -> tuple[Any, Any]:
         """An outcome, from two numbers that are even in [0, 1), and the system after it."""
@@ -31,22 +31,29 @@ class Likelihood:
 
     Args:
         law: of one hypothesis, the true one.
-        away: the state's phases minus the one that is sought, where each experiment prepares it anew, radians.
+        away: the state's phases minus the one that is sought, radians.
         weights: of these phases, of sum 1.
+        anew: whether each experiment prepares the state anew.  Else a run has one of its phases, by their weights:
+            experiments that go on with the state that is left have the law of a state that collapsed beforehand.
     """
 
     law: Law
     away: tuple[float, ...] = (0.0,)
     weights: tuple[float, ...] = (1.0,)
+    anew: bool = False
 
-    def init(self, phase: Any) -> Any:
-        """The phase."""
-        return phase
+    def init(self, phase: Any, luck: Any) -> Any:
+        """The phases of all experiments and their weights."""
+        away, weights = jnp.asarray(self.away), jnp.asarray(self.weights)
+        if self.anew:
+            return phase + away, weights
+        drawn = jnp.sum(luck >= jnp.cumsum(weights)[:-1])
+        return phase + away, jnp.where(jnp.arange(len(self.away)) == drawn, 1.0, 0.0)
 
     def draw(self, system: Any, power: Any, angle: Any, luck: Any) -> tuple[Any, Any]:
         """1 if the chance of 0 is exceeded."""
-        waves = jnp.cos(power * (system + jnp.asarray(self.away)) - angle)
-        seen = self.law.visibility(jnp, power)[0] * jnp.sum(jnp.asarray(self.weights) * waves)
+        phases, weights = system
+        seen = self.law.visibility(jnp, power)[0] * jnp.sum(weights * jnp.cos(power * phases - angle))
         return luck[0] >= (1 + seen) / 2, system
 
 
@@ -66,8 +73,8 @@ class OnSimulator:
     phase: float
     law: Law
 
-    def init(self, phase: Any) -> Any:
-        """The state, and the phase by which each application is turned on."""
+    def init(self, phase: Any, luck: Any) -> Any:
+        """The state, which its experiments collapse, and the phase by which each application is turned on."""
         return jnp.asarray(self.state), phase - self.phase
 
     def draw(self, system: Any, power: Any, angle: Any, luck: Any) -> tuple[Any, Any]:

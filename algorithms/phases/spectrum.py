@@ -21,6 +21,8 @@ from varq.protocol import Array, Experiment, Finished, Outcome, Reason, Reply
 __all__ = ["Spectrum"]
 
 POINTS = 4096  # of the density that is drawn
+CERTAIN = 1e3  # times the error of the whole signal: how well its value at power 0 is known
+UNSEEN = 1e-6  # a weight of which the signal tells no phase
 TURN = 2 * math.pi
 
 
@@ -31,7 +33,8 @@ class Spectrum:
     Cosine and sine of each power 1, 2, ..., P are measured equally often, with the state prepared anew each time.  The
     phases come from the signal's shift invariance (ESPRIT: Roy and Kailath, IEEE Trans. ASSP 37, 984 (1989)), are then
     fitted with the weights by least squares, and get standard errors from its curvature.  The approach is that of
-    O'Brien, Tarasinski and Terhal, New J. Phys. 21, 023022 (2019).  Phases closer than about pi / P are one.
+    O'Brien, Tarasinski and Terhal, New J. Phys. 21, 023022 (2019).  Phases closer than about pi / P are one.  Weights
+    are not negative and add up to 1; the phase of a weight of 0 has an infinite standard error.
 
     Args:
         count: how many eigenphases there are.
@@ -179,20 +182,23 @@ def _fitted(signal: NDArray[np.complex128], scale: Array, count: int) -> _Fit:
     weights, _ = scipy.optimize.nnls(stacked, np.concatenate([(signal * scale).real, (signal * scale).imag]))
     weights = np.maximum(weights, 1e-3)
 
-    def away(x: Array) -> Array:
-        shares = np.append(x[count:], 1 - x[count:].sum())
-        gap = (np.exp(1j * np.outer(powers, x[:count])) @ shares - signal) * scale
-        return np.concatenate([gap.real, gap.imag])
+    certain = CERTAIN * float(np.linalg.norm(scale))
 
-    start = np.concatenate([phases, (weights / weights.sum())[:-1]])
-    low = np.concatenate([np.full(count, -np.inf), np.zeros(count - 1)])
-    high = np.concatenate([np.full(count, np.inf), np.ones(count - 1)])
-    found = scipy.optimize.least_squares(away, start, bounds=(low, high), x_scale="jac")
+    def away(x: Array) -> Array:
+        gap = (np.exp(1j * np.outer(powers, x[:count])) @ x[count:] - signal) * scale
+        # One more datum in place of a bound: the signal of power 0 is 1, and every weight keeps its own bound.
+        return np.concatenate([gap.real, gap.imag, [(x[count:].sum() - 1) * certain]])
+
+    start = np.concatenate([phases, weights / weights.sum()])
+    low = np.concatenate([np.full(count, -np.inf), np.zeros(count)])
+    found = scipy.optimize.least_squares(away, start, bounds=(low, np.inf), x_scale="jac")
     covariance = np.linalg.pinv(found.jac.T @ found.jac)
-    shares = found.x[count:]
-    last = float(np.sqrt(covariance[count:, count:].sum())) if count > 1 else 0.0
-    errors = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
-    return _Fit(found.x[:count], np.append(shares, 1 - shares.sum()), errors[:count], np.append(errors[count:], last))
+    shares = found.x[count:] / found.x[count:].sum()
+    onto = np.eye(count) - shares[:, None]  # how shares follow the weights that they are made of
+    spread = np.diagonal(onto @ covariance[count:, count:] @ onto.T)
+    phase_errors = np.sqrt(np.maximum(np.diagonal(covariance)[:count], 0.0))
+    phase_errors = np.where(shares < UNSEEN, np.inf, phase_errors)
+    return _Fit(found.x[:count], shares, phase_errors, np.sqrt(np.maximum(spread, 0.0)))
 
 
 def _shifted(signal: NDArray[np.complex128], count: int) -> Array:

@@ -24,6 +24,7 @@ from varq.protocol import Array
 __all__ = ["Study", "simulate", "summarized", "told"]
 
 CHUNK_BYTES = 1 << 21  # of moments that are worked on together: a core's share of cache
+BEFORE = (1 << 32) - 1  # stands for what is drawn before the first experiment: no run has so many
 TURN = 2 * math.pi
 
 
@@ -34,7 +35,8 @@ class Study:
     Args:
         phases: the true phase of each run, radians, shape (runs,).
         estimates: of each run, radians, shape (runs,).
-        sharpness: |<exp(i phase)>| of each run's posterior density, shape (runs,).
+        sharpness: <cos(phase - estimate)> under each run's posterior density, shape (runs,): |<exp(i phase)>| where
+            the estimate is its mean direction.
         applications: of each run, shape (runs,).
         experiments: of each run, shape (runs,).
         ranks: posterior probability between the point opposite the mean direction and the true phase, in [0, 1],
@@ -70,7 +72,7 @@ class Study:
         """The Holevo variance that the posterior densities themselves tell, and its standard error.
 
         It is the mean of the sampled one over outcomes (Rao and Blackwell), without the luck of rare large errors, for
-        estimates that are posterior means and laws that are the true ones.
+        laws that are the true ones and phases that are all around the circle.
         """
         return _holevo(self.sharpness)
 
@@ -114,7 +116,8 @@ class Study:
 
     def __repr__(self) -> str:
         most = int(self.applications.max())
-        value, spread = self.averaged
+        # What these runs came to, whatever their densities hold for true.
+        value, spread = self.sampled
         return (
             f"<{len(self.phases)} runs of {most} applications: V N^2 = {value * most**2:.3g} +- {spread * most**2:.1g}>"
         )
@@ -122,6 +125,8 @@ class Study:
 
 def _holevo(sharp: Array) -> tuple[float, float]:
     mean = float(np.mean(sharp))
+    if mean <= 0:
+        return math.inf, math.inf
     spread = float(np.std(sharp, ddof=1)) / math.sqrt(len(sharp)) if len(sharp) > 1 else math.inf
     return mean**-2 - 1, 2 * mean**-3 * spread
 
@@ -145,10 +150,11 @@ def _loop(policy: Policy, sampler: Sampler, phases: Any, key: Any) -> Any:
         luck = jax.random.uniform(jax.random.fold_in(key, count), (*phases.shape, 2), dtype=jnp.float64)
         return count + 1, jax.vmap(one)(runs, luck)
 
-    def start(phase: Any) -> _Run:
-        return _Run(policy.init(jnp), sampler.init(phase), jnp.asarray(True))
+    def start(phase: Any, luck: Any) -> _Run:
+        return _Run(policy.init(jnp), sampler.init(phase, luck), jnp.asarray(True))
 
-    _, ended = jax.lax.while_loop(lambda c: jnp.any(c[1].going), step, (0, jax.vmap(start)(phases)))
+    first = jax.vmap(start)(phases, jax.random.uniform(jax.random.fold_in(key, BEFORE), phases.shape, jnp.float64))
+    _, ended = jax.lax.while_loop(lambda c: jnp.any(c[1].going), step, (0, first))
     return jax.vmap(lambda state, phase: _summary(policy, state, phase))(ended.state, phases)
 
 
@@ -157,7 +163,8 @@ def _summary(policy: Policy, state: Any, phase: Any) -> Any:
     opposite = belief.direction(jnp, first) - jnp.pi
     rank = belief.below(jnp, state.moments, opposite, jnp.mod(phase - opposite, TURN))
     spent = policy.setting.applications - state.left
-    return policy.estimate(jnp, state), jnp.abs(first), spent, state.done, rank
+    estimate = policy.estimate(jnp, state)
+    return estimate, belief.sharpness(jnp, state.moments, estimate), spent, state.done, rank
 
 
 @lru_cache(maxsize=64)

@@ -23,7 +23,10 @@ class RandomWalk:
     posterior density (Granade and Wiebe, arXiv:2208.04526; the same design without tests of consistency is Wiebe and
     Granade, Phys. Rev. Lett. 117, 010503 (2016), and fails in 20 to 30 % of runs).  After each stride of steps an
     experiment whose outcome is nearly certain if the mean is right tests it; a failed test widens the Gaussian again,
-    back to before the stride and further, which restarts the walk from there.
+    back to before the stride and further, which restarts the walk from there.  A job holds one experiment, whatever
+    `together` says: at another angle an outcome would move the mean by a rule that is not its own.  The value is that
+    mean.  The posterior density is kept beside it: `stderr` is its spread about the value, infinite where it points
+    elsewhere, and the interval is its own.
 
     Args:
         stride: steps between tests.
@@ -73,7 +76,7 @@ class _Own(NamedTuple):
 
 
 class RandomWalkPolicy(Believing):
-    """`RandomWalk` at work; the posterior density is kept beside its own Gaussian."""
+    """`RandomWalk` at work; the posterior density is kept beside its own Gaussian, which knows no angle but its own."""
 
     TESTED = 0.5  # width times power of a test: 6 % of tests fail by chance, half of them on a wrong branch
 
@@ -124,5 +127,5 @@ class RandomWalkPolicy(Believing):
         return xp.mod(state.own.mean, 2 * math.pi)
 
     def ahead(self, state: State, most: int) -> tuple[list[int], list[float]]:
-        """The next experiment, at several angles if several are wanted."""
-        return one_ahead(self, state, most)
+        """The next experiment alone, however many are wanted: the Gaussian's rule holds at the angle of `choose`."""
+        return one_ahead(self, state, 1)

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from varq import checks
-from varq.problems.integrals import electron_pair
+from varq.problems.integrals import check_symmetries, electron_pair
 from varq.problems.pauli import MOST_WIRES, PauliSum
 
 __all__ = [
@@ -221,12 +221,14 @@ def qubits(mapping: str, h1: Any, h2: Any = None, constant: float = 0.0) -> Paul
         The sum of Pauli words on 2 orbitals wires, with real coefficients.
 
     Raises:
-        ValueError: for an unknown map, wrong shapes, or too many orbitals.
+        ValueError: for an unknown map, wrong shapes, missing symmetries (integrals in physicist's order lack them), or
+            too many orbitals.
     """
     one = checks.array("h1", h1, (None, None))
     n = len(one)
     checks.shape("h1", one, (n, n))
     two = np.zeros((n,) * 4) if h2 is None else checks.array("h2", h2, (n,) * 4)
+    check_symmetries(one, two)
     constant = checks.real("constant", constant)
     code = _code(mapping, 2 * n)
     modes = np.arange(2 * n).reshape(n, 2)

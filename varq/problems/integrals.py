@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from varq import checks, spec
 
-__all__ = ["SYMMETRY_TOLERANCE", "Integrals", "electron_pair"]
+__all__ = ["SYMMETRY_TOLERANCE", "Integrals", "check_symmetries", "electron_pair"]
 
 SYMMETRY_TOLERANCE = 1e-8  # hartree; largest difference between integrals that symmetry makes equal
 
@@ -53,9 +53,8 @@ class Integrals:
         if n < 1 or h1.shape != (n, n):
             raise ValueError(f"h1 must be square with at least one orbital. Got shape {h1.shape}.")
         h2 = _real("h2", self.h2, (n, n, n, n))
-        _symmetric("h1", h1, "h1[p, q] = h1[q, p]", (1, 0), "It must be Hermitian.")
-        for rule, order in _EXCHANGES.items():
-            _symmetric("h2", h2, rule, order, "It must be in chemist's order, (pq|rs), over real orbitals.")
+        check_symmetries(h1, h2)
+        for order in _EXCHANGES.values():
             h2 = (h2 + h2.transpose(order)) / 2  # changes no bit where the symmetry is exact
         object.__setattr__(self, "h1", checks.array("h1", (h1 + h1.T) / 2))
         object.__setattr__(self, "h2", checks.array("h2", h2))
@@ -84,6 +83,18 @@ class Integrals:
         coulomb = np.einsum("ppqq,p,q", self.h2, both, both)
         exchange = sum(np.einsum("pqqp,p,q", self.h2, s, s) for s in (up.astype(float), down.astype(float)))
         return float(self.constant + np.diag(self.h1) @ both + (coulomb - exchange) / 2)
+
+
+def check_symmetries(h1: NDArray[Any], h2: NDArray[Any]) -> None:
+    """Raise ValueError unless integrals have the symmetries of real orbitals, within `SYMMETRY_TOLERANCE`.
+
+    Args:
+        h1: shape (orbitals, orbitals).
+        h2: (pq|rs), shape (orbitals,) * 4.
+    """
+    _symmetric("h1", h1, "h1[p, q] = h1[q, p]", (1, 0), "It must be Hermitian.")
+    for rule, order in _EXCHANGES.items():
+        _symmetric("h2", h2, rule, order, "It must be in chemist's order, (pq|rs), over real orbitals.")
 
 
 def electron_pair(electrons: Any, orbitals: int) -> tuple[int, int]:
