@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from varq.cli import specfile
 from varq.cli.console import note, result_block
@@ -14,7 +15,7 @@ from varq.protocol import Reason, Result, Stop
 from varq.session.opening import UNSET
 from varq.session.replay import ReplayError
 from varq.session.run import Run
-from varq.session.session import EXISTING, Session
+from varq.session.session import EXISTING
 from varq.store.faults import OwnedError
 
 __all__ = ["INTERRUPTED", "finished", "resume", "run_file"]
@@ -48,7 +49,10 @@ def run_file(
         raise InputError(f"--existing must be one of {', '.join(EXISTING)}. Got {existing!r}.")
     described = specfile.read(file)
     folder = store or described.store
-    with options.opened(described, UNSET if folder is None else folder, progress=not quiet) as session:
+    named: Any = UNSET if folder is None else folder
+    with asked(str(file)):
+        session = options.opened(described, named, progress=not quiet, again=existing == "continue")
+    with session:
         with asked(str(file)):
             rule = options.rule(described)
             run = _ready(session.start(described.task, stop=rule, existing=existing, **described.start))
@@ -57,14 +61,22 @@ def run_file(
         return _status(finished(run, folder), folder, quiet)
 
 
-def resume(run_id: str, store: Path | None, steps: int | None, take_over: bool, fork: bool, quiet: bool) -> int:
-    """Carry a run on; returns the exit status.
+def resume(run_id: str, store: Path | None, options: Options, take_over: bool, fork: bool, quiet: bool) -> int:
+    """Carry a run on, within the budget that it had; returns the exit status.
+
+    Args:
+        run_id: its id, or a unique beginning of it.
+        store: folder of the store.
+        options: steps, limits and prices in place of those that it went by last.
+        take_over: take it from an owner that no longer shows signs of life.
+        fork: go on as a new run from the last step that is still asked for.
+        quiet: whether to show no live line.
 
     Raises:
         InputError: if the run is unknown, owned by another process, or cannot be replayed here.
     """
-    rule = None if steps is None else Stop(steps=steps)
-    with writing(store) as opened, Session(store=opened, progress=not quiet) as session:
+    rule = None if options.steps is None else Stop(steps=options.steps)
+    with writing(store) as opened, options.continued(run_id, opened, not quiet, take_over) as session:
         with asked():
             run = _ready(session.load(run_id, stop=rule, fork=fork, take_over=take_over))
         return _status(finished(run, store), store, quiet)

@@ -30,6 +30,7 @@ from varq.session.drive import Lane, drive
 from varq.session.fleet import Fleet, Sending
 from varq.session.forecast import Forecast, Reckoner, forecast, unreached
 from varq.session.ledger import Ledger, of_session
+from varq.session.limits import note_terms
 from varq.session.orders import hold, obey
 from varq.session.reporting import ORDERED, PULSE, RUN, Reporter
 from varq.session.retry import Retry
@@ -90,6 +91,8 @@ class Desk:
         self.terms = written_terms(device, budget, on_error, retry, prices)
         self.alone = False  # whether nobody closes it, so that each call of a run lets go of what it had
         self.known = False  # whether others may look for it, so that it is written down before it needs a job
+        self.take_over = False  # whether it is taken from an owner that no longer shows signs of life
+        self.rests = SessionState.CLOSED  # how it stands when this process is done with it
         self.under_way = UnderWay()
         self.reporter = Reporter(store.jobs, self.id, self.standing)
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
@@ -172,11 +175,8 @@ class Desk:
         if any(not lane.run.settled for lane in lanes):
             self.check_open()
         self._lanes.update({lane.run.id: lane for lane in lanes})
-        if self.known and any(not lane.run.settled for lane in lanes):
+        if (self.known or self.written) and any(not lane.run.settled for lane in lanes):
             self.write()
-        if self.alone and self.written and not self.owned and any(not lane.run.settled for lane in lanes):
-            self.own()
-            self.store.jobs.set_state(self.id, SessionState.OPEN)
         if self.owned:
             self._enlist()
 
@@ -242,8 +242,16 @@ class Desk:
 
     def write(self) -> None:
         """Put the session into the store, once it has something to do, and own it from then on."""
-        if self.written:
+        if self.owned:
             return
+        if self.written:  # by another process, or for an earlier call of its run
+            self.own(self.take_over)
+            self.store.jobs.set_state(self.id, SessionState.OPEN)
+        else:
+            self._open()
+        self._enlist()
+
+    def _open(self) -> None:
         record = SessionRecord(
             id=self.id,
             created=time.time(),
@@ -255,7 +263,6 @@ class Desk:
         self.store.jobs.open(record)
         self.written = True
         self.own()
-        self._enlist()
 
     def own(self, take_over: bool = False) -> None:
         """Hold the session's lease, and note what happens.
@@ -265,6 +272,7 @@ class Desk:
         """
         self._lease.enter_context(self.store.lease(self.id, take_over))
         self.owned = self.reporter.on = True
+        note_terms(self.store.jobs, self.id, self.terms)
 
     def leave(self) -> None:
         """Let the session go, unfinished, to another process."""
@@ -401,7 +409,7 @@ class Desk:
     def _let_go(self, state: SessionState) -> None:
         if self.owned:
             self.reporter.close()
-            self.store.jobs.set_state(self.id, state)
+            self.store.jobs.set_state(self.id, self.rests if state is SessionState.CLOSED else state)
             self.owned = False
         self._lease.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from varq.session.forecast import Forecast
 from varq.session.handing import hand_over
 from varq.session.known import carried, create, finished, last_rule, next_repeat, state, warn_untracked, warn_versions
 from varq.session.ledger import Ledger
+from varq.session.limits import settings_of
 from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, check_task, moment, store_of
 from varq.session.orders import hold, named, obey
 from varq.session.planning import planned
@@ -127,7 +127,8 @@ class Session:
             ValueError: if it was opened on a device that cannot be written down.
         """
         record = store.jobs.session(session)
-        opened = cls(**read_terms(record.settings), shots=record.shots, store=store, **options, _again=record.id)
+        terms = read_terms(spec.canonical(settings_of(store.jobs, record)))
+        opened = cls(**terms, shots=record.shots, store=store, **options, _again=record.id)
         opened._desk.own(take_over)
         store.jobs.set_state(record.id, SessionState.OPEN)
         return opened
@@ -235,11 +236,9 @@ class Session:
                 f"This spec was run before, as {known.id} ({state(known)}). "
                 "Use existing='continue', 'return' or 'repeat', or change the spec (for instance its seed)."
             )
-        while known is not None and existing == "repeat":
-            resolved = dataclasses.replace(resolved, repeat=resolved.repeat + 1)
-            identity, findable = spec.identity(resolved)
-            known = self.store.get(identity[:16])
-        if known is not None:
+        if known is not None and existing == "repeat":
+            resolved, identity, findable = next_repeat(resolved, self.store)
+        elif known is not None:
             return self._known(known, resolved, rule, frozen=existing == "return", take_over=take_over)
         return self._run(self._create(resolved, identity, findable, rule), resolved, rule, take_over)
 
