@@ -113,6 +113,34 @@ def test_a_run_handed_over_goes_by_its_last_rule(tmp_path: Path, monkeypatch: py
         assert session.store.find(name).rule == "null"
 
 
+def went_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hand sessions over to nobody."""
+    monkeypatch.setattr(handing, "launch", lambda store, folder, session: 0)
+
+
+@pytest.mark.parametrize("begin", ["drain", "submit", "verify", "step"])
+def test_no_run_is_lost_of_a_session_that_had_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    went_on(monkeypatch)
+    with Session(DEVICE, shots=SHOTS, store=tmp_path, progress=False) as session:
+        first = session.start(task(seed=1, steps=2), verify=begin == "verify")
+        if begin == "drain":
+            session.drain()
+        elif begin == "step":
+            first.step()
+        elif begin == "submit":
+            session.submit([qml.tape.make_qscript(lambda: qml.expval(qml.Z(0)))()]).result()
+        session.detach([task(seed=2, steps=2)])
+        second = task(seed=2, steps=2).resolve(DEVICE, SHOTS)
+    with open_store(tmp_path) as store:
+        again = reopen(session.id, store, progress=False)
+        left = {lane.run.spec for lane in again.lanes}
+        assert second in left
+        assert len(left) == (1 if begin == "drain" else 2)
+        again.desk.leave()
+
+
 def test_a_worker_is_held_back_killed_and_carried_on(tmp_path: Path) -> None:
     results, events = undisturbed(tmp_path / "here", task(seed=4))
     store = tmp_path / "there"

@@ -178,9 +178,9 @@ class Desk:
         if (self.known or self.written) and any(not lane.run.settled for lane in lanes):
             self.write()
         if self.owned:
-            self._enlist()
+            self.enlist()
 
-    def _enlist(self) -> None:
+    def enlist(self) -> None:
         """Note the runs that were not noted yet."""
         new, self._unnoted = self._unnoted, []
         self.store.jobs.note_all(self.id, [(RUN, body) for body in new])
@@ -249,7 +249,7 @@ class Desk:
             self.store.jobs.set_state(self.id, SessionState.OPEN)
         else:
             self._open()
-        self._enlist()
+        self.enlist()
 
     def _open(self) -> None:
         record = SessionRecord(
