@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from threading import RLock
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -31,7 +32,7 @@ from varq.session.fleet import Fleet, Sending
 from varq.session.forecast import Forecast, Reckoner, forecast, unreached
 from varq.session.ledger import Ledger, of_session
 from varq.session.limits import note_terms
-from varq.session.orders import hold, obey
+from varq.session.orders import hold, obey, order
 from varq.session.reporting import ORDERED, PULSE, RUN, Reporter
 from varq.session.retry import Retry
 from varq.session.run import Run
@@ -98,7 +99,8 @@ class Desk:
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
         self.batches = Batches(store, say)
         self._enlisted: set[str] = set()
-        self._unnoted: list[dict[str, Any]] = []
+        self._unnoted: list[tuple[str, dict[str, Any]]] = []  # runs and orders, in their order
+        self._noting = RLock()  # buttons and observers of other threads ask, too
         self._lease = ExitStack()
         self._attended = 0.0
         self._held = False  # whether a button holds runs back, which others let go on again
@@ -125,9 +127,10 @@ class Desk:
         if not run.settled:
             self.check_open()
         lane = Lane(run, self.dispatcher_of, self.account, priority, deadline)
-        if not run.settled and run.id not in self._enlisted:
+        if not run.settled and not run.stopping() and run.id not in self._enlisted:
             self._enlisted.add(run.id)
-            self._unnoted.append(_noted(lane, evaluated(self.store, run.id) if self.budget.limited else NOTHING))
+            before = evaluated(self.store, run.id) if self.budget.limited else NOTHING
+            self._unnoted.append((RUN, _noted(lane, before)))
         return lane
 
     def step(self, run: Run, most: int | None, priority: int = 0, deadline: float | None = None) -> Any:
@@ -181,9 +184,11 @@ class Desk:
             self.enlist()
 
     def enlist(self) -> None:
-        """Note the runs that were not noted yet."""
-        new, self._unnoted = self._unnoted, []
-        self.store.jobs.note_all(self.id, [(RUN, body) for body in new])
+        """Note the runs, and what was asked of them, that were not noted yet."""
+        with self._noting:
+            new = list(self._unnoted)
+            self.store.jobs.note_all(self.id, new)
+            del self._unnoted[: len(new)]
 
     def dispatcher_of(self, run: Run) -> Sending | None:
         """The queue of the device that a run's circuits go to; None where its plan answers by itself."""
@@ -367,8 +372,7 @@ class Desk:
         self._attended = now
         try:
             for command in self.store.jobs.take(self.id):
-                done = obey(list(self._lanes.values()), command.body)
-                self.store.jobs.note(self.id, ORDERED, {**command.body, "done": done})
+                self._obey(list(self._lanes.values()), command.body)
         except OwnedError:
             raise
         except StoreError as error:  # another process's lock, a full disk: what is asked can wait
@@ -376,8 +380,28 @@ class Desk:
 
     def asked(self, do: str) -> None:
         """What a person asks of all runs, by a button."""
-        obey(list(self._lanes.values()), {"do": do})
+        self.order(do)
         self._held = do in ("pause", "step")
+
+    def order(self, do: str, lane: Lane | None = None) -> None:
+        """Do what this process asks of a run, or of all; who goes on with the session is bound by it."""
+        if lane is None:
+            lanes, body = list(self._lanes.values()), order(do)
+        else:
+            lanes, body = [lane], order(do, lane.run.id)
+        try:
+            self._obey(lanes, body)
+        except StoreError as error:  # it is done, and is noted with what comes next
+            log.warning("That %s was asked could not be noted: %s", do, error)
+
+    def _obey(self, lanes: Sequence[Lane], body: Mapping[str, Any]) -> None:
+        done = obey(lanes, body)
+        if done is not None and body["do"] == "cancel":
+            # Whoever lets one go on later enlists it anew.
+            self._enlisted -= {lane.run.id for lane in lanes if body.get("run") in (None, lane.run.id)}
+        self._unnoted.append((ORDERED, {**body, "done": done}))
+        if self.owned:
+            self.enlist()
 
     def wait(self, seconds: float) -> None:
         """Sleep, with an ear open for what other processes ask."""

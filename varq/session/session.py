@@ -25,7 +25,7 @@ from varq.session.known import carried, create, finished, last_rule, next_repeat
 from varq.session.ledger import Ledger
 from varq.session.limits import settings_of
 from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, check_task, moment, store_of
-from varq.session.orders import hold, named, obey
+from varq.session.orders import named
 from varq.session.planning import planned
 from varq.session.retry import Retry
 from varq.session.run import Run
@@ -331,7 +331,7 @@ class Session:
         Raises:
             LookupError: if it was not started here, or `drain` has seen it end.
         """
-        obey([named(self._started.values(), run)], {"do": "cancel"})
+        self._desk.order("cancel", named(self._started.values(), run))
 
     def pause(self, run: Run | str, paused: bool = True) -> None:
         """Hold back the circuits of a run, or let it go on with `paused=False`.
@@ -339,7 +339,8 @@ class Session:
         Raises:
             LookupError: if it was not started here.
         """
-        hold(named(self._started.values(), run), checks.boolean("paused", paused))
+        lane = named(self._started.values(), run)
+        self._desk.order("pause" if checks.boolean("paused", paused) else "resume", lane)
 
     @property
     def lanes(self) -> Sequence[Lane]:
