@@ -36,6 +36,7 @@ from varq.session.orders import hold, obey, order
 from varq.session.reporting import ORDERED, PULSE, RUN, Reporter
 from varq.session.retry import Retry
 from varq.session.run import Run
+from varq.session.settling import sent_to
 from varq.session.shares import shares_of
 from varq.session.spending import evaluated, spent_before
 from varq.session.terms import written_terms
@@ -313,9 +314,11 @@ class Desk:
         run.plan.verify(_Asking(self, run), Key.from_seed(run.spec.seed).fold("verify"))
 
     def settle(self, job: str, provider_id: str | None, lost: bool) -> JobState:
-        """Say what became of a job that may have been sent."""
-        device = DEFAULT if self._device is None else self._device
-        return self.dispatcher(device).settle(job, provider_id, lost)
+        """Say what became of a job that may have been sent; its vendor is asked, unless it is lost."""
+        record = self.store.jobs.job(job)
+        own = (DEFAULT if self._device is None else self._device, "double")
+        found = None if provider_id is None else sent_to(self.store, record)
+        return self.dispatcher(*(found or own)).settle(record.id, provider_id, lost)
 
     def forecast(self, resolved: Any, plan: Plan, steps: int | None) -> Forecast:
         """What a plan would use up; on a device that cannot be opened here, by what its vendor's documents say."""
