@@ -183,6 +183,21 @@ def test_a_button_that_holds_all_runs_back_is_noted(tmp_path: Path) -> None:
         assert [body["paused"] for body in enlisted(session.store, session.id)] == [False]
 
 
+def test_a_session_goes_on_without_the_runs_that_were_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    went_on(monkeypatch)
+    with Session(DEVICE, shots=SHOTS, store=tmp_path, progress=False) as session:
+        gone, kept = (session.start(task(seed=seed, steps=2)).id for seed in (1, 2))
+        session.detach()
+    with open_store(tmp_path) as store:
+        store.remove([gone])
+        again = reopen(session.id, store, progress=False)
+        assert [lane.run.id for lane in again.lanes] == [kept]
+        assert f"run {gone} was removed from the store" in caplog.text
+        again.desk.leave()
+
+
 def test_a_worker_is_held_back_killed_and_carried_on(tmp_path: Path) -> None:
     results, events = undisturbed(tmp_path / "here", task(seed=4))
     store = tmp_path / "there"

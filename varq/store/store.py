@@ -444,8 +444,8 @@ class Store:
 
     def gc(self) -> GcReport:
         """Frees what nothing needs in this host's file: arrays that no run and no job names, unfinished runs without a
-        single row that nobody owns and that are older than a day, leases given back, drafts of files and permits of
-        studies that were left. Then it packs the file.
+        single row that nobody owns, for which no job was written, which no session is to go on with and that are older
+        than a day, leases given back, drafts of files and permits of studies that were left. Then it packs the file.
         """
         owned = self._keeper.owner if self._keeper is not None else lambda _: None
         report = maintenance.gc(self._folder.writer(), self._folder.elsewhere(), owned)
