@@ -9,7 +9,7 @@ from typing import Any
 from varq import spec
 from varq.session.budget import Budget
 from varq.session.limits import last_limited, others_left, settings_of
-from varq.session.opening import agreed
+from varq.session.opening import settled_in
 from varq.session.session import Session
 from varq.session.terms import read_terms
 from varq.store.job_records import SessionState
@@ -66,7 +66,6 @@ def in_all(session: Session, task: Any) -> str | None:
     Raises:
         ValueError: if the spec names another device or other shots than the session.
     """
-    resolved = task.resolve(agreed("device", task.device, session.device), agreed("shots", task.shots, session.shots))
-    identity, findable = spec.identity(resolved)
+    identity, findable = spec.identity(settled_in(task, session.device, session.shots))
     found = last_limited(session.store, identity[:16]) if findable and session.desk.budget.limited else None
     return None if found is None else found.id

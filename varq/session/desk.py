@@ -103,6 +103,7 @@ class Desk:
         self._unnoted: list[tuple[str, dict[str, Any]]] = []  # runs and orders, in their order
         self._noting = RLock()  # buttons and observers of other threads ask, too
         self._lease = ExitStack()
+        self._kept: Ledger | None = None
         self._attended = 0.0
         self._held = False  # whether a button holds runs back, which others let go on again
 
@@ -357,8 +358,17 @@ class Desk:
 
     def ledger(self) -> Ledger:
         """The session's jobs so far, and where the time went."""
+        if self._kept is not None:
+            return self._kept
         self.reporter.flush()
         return of_session(self.store, self.id) if self.written else Ledger(self.id, (), ())
+
+    def keep_ledger(self) -> None:
+        """Read the ledger before the store is closed; nothing hangs on it."""
+        try:
+            self._kept = self.ledger()
+        except StoreError as error:
+            log.warning("The ledger of %s could not be read: %s", self.id, error)
 
     def attend(self) -> None:
         """Do what other processes asked of the session since the last look.
@@ -428,17 +438,20 @@ class Desk:
     def close(self, state: SessionState = SessionState.CLOSED) -> None:
         """Close the vendors' sessions that are open, and let the session go."""
         self.closed = True
-        self.batches.close()
-        for dispatcher in self._dispatchers.values():
-            dispatcher.close()
-        self._let_go(state)
+        with ExitStack() as last:  # from its end: what costs as long as it is open goes first, whatever goes wrong
+            last.callback(self._let_go, state)
+            last.callback(self.batches.close)
+            for dispatcher in self._dispatchers.values():
+                last.callback(dispatcher.close)
 
     def _let_go(self, state: SessionState) -> None:
-        if self.owned:
-            self.reporter.close()
-            self.store.jobs.set_state(self.id, self.rests if state is SessionState.CLOSED else state)
+        try:
+            if self.owned:
+                self.reporter.close()
+                self.store.jobs.set_state(self.id, self.rests if state is SessionState.CLOSED else state)
+        finally:
             self.owned = False
-        self._lease.close()
+            self._lease.close()
 
 
 def _own_limits(device: Any) -> Mapping[str, int]:

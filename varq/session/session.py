@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,7 +25,7 @@ from varq.session.handing import hand_over
 from varq.session.known import carried, create, finished, last_rule, next_repeat, state, warn_untracked, warn_versions
 from varq.session.ledger import Ledger
 from varq.session.limits import settings_of
-from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, check_task, moment, store_of
+from varq.session.opening import UNSET, Unset, called_with_events, check_stop, moment, settled_in, store_of
 from varq.session.orders import named
 from varq.session.planning import planned
 from varq.session.retry import Retry
@@ -106,7 +107,6 @@ class Session:
         )
         self._observers.insert(0, self._desk.reporter)
         self._started: dict[str, Lane] = {}
-        self._ledger: Ledger | None = None
         self._progress = names.find("display", "progress")() if checks.boolean("progress", progress) else None
         if self._progress is not None:
             self._observers.append(self._progress)
@@ -142,18 +142,23 @@ class Session:
         self._desk.known = True
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        try:
+            self.close()
+        except Exception as late:
+            if error is None:
+                raise
+            log.error("%s could not be closed: %s", self.id, late)  # what ended the block is the error to see
 
     def close(self, state: SessionState = SessionState.CLOSED) -> None:
         """End the live display and the session, and close the store if this session opened it."""
-        if self._progress is not None:
-            self._progress.close()
-        if self._owns_store and self._ledger is None:
-            self._ledger = self._desk.ledger()
-        self._desk.close(state)
-        if self._owns_store:
-            self.store.close()
+        with ExitStack() as last:  # from its end; whatever goes wrong with one, the others are done
+            if self._owns_store:
+                last.callback(self.store.close)
+                last.callback(self._desk.keep_ledger)
+            last.callback(self._desk.close, state)
+            if self._progress is not None:
+                last.callback(self._progress.close)
 
     # -- specs become runs --
 
@@ -227,7 +232,7 @@ class Session:
         self._desk.check_open()
         checks.choice("existing", existing, EXISTING)
         check_stop(stop)
-        resolved = self._resolve(task)
+        resolved = settled_in(task, self.device, self.shots)
         rule = stop if stop is not None else resolved.stop
         identity, findable = spec.identity(resolved)
         known = self.store.get(identity[:16]) if findable else None
@@ -316,7 +321,7 @@ class Session:
             ValueError: if the spec names another device or other shots than the session.
         """
         check_stop(stop)
-        resolved = self._resolve(task)
+        resolved = settled_in(task, self.device, self.shots)
         plan = planned(resolved, self.store)
         rule = stop or resolved.stop or plan.stop
         return self._desk.forecast(resolved, plan, rule.steps)
@@ -374,7 +379,7 @@ class Session:
         """Every job: whose it was, when, circuits, shots, seconds, cost, attempts, its vendor's id, and where the time
         went.  It can be asked for when the session is closed, too.
         """
-        return self._ledger if self._ledger is not None else self._desk.ledger()
+        return self._desk.ledger()
 
     def run(
         self, task: Any, *, stop: Stop | None = None, existing: str = "continue", take_over: bool = False
@@ -432,12 +437,6 @@ class Session:
         return self.store.list(algorithm, limit)
 
     # -- inside --
-
-    def _resolve(self, task: Any) -> Any:
-        check_task(task)
-        device = agreed("device", task.device, self.device)
-        shots = agreed("shots", task.shots, self.shots)
-        return task.resolve(device, shots)
 
     def _create(self, resolved: Any, identity: str, findable: bool, rule: Stop | None) -> RunRecord:
         record = create(self.store, resolved, identity, findable, rule)
