@@ -291,12 +291,15 @@ class Run:
             yield
         except BaseException as error:
             ended = self.done
-            if isinstance(error, Exception):
-                self._fail(error)
-            # Where the method and the trace stand is not known: the next call replays them from the journal.
-            self.loop.distrust()
+            try:
+                if isinstance(error, Exception):
+                    self._fail(error)
+            finally:  # observers are told of the end, and may raise as well
+                # Where the method and the trace stand is not known: the next call replays them from the journal.
+                self.loop.distrust()
+                if not ended:
+                    self.loop.result = None
             if not ended:
-                self.loop.result = None
                 self.loop.emit("pause")
             raise
 
