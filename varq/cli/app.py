@@ -161,7 +161,8 @@ def run_file(
     """Run what a TOML file describes, or carry it on.
 
     The same file again gives the recorded result at once.  Ctrl-C stops after the evaluation in flight and prints the
-    line that carries on (status 130); SIGTERM does the same with status 75.
+    line that carries on (status 130); SIGTERM does the same with status 75.  A deadline and `varq cancel` stop it with
+    status 3.
     """
     with waiting():
         work, options = cli.run_file, cli.Options

@@ -18,9 +18,10 @@ from varq.session.run import Run
 from varq.session.session import EXISTING
 from varq.store.faults import OwnedError
 
-__all__ = ["INTERRUPTED", "finished", "resume", "run_file"]
+__all__ = ["INTERRUPTED", "STOPPED", "finished", "resume", "run_file"]
 
 INTERRUPTED = 130  # the shells' exit status for a program that SIGINT ended
+STOPPED = 3  # the exit status of a run whose deadline passed, or that was cancelled from elsewhere
 _DONE, _NO_NUMBER = 0, 1
 
 
@@ -94,7 +95,8 @@ def finished(run: Run, folder: Path | None) -> Result:
 
     Raises:
         InputError: if it is owned by another process, cannot be replayed here, or fails before its first step.
-        SystemExit: if it was interrupted, after the line that carries it on is printed: 130, or 75 after SIGTERM.
+        SystemExit: if it was stopped, after the line that carries it on is printed: 130 after Ctrl-C, 75 after SIGTERM;
+            else 3, and what there is of a result is printed.
     """
     try:
         settled = run.done  # a finished run, or what there is of an unfinished one
@@ -112,8 +114,10 @@ def finished(run: Run, folder: Path | None) -> Result:
             _carry_on(run, folder)
         raise
     if result.reason is Reason.STOPPED and not settled:
+        if not run.interrupted:
+            result_block(result)
         _carry_on(run, folder)
-        raise SystemExit(INTERRUPTED)
+        raise SystemExit(INTERRUPTED if run.interrupted else STOPPED)
     return result
 
 
