@@ -745,7 +745,7 @@ def test_a_run_in_memory_goes_on_by_itself(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_run_of_objects_says_what_it_needs(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, said in ((None, "Carry on in this process with: "), ("mine", "Carry on with: ")):
+    for name, said in ((None, "Carry on in the process that started it with: "), ("mine", "Carry on with: ")):
         run = session.start(task(Optax.of(optax.sgd(1e-4), name=name)), stop=Stop(steps=4))
         assert press(run, "step", 2) == "stopped"
         given = "" if name is None else ", objects={'mine': ...}"

@@ -14,12 +14,13 @@ from varq.cli.mistakes import asked
 from varq.cli.stores import DEFAULT_FOLDER, line, reading
 from varq.plots.units import difference
 from varq.protocol import Reason, Result
+from varq.session.known import onward
 from varq.session.limits import last_limited, limits_of, settings_of
 from varq.store.records import RunRecord
 
 __all__ = ["described", "facts", "list_runs", "result_data", "show", "worded"]
 
-_CODE = ('"$":"function"', '"$":"opaque"')  # as varq.spec writes what the command line cannot make again
+_CODE, _OBJECT = '"$":"function"', '"$":"opaque"'  # as varq.spec writes what the command line cannot make again
 _LONG = 60  # letters of a list or array that are printed
 
 
@@ -112,7 +113,9 @@ def _next(record: RunRecord, store: Path | None, limits: dict[str, float]) -> st
         limits: of the budget that ended it, by name.
     """
     command = line("resume", record.id, store)
-    if any(mark in record.spec for mark in _CODE):
+    if _OBJECT in record.spec:
+        return onward(record, store or DEFAULT_FOLDER)
+    if _CODE in record.spec:
         return f"Carry on where its function is at hand, in Python: varq.resume({record.id[:8]!r})"
     if limits:
         more = " ".join(f"--budget-{name} {max(2 * most, 1):.15g}" for name, most in limits.items())
