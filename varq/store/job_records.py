@@ -46,7 +46,6 @@ class SessionState(StrEnum):
     """How a session stands."""
 
     OPEN = "open"
-    PAUSED = "paused"
     CLOSED = "closed"
     BROKEN = "broken"
 
