@@ -19,7 +19,7 @@ _AGAIN = ("budget", "on_error", "retry", "prices")  # what may be given anew
 
 def settings_of(log: Sessions, record: SessionRecord) -> dict[str, Any]:
     """What a session was opened with, and what it was given since in place of that, as JSON data."""
-    given = json.loads(record.settings)
+    given: dict[str, Any] = json.loads(record.settings)
     for note in log.notes(record.id, kind=TERMS):
         given = {name: value for name, value in given.items() if name not in _AGAIN} | note.body
     return given

@@ -311,9 +311,8 @@ class Sessions:
         checks.integer("after", after, minimum=-1)
         found = {}
         for file, key in self._places(session):
-            where, given = "WHERE session = ? AND number > ?", (key, after)
-            if kind is not None:
-                where, given = f"{where} AND kind = ?", (*given, kind)
+            given: tuple[Any, ...] = (key, after) if kind is None else (key, after, kind)
+            where = f"WHERE session = ? AND number > ?{'' if kind is None else ' AND kind = ?'}"
             for note in message_tables.read_notes(file, where, given):
                 found[note.number, note.host] = note
         return [found[place] for place in sorted(found)]
