@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optax
 import pytest
 from typer.testing import CliRunner
 
@@ -320,6 +321,23 @@ def test_the_deviation_of_a_phase_goes_the_shorter_way_around(made: Path, ids: d
     text = spec.dumps(phase)
     assert facts(replace(record, value=6.2, reference=0.1, result=text))["deviation"] == phase.deviation
     assert phase.deviation == pytest.approx(6.1 - 2 * math.pi)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (None, "Carry on in the process that started it with: varq.resume("),
+        ("mine", "Carry on with: varq.resume("),
+    ],
+)
+def test_show_tells_who_can_go_on_with_an_object(tmp_path: Path, name: str | None, said: str) -> None:
+    """What has no name is nowhere but in its process: elsewhere `varq.resume` could only refuse."""
+    with Session(store=tmp_path / "here", progress=False) as session:
+        run = session.start(VQE(problem=TransverseFieldIsing(2), optimizer=Optax.of(optax.sgd(0.1), name=name)))
+        run.step()
+    shown = " ".join(good("show", run.id, "--store", "here").split())
+    assert f'{said}"{run.id}"' in shown
+    assert ("objects={'mine': ...}" in shown) is (name is not None)
 
 
 @pytest.mark.parametrize("command", ["show", "plot", "export", "resume", "rm"])

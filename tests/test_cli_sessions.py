@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from varq.cli import machines
 from varq.cli.app import app
+from varq.cli.running import STOPPED
 from varq.devices.catalog import KNOWN, VENDORS, abilities
 from varq.devices.faults import PermanentError
 from varq.session.attached import attach
@@ -287,7 +288,9 @@ def test_a_budget_stands_in_a_file_and_an_option_goes_before_it(tmp_path: Path) 
 def test_a_deadline_of_a_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "ising.toml").write_text(ISING + "deadline = 0\n")
     shown = call("run", "ising.toml", "--quiet", "--store", "here")
-    assert shown.exit_code == 130, shown.output
+    assert shown.exit_code == STOPPED, shown.output
+    assert "Its deadline has passed. Give a later one." in shown.stdout
+    assert "varq resume " in shown.stderr
     with open_store("here", read_only=True) as store:
         assert [record.reason for record in store.list()] == ["stopped"]
         assert store.jobs.spent(store.jobs.sessions()[0].id).shots == 0

@@ -24,7 +24,17 @@ import pytest
 
 from varq import names, spec
 from varq.algorithms import PhaseEstimation
-from varq.display import Board, Progress, deviation_text, ledger_html, ledger_text, result_html, result_text, run_html
+from varq.display import (
+    Board,
+    Progress,
+    deviation_text,
+    figures,
+    ledger_html,
+    ledger_text,
+    result_html,
+    result_text,
+    run_html,
+)
 from varq.display import board as board_module
 from varq.display import progress as display
 from varq.display.buttons import buttons
@@ -590,6 +600,27 @@ def test_a_file_follows_a_run(tmp_path: Path) -> None:
     assert all(picture.startswith(b"\x89PNG") and picture.rstrip().endswith(b"IEND\xaeB`\x82") for picture in seen)
     assert len(set(seen)) > 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.png"]
+
+
+def test_a_figure_that_cannot_be_drawn_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Session(store=None, progress=False) as session:
+        wanted = phase_run(session).finish()
+    tried: list[Path] = []
+
+    def full(figure: Any, path: Path) -> None:
+        tried.append(path)
+        raise OSError("No space left on device")
+
+    with Session(store=None, progress=False) as session:
+        run = phase_run(session)
+        run.watch("posterior", path=tmp_path / "run.png", seconds=0)
+        monkeypatch.setattr(figures, "save", full)
+        result = run.finish()
+    assert (result.value, result.reason) == (wanted.value, wanted.reason)
+    assert len(tried) == 1, "it is said once"
+    assert caplog.text.count("is drawn no more: No space left on device") == 1
 
 
 @pytest.mark.parametrize(

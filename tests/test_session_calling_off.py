@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from session_service import AT_ONCE, SESSION, Scripted, bits_of, circuit, dispat
 from varq.devices.faults import PermanentError, TransientError
 from varq.devices.service import JobStatus, Limits
 from varq.devices.several import Spread
-from varq.protocol import Reason, Stop
+from varq.protocol import Event, Reason, Stop
 from varq.session.budget import Budget
+from varq.session.desk import Desk
 from varq.session.dispatch import Dispatcher, Ticket
 from varq.session.sending import RecalledError
 from varq.session.session import Session
-from varq.store.store import Store
+from varq.store.faults import StoreError
+from varq.store.job_records import SessionState
+from varq.store.store import Store, open_store
 from varq.testing.storms import Chain
 
 pytestmark = [pytest.mark.flagless, pytest.mark.filterwarnings("ignore:varq cannot set the random seed")]
@@ -141,6 +145,8 @@ def test_a_cancelled_run_ends_and_is_not_paid_for() -> None:
         assert (result.reason, result.steps) == (Reason.STOPPED, 0)
         assert [line.state.value for line in session.ledger()] == ["cancelled"]
         assert session.desk.account.spent.shots == 0
+        sums = {column.header: str(column.footer) for column in session.ledger().table().columns}
+        assert (sums["circuits"], sums["shots"]) == ("0", "0"), "they are those that the budget counts"
         service.look, service.looks = lambda call, what: None, 0
         assert session.resume(run.id).reason is Reason.STEPS
     assert service.calls.count("cancel") == 1
@@ -168,3 +174,38 @@ def test_a_batch_on_two_devices_is_called_back_on_both() -> None:
             batch.result()
         assert [line.state.value for line in session.ledger()] == ["cancelled", "cancelled"]
     assert (one.calls.count("cancel"), two.calls.count("cancel")) == (1, 1)
+
+
+def test_a_vendors_session_is_closed_whatever_else_goes_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It costs as long as it is open, and what ended the block is what a person is to see."""
+    service = Scripted()
+
+    def full(desk: Desk) -> Any:
+        raise StoreError("The disk is full.")
+
+    def angry(event: Event) -> None:
+        if event.kind == "note":
+            raise RuntimeError("I do not listen.")
+
+    monkeypatch.setattr(Desk, "ledger", full)
+    options: dict[str, Any] = {"shots": 10, "progress": False, "retry": AT_ONCE, "observers": [angry]}
+    session = Session(service, store=tmp_path, **options)
+
+    def block() -> None:
+        with session:
+            session.submit([circuit(0.1).tape]).result()
+            session.submit([circuit(0.2).tape])  # its loss is told
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        block()
+    assert service.calls[-1] == "close"
+    assert "The ledger of" in caplog.text
+    assert "could not be closed: I do not listen." in caplog.text
+    with open_store(tmp_path, read_only=True) as store:
+        assert store.jobs.owner(session.id) is None
+        assert store.jobs.session(session.id).state is SessionState.CLOSED
+    with pytest.raises(RuntimeError, match="I do not listen"), Session(Scripted(), store=None, **options) as session:
+        session.submit([circuit(0.3).tape])

@@ -22,7 +22,7 @@ from varq.node.nodes import Nodes
 from varq.optimizers import SPSA
 from varq.problems import MaxCut, Molecule, TransverseFieldIsing
 from varq.protocol import Reason, Stop, Value
-from varq.session import api
+from varq.session import api, desk
 from varq.session.budget import Budget, BudgetError
 from varq.session.session import Session
 from varq.store.job_records import SessionState
@@ -153,6 +153,30 @@ def test_a_last_estimate_is_the_same_after_a_crash() -> None:
         found, service = ends({where: Crash()})
         assert found == calm, where
         assert service.sent == undisturbed.sent, where
+
+
+def test_a_job_is_settled_by_the_device_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session may have none of its own, as that of `varq.run(VQE(device=...))`."""
+    services = {name: Scripted() for name in ("default.qubit", "varq.qubit", "default.mixed")}
+    for name, one in services.items():
+        monkeypatch.setattr(one, "name", name)
+        one.script = {("submit", 0, "after"): UncertainError("no answer")}
+        one.script |= {("find", k): UncertainError("there are no tags here") for k in range(9)}
+    monkeypatch.setattr(desk, "open_service", lambda device, precision: services[device])
+    with Session(store=None, progress=False, retry=AT_ONCE) as session:
+        run = session.start(replace(tasks()[0], device="default.qubit"))
+        with pytest.raises(UncertainError, match="there are no tags here"):
+            run.finish()
+        (job,) = session.ledger()
+        services["default.qubit"].script = {}
+        assert session.settle(job.job, provider_id="job 0") == "done"
+        assert services["varq.qubit"].calls == []
+        (batch,) = [session.submit([QuantumScript([qml.X(0)], [qml.sample(wires=[0])], shots=5)])]
+        with pytest.raises(UncertainError, match="there are no tags here"):
+            batch.result()
+        stored, other = session.ledger()[-1], Session("default.mixed", store=session.store, progress=False)
+        with other, pytest.raises(ValueError, match=r"went to varq\.qubit; here is default\.mixed"):
+            other.settle(stored.job, provider_id="job 0")
 
 
 def test_an_uncertain_job_ends_a_run_clearly_and_the_run_goes_on_when_it_is_settled() -> None:

@@ -340,6 +340,7 @@ def test_a_budget_is_used_to_the_last_shot() -> None:
 
 
 FEE = Price(per_job=1.0, per_shot=0.01, dated="2026", source="a test")
+ROUNDING = 1e-12  # of a sum of 34 parts of something
 METERED = Price(per_second=2.0, job_seconds=1.0, shot_seconds=0.01, dated="2026", source="a test")
 
 
@@ -403,6 +404,22 @@ def test_the_time_of_a_device_is_learned_from_its_jobs() -> None:
     sender.turn()
     assert isinstance(sender.add(("a", 2, "step"), [circuit(4, shots=1)]), str)
     assert isinstance(dispatcher(Scripted(), store_of(), Budget(seconds=0)).add(PLACE, [circuit()]), str)
+
+
+def test_what_is_set_aside_is_what_the_circuits_need_in_the_jobs_that_they_share() -> None:
+    """Not what each would need in a job of its own: then the second run of two that fit would be turned away."""
+    circuits = [circuit(k, shots=10) for k in range(34)]
+    needed = dispatcher(Scripted(), store_of(), price=METERED).estimate(circuits)
+    sender = dispatcher(Scripted(), store_of(), Budget(seconds=2.5 * needed.seconds, reserve=0), price=METERED)
+    assert isinstance(sender.add(("a", 0, "step"), circuits), Ticket)
+    held = sender._account.held
+    assert (held.circuits, held.shots) == (needed.circuits, needed.shots)
+    assert (held.seconds, held.cost) == pytest.approx((needed.seconds, needed.cost), rel=ROUNDING)
+    assert isinstance(sender.add(("b", 0, "step"), circuits), Ticket)
+    assert isinstance(sender.add(("c", 0, "step"), circuits), str), "a third one does not fit"
+    for owner in ("a", "b"):
+        sender.drop(owner)
+    assert sender._account.held.seconds == pytest.approx(0.0, abs=ROUNDING * needed.seconds)
 
 
 def test_not_even_a_first_job_crosses_a_budget_of_money_for_seconds() -> None:

@@ -57,6 +57,27 @@ def test_who_was_away_has_no_claim_on_the_past() -> None:
     assert order.index("a4") <= 1
 
 
+def next_of(queue: Queue[str], count: int) -> list[str]:
+    """The next circuits, each in a submission of its own."""
+    return [queue.jobs(Limits(circuits=1), most=1)[0][0].item for _ in range(count)]
+
+
+def test_who_was_held_back_has_no_claim_on_the_past() -> None:
+    queue = filled(("a", 6, 0), ("b", 3, 0))
+    queue.pause("b")
+    assert next_of(queue, 3) == ["a0", "a1", "a2"]
+    queue.pause("b", paused=False)
+    assert next_of(queue, 4) == ["a3", "b0", "a4", "b1"]
+
+
+def test_who_is_held_back_gives_nobody_else_a_claim() -> None:
+    queue = filled(("a", 6, 0), ("b", 1, 0))
+    queue.pause("b")
+    assert next_of(queue, 3) == ["a0", "a1", "a2"]
+    queue.add(Work("new", ["n0", "n1"], [100] * 2))
+    assert next_of(queue, 4) == ["a3", "n0", "a4", "n1"]
+
+
 def test_the_earliest_deadline_goes_first_within_a_priority() -> None:
     queue: Queue[str] = Queue()
     for owner, deadline, priority in (("none", None, 0), ("late", 9.0, 0), ("soon", 2.0, 0), ("above", None, 1)):

@@ -745,7 +745,7 @@ def test_a_run_in_memory_goes_on_by_itself(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_run_of_objects_says_what_it_needs(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, said in ((None, "Carry on in this process with: "), ("mine", "Carry on with: ")):
+    for name, said in ((None, "Carry on in the process that started it with: "), ("mine", "Carry on with: ")):
         run = session.start(task(Optax.of(optax.sgd(1e-4), name=name)), stop=Stop(steps=4))
         assert press(run, "step", 2) == "stopped"
         given = "" if name is None else ", objects={'mine': ...}"
@@ -798,3 +798,24 @@ def test_an_open_store_stays_where_it_is(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "here").is_dir()
     with pytest.raises(ValueError, match="path must not be an empty string"):
         varq.start(task(ADAM), store="", progress=False)
+
+
+def test_a_run_goes_on_after_an_observer_that_cannot_hear_of_its_failure_either() -> None:
+    deaf = True
+
+    def observer(event: Event) -> None:
+        if deaf and event.kind in ("step", "end") and event.step == 2:
+            raise OSError("nobody listens")
+
+    spec_of_it = VQE(problem=TransverseFieldIsing(2), optimizer="adam", stop=Stop(steps=4))
+    with Session(store=None, progress=False) as session:
+        wanted = session.run(spec_of_it)
+    with Session(store=None, progress=False, observers=[observer]) as session:
+        run = session.start(spec_of_it)
+        with pytest.raises(OSError, match="nobody listens"):
+            run.finish()
+        assert not run.done, "its failure is no result: the next call goes on"
+        deaf = False
+        result = run.finish()
+        assert (result.value, result.steps, result.reason) == (wanted.value, 4, wanted.reason)
+        assert len(session.store.rows(run.id)) == 4, "nothing was evaluated twice"

@@ -113,6 +113,91 @@ def test_a_run_handed_over_goes_by_its_last_rule(tmp_path: Path, monkeypatch: py
         assert session.store.find(name).rule == "null"
 
 
+def went_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hand sessions over to nobody."""
+    monkeypatch.setattr(handing, "launch", lambda store, folder, session: 0)
+
+
+@pytest.mark.parametrize("begin", ["drain", "submit", "verify", "step"])
+def test_no_run_is_lost_of_a_session_that_had_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    went_on(monkeypatch)
+    with Session(DEVICE, shots=SHOTS, store=tmp_path, progress=False) as session:
+        first = session.start(task(seed=1, steps=2), verify=begin == "verify")
+        if begin == "drain":
+            session.drain()
+        elif begin == "step":
+            first.step()
+        elif begin == "submit":
+            session.submit([qml.tape.make_qscript(lambda: qml.expval(qml.Z(0)))()]).result()
+        session.detach([task(seed=2, steps=2)])
+        second = task(seed=2, steps=2).resolve(DEVICE, SHOTS)
+    with open_store(tmp_path) as store:
+        again = reopen(session.id, store, progress=False)
+        left = {lane.run.spec for lane in again.lanes}
+        assert second in left
+        assert len(left) == (1 if begin == "drain" else 2)
+        again.desk.leave()
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_what_was_asked_here_binds_the_process_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    went_on(monkeypatch)
+    with Session(DEVICE, shots=SHOTS, store=tmp_path, progress=False) as session:
+        first, second, third, fourth = (session.start(task(seed=seed, steps=2)) for seed in range(4))
+        if written:
+            session.start(task(seed=9, steps=1))
+            session.desk.known = True
+            session.desk.begin(session.lanes)
+        session.cancel(first)
+        session.pause(second)
+        session.pause(third)
+        session.pause(third, paused=False)
+        session.cancel(fourth)
+        assert fourth.finish().reason is Reason.STOPPED
+        fourth.step()  # somebody wants it after all
+        session.detach()
+    with open_store(tmp_path) as store:
+        again = reopen(session.id, store, progress=False)
+        left = {lane.run.id: lane.paused for lane in again.lanes}
+        again.desk.leave()
+    assert first.id not in left
+    assert {name: left[name] for name in (second.id, third.id, fourth.id)} == {
+        second.id: True,
+        third.id: False,
+        fourth.id: False,
+    }
+
+
+def test_a_button_that_holds_all_runs_back_is_noted(tmp_path: Path) -> None:
+    with Session(DEVICE, shots=SHOTS, store=tmp_path, progress=False) as session:
+        session.start(task(steps=2))
+        session.desk.known = True
+        session.desk.begin(session.lanes)
+        session.desk.asked("pause")
+        assert [body["paused"] for body in enlisted(session.store, session.id)] == [True]
+        session.desk.asked("resume")
+        assert [body["paused"] for body in enlisted(session.store, session.id)] == [False]
+
+
+def test_a_session_goes_on_without_the_runs_that_were_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    went_on(monkeypatch)
+    with Session(DEVICE, shots=SHOTS, store=tmp_path, progress=False) as session:
+        gone, kept = (session.start(task(seed=seed, steps=2)).id for seed in (1, 2))
+        session.detach()
+    with open_store(tmp_path) as store:
+        store.remove([gone])
+        again = reopen(session.id, store, progress=False)
+        assert [lane.run.id for lane in again.lanes] == [kept]
+        assert f"run {gone} was removed from the store" in caplog.text
+        again.desk.leave()
+
+
 def test_a_worker_is_held_back_killed_and_carried_on(tmp_path: Path) -> None:
     results, events = undisturbed(tmp_path / "here", task(seed=4))
     store = tmp_path / "there"

@@ -308,7 +308,7 @@ APPENDER = """
         store.create(record(number), {})
         with store.lease(run_id(number)):
             for step in range(steps):
-                store.append(run_id(number), row(step), paid=step % 16 == 0)
+                store.append(run_id(number), row(step))
         store.conclude(run_id(number), "steps", "{}", {}, steps)
 """
 
@@ -346,7 +346,7 @@ STREAM = """
         store.create(record(), {})
         with store.lease(run_id(0)):
             for step in range(len(store.rows(run_id(0))), 10**9):
-                store.append(run_id(0), row(step), paid=step % 7 == 0)
+                store.append(run_id(0), row(step))
                 print(step)
 """
 

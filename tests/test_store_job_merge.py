@@ -211,7 +211,7 @@ def test_a_session_goes_on_on_another_host(tmp_path: Path) -> None:
         bob.jobs.sent({made[3].id: "p3"})
         bob.jobs.write([job(4)], rows(job(4)))
         bob.jobs.note(session_id(), "from", "bob")
-        bob.jobs.set_state(session_id(), "paused")
+        bob.jobs.set_state(session_id(), "broken")
         states = ["done", "done", "sent", "sent", "written"]
         assert [one.state for one in bob.jobs.jobs(session_id())] == states
         assert [one.number for one in bob.jobs.jobs(session_id(), ["sent"])] == [2, 3]
@@ -224,7 +224,7 @@ def test_a_session_goes_on_on_another_host(tmp_path: Path) -> None:
             (0, "ada", "ada"),
             (1, "bob", "bob"),
         ]
-        assert ada.jobs.session(session_id()).state is SessionState.PAUSED
+        assert ada.jobs.session(session_id()).state is SessionState.BROKEN
         np.testing.assert_array_equal(ada.jobs.bits(made[1].id, 0), bits(made[1]))
         ada.jobs.set_state(session_id(), "open")
         assert ada.jobs.session(session_id()).state is SessionState.OPEN

@@ -55,9 +55,9 @@ def test_a_session_comes_back_as_it_was(jobs: Jobs) -> None:
 
 
 def test_opening_a_session_again_leaves_it(jobs: Jobs) -> None:
-    jobs.set_state(session_id(), "paused")
+    jobs.set_state(session_id(), "broken")
     jobs.open(session())
-    assert jobs.session(session_id()).state is SessionState.PAUSED
+    assert jobs.session(session_id()).state is SessionState.BROKEN
     with pytest.raises(ConflictError, match=r"Session session-00000000 has the device varq\.qubit in one place and x"):
         jobs.open(session(device="x"))
 

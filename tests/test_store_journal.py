@@ -156,7 +156,7 @@ def test_a_long_difference_is_cut_to_where_it_is(store: Store, run: RunRecord) -
 
 
 def test_several_rows_are_written_together_or_not_at_all(store: Store, run: RunRecord) -> None:
-    store.extend(run.id, [row(0), row(1)], paid=True)
+    store.extend(run.id, [row(0), row(1)])
     with pytest.raises(ConflictError, match="step 1"):
         store.extend(run.id, [row(2), row(1, value=7.0)])
     assert store.rows(run.id) == [row(0), row(1)]

@@ -15,8 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_samples import BIG, BIG_SHA, contents, record, row, run_id
 
+from varq.session.reporting import RUN as RUN_NOTE
 from varq.spec import array_digest
+from varq.store.circuit_records import CircuitRow
 from varq.store.faults import ConflictError, OwnedError, StoreCorrupt, StoreError, StoreForeign, StoreUnwritable
+from varq.store.job_records import JobRecord, SessionRecord
 from varq.store.records import GcReport, MergeReport
 from varq.store.store import Store, open_store
 
@@ -290,6 +293,23 @@ def test_gc_heeds_the_files_of_other_hosts(tmp_path: Path) -> None:
         report = ada.gc()
         assert (report.arrays, report.runs) == (0, 0)
         np.testing.assert_array_equal(bob.array(BIG_SHA), BIG)
+
+
+@pytest.mark.parametrize("where", ["ada", "bob"])
+def test_gc_leaves_runs_that_wait_for_a_job_or_for_their_session(tmp_path: Path, where: str) -> None:
+    """What a run paid for may come back after a day, and a session that was left goes on with all that it had."""
+    with open_store(tmp_path, host="ada") as ada, open_store(tmp_path, host=where) as store:
+        for number in range(4):
+            ada.create(record(number, created=1.0), {})
+        for name, state in (("session-0a", "open"), ("session-0b", "closed")):
+            store.jobs.open(SessionRecord(name, 1.0, where, "varq.qubit"))
+            store.jobs.set_state(name, state)
+        one = JobRecord("varq-0001", "session-0b", 0, "varq.qubit", circuits=1, shots=2, created=1.0, paid=True)
+        store.jobs.write([one], [CircuitRow(one.id, 0, "0" * 64, 2, 7, ((run_id(0), 0, "step", 0),))])
+        store.jobs.note("session-0a", RUN_NOTE, {"run": run_id(1)})
+        store.jobs.note("session-0b", RUN_NOTE, {"run": run_id(2)})
+        assert ada.gc().runs == 2
+        assert {one.id for one in ada.list()} == {run_id(0), run_id(1)}
 
 
 def test_gc_deletes_old_drafts_of_files(tmp_path: Path) -> None:

@@ -163,7 +163,8 @@ def run_file(
     """Run what a TOML file describes, or carry it on.
 
     The same file again gives the recorded result at once.  Ctrl-C stops after the evaluation in flight and prints the
-    line that carries on (status 130); SIGTERM does the same with status 75.
+    line that carries on (status 130); SIGTERM does the same with status 75.  A deadline and `varq cancel` stop it with
+    status 3.
     """
     with waiting():
         work, options = cli.run_file, cli.Options
@@ -183,12 +184,22 @@ def resume(
     fork: Annotated[
         bool, typer.Option("--fork", help="Go on as a new run from the last step that is still asked for.")
     ] = False,
+    budget_shots: BudgetShots = None,
+    budget_circuits: BudgetCircuits = None,
+    budget_seconds: BudgetSeconds = None,
+    budget_cost: BudgetCost = None,
+    prices: Prices = None,
     quiet: Quiet = False,
 ) -> None:
-    """Carry a run on; recorded steps cost nothing."""
+    """Carry a run on; recorded steps cost nothing.
+
+    A budget that it was given holds on: what was used up counts, and a limit given here takes the place of that one.
+    """
     with waiting():
-        work = cli.resume
-    raise typer.Exit(work(run, store, stop_steps, take_over, fork, quiet))
+        work, options = cli.resume, cli.Options
+    budget = {"shots": budget_shots, "circuits": budget_circuits, "seconds": budget_seconds, "cost": budget_cost}
+    said = options(stop_steps, None, None, budget, prices)
+    raise typer.Exit(work(run, store, said, take_over, fork, quiet))
 
 
 @app.command(rich_help_panel=RUN)

@@ -66,9 +66,8 @@ def _session_of(store: Store, name: str) -> str:
         return store.jobs.session(name).id
     except LookupError:
         run = store.find(name).id
-        for record in store.jobs.sessions():
-            if any(note.kind == RUN and note.body["run"] == run for note in store.jobs.notes(record.id)):
-                return record.id
+        if had := store.jobs.noting(RUN, run):
+            return had[0].id
         raise LookupError(f"Run {run[:8]} took part in no session of this store: there is no time line.") from None
 
 

@@ -14,11 +14,13 @@ from varq.cli.mistakes import asked
 from varq.cli.stores import DEFAULT_FOLDER, line, reading
 from varq.plots.units import difference
 from varq.protocol import Reason, Result
+from varq.session.known import onward
+from varq.session.limits import last_limited, limits_of, settings_of
 from varq.store.records import RunRecord
 
 __all__ = ["described", "facts", "list_runs", "result_data", "show", "worded"]
 
-_CODE = ('"$":"function"', '"$":"opaque"')  # as varq.spec writes what the command line cannot make again
+_CODE, _OBJECT = '"$":"function"', '"$":"opaque"'  # as varq.spec writes what the command line cannot make again
 _LONG = 60  # letters of a list or array that are printed
 
 
@@ -74,10 +76,12 @@ def show(run_id: str, store: Path | None, as_json: bool) -> None:
         with asked():
             record = opened.find(run_id)
         result = None if record.result is None else spec.loads(record.result, opened.array)
+        limited = last_limited(opened, record.id) if record.reason == "budget" else None
+        limits = {} if limited is None else limits_of(settings_of(opened.jobs, limited))
         if as_json:
             print_json({**facts(record), "spec": json.loads(record.spec), "result": result_data(result)})
             return
-        _print(record, result, store)
+        _print(record, result, store, limits)
 
 
 def result_data(result: Result | None) -> dict[str, Any] | None:
@@ -85,7 +89,7 @@ def result_data(result: Result | None) -> dict[str, Any] | None:
     return None if result is None else {**spec.fields(result), "deviation": result.deviation}
 
 
-def _print(record: RunRecord, result: Result | None, store: Path | None) -> None:
+def _print(record: RunRecord, result: Result | None, store: Path | None, limits: dict[str, float]) -> None:
     if result is None:
         say(record.title, "bold")
         so_far = f"unfinished after {checks.counted(record.steps, 'step')}, {record.seconds:.3g} s on {record.device}"
@@ -97,17 +101,28 @@ def _print(record: RunRecord, result: Result | None, store: Path | None) -> None
     say("Spec", "bold")
     for depth, text in described(json.loads(record.spec), record.algorithm.split(":")[-1]):
         say("  " * (depth + 1) + text)
-    say(_next(record, store), "dim")
+    say(_next(record, store, limits), "dim")
 
 
-def _next(record: RunRecord, store: Path | None) -> str:
-    """The line that resumes, or why there is nothing to resume."""
+def _next(record: RunRecord, store: Path | None, limits: dict[str, float]) -> str:
+    """The line that resumes, or why there is nothing to resume.
+
+    Args:
+        record: of the run.
+        store: folder of the store.
+        limits: of the budget that ended it, by name.
+    """
     command = line("resume", record.id, store)
-    if any(mark in record.spec for mark in _CODE):
+    if _OBJECT in record.spec:
+        return onward(record, store or DEFAULT_FOLDER)
+    if _CODE in record.spec:
         return f"Carry on where its function is at hand, in Python: varq.resume({record.id[:8]!r})"
+    if limits:
+        more = " ".join(f"--budget-{name} {max(2 * most, 1):.15g}" for name, most in limits.items())
+        return f"Go further with a larger budget: {command} {more}"
     if record.reason is None or not Reason(record.reason).final:
         return f"Carry on with: {command}"
-    if record.reason in ("steps", "seconds", "budget"):
+    if record.reason in ("steps", "seconds"):
         return f"Go further with: {command} --stop-steps {max(2 * record.steps, 1)}"
     return f"It is complete; {line('plot', record.id, store)} draws it."
 

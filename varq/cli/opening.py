@@ -13,7 +13,9 @@ from varq.cli.specfile import Described
 from varq.devices.prices import load_prices
 from varq.protocol import Stop
 from varq.session.budget import Budget
+from varq.session.continuing import continued, in_all
 from varq.session.session import Session
+from varq.store.store import Store
 
 __all__ = ["Options"]
 
@@ -42,26 +44,53 @@ class Options:
         said = (self.steps, self.device, self.shots, self.prices, *self.budget.values())
         return any(value is not None for value in said)
 
-    def opened(self, described: Described, store: Any, progress: bool) -> Session:
+    def opened(self, described: Described, store: Any, progress: bool, again: bool = False) -> Session:
         """The session.
 
         Args:
             described: what the file says.
             store: of the session.
             progress: whether it shows how it goes.
+            again: whether limits are those of all that the run uses up, earlier processes included.
 
         Raises:
             InputError: for a limit, a device or a file of prices that is none.
         """
         options: dict[str, Any] = dict(described.options)
-        limits: dict[str, Any] = {name: most for name, most in self.budget.items() if most is not None}
         with asked():
-            if limits:
-                options["budget"] = dataclasses.replace(options.get("budget", Budget()), **limits)
+            if self._limits:
+                options["budget"] = dataclasses.replace(options.get("budget", Budget()), **self._limits)
             if self.prices is not None:
                 options["prices"] = load_prices(self.prices)
             shots = described.shots if self.shots is None else self.shots
-            return Session(self.device or described.device, shots=shots, store=store, progress=progress, **options)
+            options |= {"device": self.device or described.device, "shots": shots, "store": store, "progress": progress}
+            session = Session(**options)
+            before = in_all(session, described.task) if again else None
+            if before is None:
+                return session
+            session.close()
+            return Session(**options, _again=before)
+
+    def continued(self, run: str, store: Store, progress: bool, take_over: bool) -> Session:
+        """The session in which a run of the store goes on.
+
+        Args:
+            run: its id, or a unique beginning of it.
+            store: where it is.
+            progress: whether the session shows how it goes.
+            take_over: take it from an owner that no longer shows signs of life.
+
+        Raises:
+            InputError: if there is no such run, or for a limit or a file of prices that is none.
+        """
+        with asked():
+            prices = None if self.prices is None else load_prices(self.prices)
+            options: dict[str, Any] = {"store": store, "progress": progress, "prices": prices}
+            return continued(run, limits=self._limits, take_over=take_over, **options)
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        return {name: most for name, most in self.budget.items() if most is not None}
 
     def rule(self, described: Described) -> Stop | None:
         """The stop rule; None for the one that suits the algorithm."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from varq.cli import specfile
 from varq.cli.console import note, result_block
@@ -14,12 +15,13 @@ from varq.protocol import Reason, Result, Stop
 from varq.session.opening import UNSET
 from varq.session.replay import ReplayError
 from varq.session.run import Run
-from varq.session.session import EXISTING, Session
+from varq.session.session import EXISTING
 from varq.store.faults import OwnedError
 
-__all__ = ["INTERRUPTED", "finished", "resume", "run_file"]
+__all__ = ["INTERRUPTED", "STOPPED", "finished", "resume", "run_file"]
 
 INTERRUPTED = 130  # the shells' exit status for a program that SIGINT ended
+STOPPED = 3  # the exit status of a run whose deadline passed, or that was cancelled from elsewhere
 _DONE, _NO_NUMBER = 0, 1
 
 
@@ -48,7 +50,10 @@ def run_file(
         raise InputError(f"--existing must be one of {', '.join(EXISTING)}. Got {existing!r}.")
     described = specfile.read(file)
     folder = store or described.store
-    with options.opened(described, UNSET if folder is None else folder, progress=not quiet) as session:
+    named: Any = UNSET if folder is None else folder
+    with asked(str(file)):
+        session = options.opened(described, named, progress=not quiet, again=existing == "continue")
+    with session:
         with asked(str(file)):
             rule = options.rule(described)
             run = _ready(session.start(described.task, stop=rule, existing=existing, **described.start))
@@ -57,14 +62,22 @@ def run_file(
         return _status(finished(run, folder), folder, quiet)
 
 
-def resume(run_id: str, store: Path | None, steps: int | None, take_over: bool, fork: bool, quiet: bool) -> int:
-    """Carry a run on; returns the exit status.
+def resume(run_id: str, store: Path | None, options: Options, take_over: bool, fork: bool, quiet: bool) -> int:
+    """Carry a run on, within the budget that it had; returns the exit status.
+
+    Args:
+        run_id: its id, or a unique beginning of it.
+        store: folder of the store.
+        options: steps, limits and prices in place of those that it went by last.
+        take_over: take it from an owner that no longer shows signs of life.
+        fork: go on as a new run from the last step that is still asked for.
+        quiet: whether to show no live line.
 
     Raises:
         InputError: if the run is unknown, owned by another process, or cannot be replayed here.
     """
-    rule = None if steps is None else Stop(steps=steps)
-    with writing(store) as opened, Session(store=opened, progress=not quiet) as session:
+    rule = None if options.steps is None else Stop(steps=options.steps)
+    with writing(store) as opened, options.continued(run_id, opened, not quiet, take_over) as session:
         with asked():
             run = _ready(session.load(run_id, stop=rule, fork=fork, take_over=take_over))
         return _status(finished(run, store), store, quiet)
@@ -82,7 +95,8 @@ def finished(run: Run, folder: Path | None) -> Result:
 
     Raises:
         InputError: if it is owned by another process, cannot be replayed here, or fails before its first step.
-        SystemExit: if it was interrupted, after the line that carries it on is printed: 130, or 75 after SIGTERM.
+        SystemExit: if it was stopped, after the line that carries it on is printed: 130 after Ctrl-C, 75 after SIGTERM;
+            else 3, and what there is of a result is printed.
     """
     try:
         settled = run.done  # a finished run, or what there is of an unfinished one
@@ -100,8 +114,10 @@ def finished(run: Run, folder: Path | None) -> Result:
             _carry_on(run, folder)
         raise
     if result.reason is Reason.STOPPED and not settled:
+        if not run.interrupted:
+            result_block(result)
         _carry_on(run, folder)
-        raise SystemExit(INTERRUPTED)
+        raise SystemExit(INTERRUPTED if run.interrupted else STOPPED)
     return result
 
 

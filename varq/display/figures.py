@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import uuid
@@ -16,6 +17,8 @@ from varq.protocol import Event, Record
 
 __all__ = ["Watch"]
 
+log = logging.getLogger("varq")
+
 _SUFFIX = ".png"
 
 
@@ -23,7 +26,8 @@ class Watch:
     """An observer that draws a run's figure in a notebook, or in a file that an image viewer follows.
 
     It is drawn when it is first asked for, after steps, though not more often than every so many seconds, and at the
-    end.  The file is replaced whole: who looks at it never sees half of one.
+    end.  The file is replaced whole: who looks at it never sees half of one.  Where it can no longer be drawn, that is
+    said once, and the run goes on.
 
     Args:
         record: gives what is drawn.
@@ -55,12 +59,19 @@ class Watch:
         self._handle = uuid.uuid4().hex
         self._shown = False
         self._drawn = 0.0
+        self._quiet = False  # after an error, which the next figure would meet again
         self._paint()
 
     def __call__(self, event: Event) -> None:
-        """Draw, if it is time."""
-        if event.kind == "end" or (event.kind == "step" and time.monotonic() - self._drawn >= self._seconds):
+        """Draw, if it is time; never raises: no run ends for want of its figure."""
+        due = event.kind == "end" or (event.kind == "step" and time.monotonic() - self._drawn >= self._seconds)
+        if self._quiet or not due:
+            return
+        try:
             self._paint()
+        except Exception as error:
+            self._quiet = True
+            log.warning("The figure of run %s is drawn no more: %s", event.run_id, error)
 
     def _paint(self) -> None:
         record = self._record()

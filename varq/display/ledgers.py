@@ -70,8 +70,8 @@ def ledger_rows(ledger: Any) -> list[list[str]]:
 
 
 def _sums(ledger: Any) -> list[str]:
-    """The sums of all jobs that were or may have been sent."""
-    sent = [line for line in ledger if line.state.value != "unsent"]
+    """The sums of all jobs that used anything."""
+    sent = [line for line in ledger if line.counts]
     costs = [line.cost for line in sent if line.cost is not None]
     counts = [_count(sum(line.circuits for line in sent)), _count(sum(line.shots for line in sent))]
     cost = f"{sum(costs):.2f}" if costs else ""
@@ -109,7 +109,7 @@ def device_rows(ledger: Any) -> list[list[str]]:
     """The cells of each device: what was sent there, and what came back."""
     rows = []
     for name in _devices(ledger):
-        sent = [line for line in ledger if line.device == name and line.state.value != "unsent"]
+        sent = [line for line in ledger if line.device == name and line.counts]
         done = [line for line in sent if line.state.value == "done"]
         costs = [line.cost for line in sent if line.cost is not None]
         busy = [line.times.qpu for line in sent if line.times.qpu is not None]

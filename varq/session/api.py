@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from varq.protocol import Observer, Record, Result, Stop
+from varq.session.continuing import continued
 from varq.session.opening import UNSET, Unset
 from varq.session.run import Run
 from varq.session.session import Session
@@ -102,6 +103,8 @@ def load(
 ) -> Run:
     """The run with this id (or a unique beginning of it), rebuilt from the store alone.
 
+    One that was in a session with a budget goes on in that session: what was used up there counts.
+
     Args:
         run_id: the id.
         stop: the stop rule, in place of the one that it went by last; totals, never increments.
@@ -115,7 +118,7 @@ def load(
     Raises:
         LookupError: if there is no such run, or an object is not at hand.
     """
-    session = _own(store, progress, observers)
+    session = _own(store, progress, observers, run_id, take_over)
     return session.load(run_id, stop=stop, objects=objects, fork=fork, take_over=take_over)
 
 
@@ -132,6 +135,8 @@ def resume(
 ) -> Result:
     """Carry a run on to its end, in any process on any day: `load(...).finish()`.
 
+    One that was in a session with a budget goes on in that session: what was used up there counts.
+
     Args:
         run_id: the id, or a unique beginning of it.
         stop: the stop rule, in place of the one that it went by last; totals, never increments.
@@ -146,13 +151,20 @@ def resume(
         LookupError: if there is no such run, or an object is not at hand.
         ReplayError: if the method now asks for something else than was recorded.
     """
-    session = _own(store, progress, observers)
+    session = _own(store, progress, observers, run_id, take_over)
     return _finished(session, session.load(run_id, stop=stop, objects=objects, fork=fork, take_over=take_over))
 
 
-def _own(store: StoreLike, progress: bool, observers: Sequence[Observer]) -> Session:
-    """A session for one run, which nobody closes."""
-    session = Session(store=store, progress=progress, observers=observers)
+def _own(
+    store: StoreLike,
+    progress: bool,
+    observers: Sequence[Observer],
+    run_id: str | None = None,
+    take_over: bool = False,
+) -> Session:
+    """A session for one run, which nobody closes; that of a run which is there already, if it had a budget."""
+    options: dict[str, Any] = {"store": store, "progress": progress, "observers": observers}
+    session = Session(**options) if run_id is None else continued(run_id, take_over=take_over, **options)
     session.desk.alone = True
     return session
 

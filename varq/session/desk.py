@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from threading import RLock
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -30,10 +31,12 @@ from varq.session.drive import Lane, drive
 from varq.session.fleet import Fleet, Sending
 from varq.session.forecast import Forecast, Reckoner, forecast, unreached
 from varq.session.ledger import Ledger, of_session
-from varq.session.orders import hold, obey
+from varq.session.limits import note_terms
+from varq.session.orders import hold, obey, order
 from varq.session.reporting import ORDERED, PULSE, RUN, Reporter
 from varq.session.retry import Retry
 from varq.session.run import Run
+from varq.session.settling import sent_to
 from varq.session.shares import shares_of
 from varq.session.spending import evaluated, spent_before
 from varq.session.terms import written_terms
@@ -90,13 +93,17 @@ class Desk:
         self.terms = written_terms(device, budget, on_error, retry, prices)
         self.alone = False  # whether nobody closes it, so that each call of a run lets go of what it had
         self.known = False  # whether others may look for it, so that it is written down before it needs a job
+        self.take_over = False  # whether it is taken from an owner that no longer shows signs of life
+        self.rests = SessionState.CLOSED  # how it stands when this process is done with it
         self.under_way = UnderWay()
         self.reporter = Reporter(store.jobs, self.id, self.standing)
         self._lanes: WeakValueDictionary[str, Lane] = WeakValueDictionary()
         self.batches = Batches(store, say)
         self._enlisted: set[str] = set()
-        self._unnoted: list[dict[str, Any]] = []
+        self._unnoted: list[tuple[str, dict[str, Any]]] = []  # runs and orders, in their order
+        self._noting = RLock()  # buttons and observers of other threads ask, too
         self._lease = ExitStack()
+        self._kept: Ledger | None = None
         self._attended = 0.0
         self._held = False  # whether a button holds runs back, which others let go on again
 
@@ -122,9 +129,10 @@ class Desk:
         if not run.settled:
             self.check_open()
         lane = Lane(run, self.dispatcher_of, self.account, priority, deadline)
-        if not run.settled and run.id not in self._enlisted:
+        if not run.settled and not run.stopping() and run.id not in self._enlisted:
             self._enlisted.add(run.id)
-            self._unnoted.append(_noted(lane, evaluated(self.store, run.id) if self.budget.limited else NOTHING))
+            before = evaluated(self.store, run.id) if self.budget.limited else NOTHING
+            self._unnoted.append((RUN, _noted(lane, before)))
         return lane
 
     def step(self, run: Run, most: int | None, priority: int = 0, deadline: float | None = None) -> Any:
@@ -172,18 +180,17 @@ class Desk:
         if any(not lane.run.settled for lane in lanes):
             self.check_open()
         self._lanes.update({lane.run.id: lane for lane in lanes})
-        if self.known and any(not lane.run.settled for lane in lanes):
+        if (self.known or self.written) and any(not lane.run.settled for lane in lanes):
             self.write()
-        if self.alone and self.written and not self.owned and any(not lane.run.settled for lane in lanes):
-            self.own()
-            self.store.jobs.set_state(self.id, SessionState.OPEN)
         if self.owned:
-            self._enlist()
+            self.enlist()
 
-    def _enlist(self) -> None:
-        """Note the runs that were not noted yet."""
-        new, self._unnoted = self._unnoted, []
-        self.store.jobs.note_all(self.id, [(RUN, body) for body in new])
+    def enlist(self) -> None:
+        """Note the runs, and what was asked of them, that were not noted yet."""
+        with self._noting:
+            new = list(self._unnoted)
+            self.store.jobs.note_all(self.id, new)
+            del self._unnoted[: len(new)]
 
     def dispatcher_of(self, run: Run) -> Sending | None:
         """The queue of the device that a run's circuits go to; None where its plan answers by itself."""
@@ -242,8 +249,16 @@ class Desk:
 
     def write(self) -> None:
         """Put the session into the store, once it has something to do, and own it from then on."""
-        if self.written:
+        if self.owned:
             return
+        if self.written:  # by another process, or for an earlier call of its run
+            self.own(self.take_over)
+            self.store.jobs.set_state(self.id, SessionState.OPEN)
+        else:
+            self._open()
+        self.enlist()
+
+    def _open(self) -> None:
         record = SessionRecord(
             id=self.id,
             created=time.time(),
@@ -255,7 +270,6 @@ class Desk:
         self.store.jobs.open(record)
         self.written = True
         self.own()
-        self._enlist()
 
     def own(self, take_over: bool = False) -> None:
         """Hold the session's lease, and note what happens.
@@ -265,6 +279,7 @@ class Desk:
         """
         self._lease.enter_context(self.store.lease(self.id, take_over))
         self.owned = self.reporter.on = True
+        note_terms(self.store.jobs, self.id, self.terms)
 
     def leave(self) -> None:
         """Let the session go, unfinished, to another process."""
@@ -300,9 +315,11 @@ class Desk:
         run.plan.verify(_Asking(self, run), Key.from_seed(run.spec.seed).fold("verify"))
 
     def settle(self, job: str, provider_id: str | None, lost: bool) -> JobState:
-        """Say what became of a job that may have been sent."""
-        device = DEFAULT if self._device is None else self._device
-        return self.dispatcher(device).settle(job, provider_id, lost)
+        """Say what became of a job that may have been sent; its vendor is asked, unless it is lost."""
+        record = self.store.jobs.job(job)
+        own = (DEFAULT if self._device is None else self._device, "double")
+        found = None if provider_id is None else sent_to(self.store, record)
+        return self.dispatcher(*(found or own)).settle(record.id, provider_id, lost)
 
     def forecast(self, resolved: Any, plan: Plan, steps: int | None) -> Forecast:
         """What a plan would use up; on a device that cannot be opened here, by what its vendor's documents say."""
@@ -341,8 +358,17 @@ class Desk:
 
     def ledger(self) -> Ledger:
         """The session's jobs so far, and where the time went."""
+        if self._kept is not None:
+            return self._kept
         self.reporter.flush()
         return of_session(self.store, self.id) if self.written else Ledger(self.id, (), ())
+
+    def keep_ledger(self) -> None:
+        """Read the ledger before the store is closed; nothing hangs on it."""
+        try:
+            self._kept = self.ledger()
+        except StoreError as error:
+            log.warning("The ledger of %s could not be read: %s", self.id, error)
 
     def attend(self) -> None:
         """Do what other processes asked of the session since the last look.
@@ -359,8 +385,7 @@ class Desk:
         self._attended = now
         try:
             for command in self.store.jobs.take(self.id):
-                done = obey(list(self._lanes.values()), command.body)
-                self.store.jobs.note(self.id, ORDERED, {**command.body, "done": done})
+                self._obey(list(self._lanes.values()), command.body)
         except OwnedError:
             raise
         except StoreError as error:  # another process's lock, a full disk: what is asked can wait
@@ -368,8 +393,28 @@ class Desk:
 
     def asked(self, do: str) -> None:
         """What a person asks of all runs, by a button."""
-        obey(list(self._lanes.values()), {"do": do})
+        self.order(do)
         self._held = do in ("pause", "step")
+
+    def order(self, do: str, lane: Lane | None = None) -> None:
+        """Do what this process asks of a run, or of all; who goes on with the session is bound by it."""
+        if lane is None:
+            lanes, body = list(self._lanes.values()), order(do)
+        else:
+            lanes, body = [lane], order(do, lane.run.id)
+        try:
+            self._obey(lanes, body)
+        except StoreError as error:  # it is done, and is noted with what comes next
+            log.warning("That %s was asked could not be noted: %s", do, error)
+
+    def _obey(self, lanes: Sequence[Lane], body: Mapping[str, Any]) -> None:
+        done = obey(lanes, body)
+        if done is not None and body["do"] == "cancel":
+            # Whoever lets one go on later enlists it anew.
+            self._enlisted -= {lane.run.id for lane in lanes if body.get("run") in (None, lane.run.id)}
+        self._unnoted.append((ORDERED, {**body, "done": done}))
+        if self.owned:
+            self.enlist()
 
     def wait(self, seconds: float) -> None:
         """Sleep, with an ear open for what other processes ask."""
@@ -393,17 +438,20 @@ class Desk:
     def close(self, state: SessionState = SessionState.CLOSED) -> None:
         """Close the vendors' sessions that are open, and let the session go."""
         self.closed = True
-        self.batches.close()
-        for dispatcher in self._dispatchers.values():
-            dispatcher.close()
-        self._let_go(state)
+        with ExitStack() as last:  # from its end: what costs as long as it is open goes first, whatever goes wrong
+            last.callback(self._let_go, state)
+            last.callback(self.batches.close)
+            for dispatcher in self._dispatchers.values():
+                last.callback(dispatcher.close)
 
     def _let_go(self, state: SessionState) -> None:
-        if self.owned:
-            self.reporter.close()
-            self.store.jobs.set_state(self.id, state)
+        try:
+            if self.owned:
+                self.reporter.close()
+                self.store.jobs.set_state(self.id, self.rests if state is SessionState.CLOSED else state)
+        finally:
             self.owned = False
-        self._lease.close()
+            self._lease.close()
 
 
 def _own_limits(device: Any) -> Mapping[str, int]:

@@ -383,9 +383,10 @@ class Dispatcher:
             return refused
         busy = 0.0 if self._trial.on else None
         alone = [self._costs.use([circuit], [[circuit]], busy=busy) for circuit in circuits]
-        whole = sum(one.cost for one in alone) or 1.0
-        for item, one in zip(items, alone, strict=True):
-            item.share = Use(1, one.shots, one.seconds, use.cost * one.cost / whole)
+        seconds = _parts(0.0 if self._trial.on else use.seconds, [one.seconds for one in alone])
+        cost = _parts(use.cost, [one.cost for one in alone])
+        for item, one, *share in zip(items, alone, seconds, cost, strict=True):
+            item.share = Use(1, one.shots, *share)
             self._account.hold(item.share)
         return None
 
@@ -485,3 +486,9 @@ class Dispatcher:
         for item in items:
             self._account.release(item.share)
             item.share = NOTHING
+
+
+def _parts(whole: float, weights: Sequence[float]) -> list[float]:
+    """A whole by weights: circuits that share a job need less than each in a job of its own."""
+    total = sum(weights)
+    return [whole * weight / total for weight in weights] if total else [whole / len(weights)] * len(weights)

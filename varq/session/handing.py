@@ -62,6 +62,7 @@ def hand_over(desk: Desk, specs: dict[str, str]) -> int:
     folder = on_disk(desk.store)
     refuse_objects(desk.terms, specs)
     desk.write()
+    desk.enlist()  # of a session that was written before, too
     desk.leave()
     return launch(desk.store, folder, desk.id)
 

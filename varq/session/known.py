@@ -136,7 +136,7 @@ def onward(record: RunRecord, folder: Path | None) -> str:
     given = f'"{record.id}"'
     if objects and None not in objects:
         given += f", objects={{{', '.join(f'{name!r}: ...' for name in objects)}}}"
-    where = " in this process" if None in objects else ""
+    where = " in the process that started it" if None in objects else ""
     return f"Carry on{where} with: varq.resume({given}, store={str(folder)!r})"
 
 

@@ -11,7 +11,7 @@ from varq import checks, names
 from varq.session.outages import ANSWERS, LEFT_OUT
 from varq.session.reporting import EVENTS, RUN, spans_of
 from varq.session.stopwatch import CLASSICAL, DECODE, DEVICE, PREPARE, Span
-from varq.store.job_records import JobRecord, JobState
+from varq.store.job_records import JobRecord, JobState, used_up
 from varq.store.store import Store
 
 __all__ = ["PHASES", "QUEUE", "READ", "Ledger", "Line", "Outage", "RunTimes", "StepTimes", "Times", "of_session"]
@@ -103,6 +103,11 @@ class Line:
     owners: tuple[str, ...]
     times: Times
     error: str | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it used anything, as far as that is known: sums and budgets count it then."""
+        return used_up(self.state, self.seconds)
 
 
 @dataclass(frozen=True)

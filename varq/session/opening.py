@@ -21,6 +21,7 @@ __all__ = [
     "check_stop",
     "check_task",
     "moment",
+    "settled_in",
     "store_of",
 ]
 
@@ -73,6 +74,17 @@ def check_task(task: Any) -> None:
         raise TypeError(
             f"A session runs specs: VQE(...), QAOA(...), PhaseEstimation(...) or Minimize(...). Got {task!r}."
         )
+
+
+def settled_in(task: Any, device: Any, shots: int | None) -> Any:
+    """A spec with all of its choices made, in a session on a device and with shots of its own, or None.
+
+    Raises:
+        TypeError: for something else than a spec of what can be run.
+        ValueError: if the spec names another device or other shots than the session.
+    """
+    check_task(task)
+    return task.resolve(agreed("device", task.device, device), agreed("shots", task.shots, shots))
 
 
 def moment(deadline: Any) -> float | None:

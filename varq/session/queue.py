@@ -120,14 +120,17 @@ class Queue(Generic[T]):
             return
         line = self._lines.setdefault(work.owner, _Line(work.owner))
         if not line.heap:
-            # Who was away has no claim on what the others were served meanwhile.
-            active = [self._served[o] for o, other in self._lines.items() if other.heap]
-            self._served[work.owner] = max(self._served[work.owner], min(active, default=0))
+            self._come(work.owner)
         heapq.heappush(line.heap, (work.rank, work))
         if work.deadline is not None:
             heapq.heappush(self._deadlines, (work.deadline, work.arrival, work))
         self._size += len(work.items)
         self._announce(line)
+
+    def _come(self, owner: str) -> None:
+        """Who was away, or held back, has no claim on what the others were served meanwhile."""
+        active = [self._served[o] for o, line in self._lines.items() if o != owner and line.heap and not line.paused]
+        self._served[owner] = max(self._served[owner], min(active, default=0))
 
     def cancel(self, owner: str) -> list[Work[T]]:
         """Take everything of an owner out that is not in a job yet; the works it was part of.
@@ -165,6 +168,8 @@ class Queue(Generic[T]):
     def pause(self, owner: str, paused: bool = True) -> None:
         """Hold back what an owner has in the queue and adds to it, or let it go on."""
         line = self._lines.setdefault(owner, _Line(owner))
+        if line.paused and not paused:
+            self._come(owner)
         line.paused = paused
         if not paused:
             self._announce(line)

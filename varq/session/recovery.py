@@ -104,6 +104,12 @@ class Recovery:
                 f"Only a job that may have been sent can be settled. Job {record.id} is {record.state.value!r}. "
                 "`varq ledger` shows how each stands."
             )
+        asked = self._sender.service.name
+        if provider_id is not None and record.device != asked:
+            raise ValueError(
+                f"A job is settled by the device that it was sent to. Job {record.id} went to {record.device}; here is "
+                f"{asked}. Open varq.Session({record.device!r}) on the same store, and settle it there."
+            )
         if provider_id is None:
             self._log.mark(record.id, JobState.UNSENT, error="It was never received, a person says.")
         else:

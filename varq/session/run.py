@@ -245,7 +245,12 @@ class Run:
 
     def stopping(self) -> bool:
         """Whether somebody wants it to stop."""
-        return self._wanted_stop or self._interrupts.count > 0
+        return self._wanted_stop or self.interrupted
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal came while it was driven last."""
+        return self._interrupts.count > 0
 
     @property
     def settled(self) -> bool:
@@ -279,7 +284,7 @@ class Run:
         finally:
             self._busy = False
             self._wanted_stop = False
-            if self._interrupts.count and not self.spoken_for:
+            if self.interrupted and not self.spoken_for:
                 self._say_how_to_go_on()
         if not self.done:
             self.loop.emit("pause")
@@ -291,12 +296,15 @@ class Run:
             yield
         except BaseException as error:
             ended = self.done
-            if isinstance(error, Exception):
-                self._fail(error)
-            # Where the method and the trace stand is not known: the next call replays them from the journal.
-            self.loop.distrust()
+            try:
+                if isinstance(error, Exception):
+                    self._fail(error)
+            finally:  # observers are told of the end, and may raise as well
+                # Where the method and the trace stand is not known: the next call replays them from the journal.
+                self.loop.distrust()
+                if not ended:
+                    self.loop.result = None
             if not ended:
-                self.loop.result = None
                 self.loop.emit("pause")
             raise
 

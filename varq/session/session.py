@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,8 +24,9 @@ from varq.session.forecast import Forecast
 from varq.session.handing import hand_over
 from varq.session.known import carried, create, finished, last_rule, next_repeat, state, warn_untracked, warn_versions
 from varq.session.ledger import Ledger
-from varq.session.opening import UNSET, Unset, agreed, called_with_events, check_stop, check_task, moment, store_of
-from varq.session.orders import hold, named, obey
+from varq.session.limits import settings_of
+from varq.session.opening import UNSET, Unset, called_with_events, check_stop, moment, settled_in, store_of
+from varq.session.orders import named
 from varq.session.planning import planned
 from varq.session.retry import Retry
 from varq.session.run import Run
@@ -106,7 +107,6 @@ class Session:
         )
         self._observers.insert(0, self._desk.reporter)
         self._started: dict[str, Lane] = {}
-        self._ledger: Ledger | None = None
         self._progress = names.find("display", "progress")() if checks.boolean("progress", progress) else None
         if self._progress is not None:
             self._observers.append(self._progress)
@@ -127,7 +127,8 @@ class Session:
             ValueError: if it was opened on a device that cannot be written down.
         """
         record = store.jobs.session(session)
-        opened = cls(**read_terms(record.settings), shots=record.shots, store=store, **options, _again=record.id)
+        terms = read_terms(spec.canonical(settings_of(store.jobs, record)))
+        opened = cls(**terms, shots=record.shots, store=store, **options, _again=record.id)
         opened._desk.own(take_over)
         store.jobs.set_state(record.id, SessionState.OPEN)
         return opened
@@ -141,18 +142,23 @@ class Session:
         self._desk.known = True
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        try:
+            self.close()
+        except Exception as late:
+            if error is None:
+                raise
+            log.error("%s could not be closed: %s", self.id, late)  # what ended the block is the error to see
 
     def close(self, state: SessionState = SessionState.CLOSED) -> None:
         """End the live display and the session, and close the store if this session opened it."""
-        if self._progress is not None:
-            self._progress.close()
-        if self._owns_store and self._ledger is None:
-            self._ledger = self._desk.ledger()
-        self._desk.close(state)
-        if self._owns_store:
-            self.store.close()
+        with ExitStack() as last:  # from its end; whatever goes wrong with one, the others are done
+            if self._owns_store:
+                last.callback(self.store.close)
+                last.callback(self._desk.keep_ledger)
+            last.callback(self._desk.close, state)
+            if self._progress is not None:
+                last.callback(self._progress.close)
 
     # -- specs become runs --
 
@@ -226,7 +232,7 @@ class Session:
         self._desk.check_open()
         checks.choice("existing", existing, EXISTING)
         check_stop(stop)
-        resolved = self._resolve(task)
+        resolved = settled_in(task, self.device, self.shots)
         rule = stop if stop is not None else resolved.stop
         identity, findable = spec.identity(resolved)
         known = self.store.get(identity[:16]) if findable else None
@@ -235,11 +241,9 @@ class Session:
                 f"This spec was run before, as {known.id} ({state(known)}). "
                 "Use existing='continue', 'return' or 'repeat', or change the spec (for instance its seed)."
             )
-        while known is not None and existing == "repeat":
-            resolved = dataclasses.replace(resolved, repeat=resolved.repeat + 1)
-            identity, findable = spec.identity(resolved)
-            known = self.store.get(identity[:16])
-        if known is not None:
+        if known is not None and existing == "repeat":
+            resolved, identity, findable = next_repeat(resolved, self.store)
+        elif known is not None:
             return self._known(known, resolved, rule, frozen=existing == "return", take_over=take_over)
         return self._run(self._create(resolved, identity, findable, rule), resolved, rule, take_over)
 
@@ -317,7 +321,7 @@ class Session:
             ValueError: if the spec names another device or other shots than the session.
         """
         check_stop(stop)
-        resolved = self._resolve(task)
+        resolved = settled_in(task, self.device, self.shots)
         plan = planned(resolved, self.store)
         rule = stop or resolved.stop or plan.stop
         return self._desk.forecast(resolved, plan, rule.steps)
@@ -332,7 +336,7 @@ class Session:
         Raises:
             LookupError: if it was not started here, or `drain` has seen it end.
         """
-        obey([named(self._started.values(), run)], {"do": "cancel"})
+        self._desk.order("cancel", named(self._started.values(), run))
 
     def pause(self, run: Run | str, paused: bool = True) -> None:
         """Hold back the circuits of a run, or let it go on with `paused=False`.
@@ -340,7 +344,8 @@ class Session:
         Raises:
             LookupError: if it was not started here.
         """
-        hold(named(self._started.values(), run), checks.boolean("paused", paused))
+        lane = named(self._started.values(), run)
+        self._desk.order("pause" if checks.boolean("paused", paused) else "resume", lane)
 
     @property
     def lanes(self) -> Sequence[Lane]:
@@ -374,7 +379,7 @@ class Session:
         """Every job: whose it was, when, circuits, shots, seconds, cost, attempts, its vendor's id, and where the time
         went.  It can be asked for when the session is closed, too.
         """
-        return self._ledger if self._ledger is not None else self._desk.ledger()
+        return self._desk.ledger()
 
     def run(
         self, task: Any, *, stop: Stop | None = None, existing: str = "continue", take_over: bool = False
@@ -432,12 +437,6 @@ class Session:
         return self.store.list(algorithm, limit)
 
     # -- inside --
-
-    def _resolve(self, task: Any) -> Any:
-        check_task(task)
-        device = agreed("device", task.device, self.device)
-        shots = agreed("shots", task.shots, self.shots)
-        return task.resolve(device, shots)
 
     def _create(self, resolved: Any, identity: str, findable: bool, rule: Stop | None) -> RunRecord:
         record = create(self.store, resolved, identity, findable, rule)

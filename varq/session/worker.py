@@ -30,6 +30,8 @@ log = logging.getLogger("varq")
 def reopen(session: str, store: Store, take_over: bool = False, **options: Any) -> Session:
     """A session of the store with all its runs that are not done, ready to be drained.
 
+    Runs that were removed from the store since are left out, and said to be.
+
     Args:
         session: its id, or a unique beginning of it.
         store: where it is.
@@ -44,6 +46,11 @@ def reopen(session: str, store: Store, take_over: bool = False, **options: Any) 
     opened = Session.reopened(session, store, take_over, **options)
     try:
         for body in enlisted(store, opened.id):
+            if store.get(body["run"]) is None:
+                said = f"{body['title']}: run {body['run']} was removed from the store, and is left out."
+                log.warning("%s", said)
+                _note(opened, said)
+                continue
             stop = None if body["stop"] is None else spec.decode(body["stop"])
             run = opened.load(body["run"], stop=stop, take_over=take_over)
             if not run.settled:
@@ -130,5 +137,8 @@ def _terminated(number: int, frame: Any) -> None:
 
 
 def _tell(session: Session, message: str) -> None:
-    message = f"{message} Runs that are not done go on with: {again(session.id, session.store.path)}"
+    _note(session, f"{message} Runs that are not done go on with: {again(session.id, session.store.path)}")
+
+
+def _note(session: Session, message: str) -> None:
     session.desk.reporter(Event("", "note", 0, info={"message": message}))

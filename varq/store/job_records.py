@@ -33,6 +33,7 @@ __all__ = [
     "new_job_id",
     "new_session_id",
     "plain",
+    "used_up",
 ]
 
 STUDY = "study-"  # begins the ids under which studies stand among the sessions: a study has no jobs of its own
@@ -45,7 +46,6 @@ class SessionState(StrEnum):
     """How a session stands."""
 
     OPEN = "open"
-    PAUSED = "paused"
     CLOSED = "closed"
     BROKEN = "broken"
 
@@ -205,6 +205,16 @@ def _settings(text: Any) -> str:
     return json_text("settings", data)
 
 
+def used_up(state: JobState, seconds: float | None) -> bool:
+    """Whether a job used anything, as far as that is known: not if it was never received, or called back unused.
+
+    Args:
+        state: how it stands.
+        seconds: that are charged; None where that is not told.
+    """
+    return state is not JobState.UNSENT and not (state is JobState.CANCELLED and seconds == 0)
+
+
 @dataclass(frozen=True)
 class JobRecord:
     """One job: circuits that go to the device together.
@@ -281,8 +291,7 @@ class JobRecord:
     @property
     def counts(self) -> bool:
         """Whether it used anything, as far as that is known: not if it was never received, or called back unused."""
-        unused = self.state is JobState.CANCELLED and self.seconds == 0
-        return self.state is not JobState.UNSENT and not unused
+        return used_up(self.state, self.seconds)
 
     def _check_texts(self) -> None:
         if self.provider_id is not None:

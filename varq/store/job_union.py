@@ -15,7 +15,7 @@ __all__ = ["further", "later", "same_circuit"]
 _SESSION = ("created", "host", "device", "shots", "settings")
 _JOB = ("session", "number", "device", "circuits", "shots", "created", "paid", "estimate_seconds", "estimate_cost")
 _CIRCUIT = ("digest", "shots", "seed", "uses")
-_ENDING = (SessionState.OPEN, SessionState.PAUSED, SessionState.BROKEN, SessionState.CLOSED)
+_ENDING = (SessionState.OPEN, SessionState.BROKEN, SessionState.CLOSED)
 
 
 def _reached(state: JobState) -> set[JobState]:

@@ -23,6 +23,7 @@ __all__ = ["gc", "merge", "references", "remove", "sources", "verify"]
 
 _DAY = 86_400.0  # seconds; a run without a row may be one that is just being started
 _WEEK = 7 * _DAY  # an order of a study may take days, in which its client has nothing to do
+_ENLISTED = "run"  # kind of the notes by which `varq.session` enlists runs
 _SHOWN = 3  # conflicts shown in full
 _REFERENCE = re.compile(r'"sha256":"([0-9a-f]{64})"')  # as varq.spec writes a large array into canonical JSON
 _TEXTS = (
@@ -87,14 +88,27 @@ def gc(own: Database, others: Sequence[Database], owner: Callable[[str], Any]) -
 
 
 def _empty(own: Database, others: Sequence[Database]) -> list[str]:
-    """Unfinished runs, a day old, of which no file has a row."""
+    """Unfinished runs, a day old, of which no file has a row or a job, and that no session is to go on with."""
     sql = (
         "SELECT id FROM runs JOIN results ON run = number WHERE reason IS NULL AND created < ? "
         "AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.run = number)"
     )
     known = "SELECT 1 FROM steps JOIN runs ON run = number WHERE id = ? LIMIT 1"
-    found = [row[0] for row in own.read(sql, (time.time() - _DAY,))]
-    return [run for run in found if not any(file.read(known, (run,)) for file in others)]
+    served = "SELECT 1 FROM uses WHERE owner = ? LIMIT 1"
+    found = {row[0] for row in own.read(sql, (time.time() - _DAY,))} - _enlisted([own, *others])
+    with_jobs = job_care.having([own, *others])
+    return [
+        run
+        for run in sorted(found)
+        if not any(file.read(known, (run,)) for file in others)
+        and not any(file.read(served, (run,)) for file in with_jobs)
+    ]
+
+
+def _enlisted(files: Sequence[Database]) -> set[str]:
+    """The runs that were noted in sessions which are not closed: whoever opens one again goes on with them."""
+    sql = "SELECT body FROM notes JOIN sessions ON key = session WHERE kind = ? AND state <> 'closed'"
+    return {json.loads(body)["run"] for file in job_care.having(files) for (body,) in file.read(sql, (_ENLISTED,))}
 
 
 def _drafts(own: Database) -> int:

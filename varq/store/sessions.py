@@ -115,6 +115,18 @@ class Sessions:
                 found[stored.record.id] = later(known, stored)
         return sorted((stored.record for stored in found.values()), key=lambda record: (-record.created, record.id))
 
+    def noting(self, kind: str, word: str) -> list[SessionRecord]:
+        """The sessions with a note of a kind in which a word stands as a text of its own, newest first.
+
+        Args:
+            kind: of the notes.
+            word: without quotes and backslashes, such as an id.
+        """
+        sql = "SELECT DISTINCT sessions.id FROM notes JOIN sessions ON key = session WHERE kind = ? AND instr(body, ?)"
+        names = {row[0] for file in self._files() for row in file.read(sql, (kind, f'"{word}"'))}
+        records = [self._session(name).record for name in names]
+        return sorted(records, key=lambda record: (-record.created, record.id))
+
     def beginning(self, prefix: str) -> list[SessionRecord]:
         """What stands among the sessions under ids that begin so, the oldest first."""
         found: dict[str, StoredSession] = {}
@@ -284,8 +296,13 @@ class Sessions:
             message_tables.add_notes(db, key, notes)
         return notes
 
-    def notes(self, session: str, after: int = -1) -> list[Note]:
+    def notes(self, session: str, after: int = -1, kind: str | None = None) -> list[Note]:
         """The notes of a session whose number is greater than `after`, in order.
+
+        Args:
+            session: the session's id.
+            after: a number.
+            kind: only those of this kind; None for all.
 
         Raises:
             LookupError: if there is no such session.
@@ -294,7 +311,9 @@ class Sessions:
         checks.integer("after", after, minimum=-1)
         found = {}
         for file, key in self._places(session):
-            for note in message_tables.read_notes(file, "WHERE session = ? AND number > ?", (key, after)):
+            given: tuple[Any, ...] = (key, after) if kind is None else (key, after, kind)
+            where = f"WHERE session = ? AND number > ?{'' if kind is None else ' AND kind = ?'}"
+            for note in message_tables.read_notes(file, where, given):
                 found[note.number, note.host] = note
         return [found[place] for place in sorted(found)]
 

@@ -229,34 +229,30 @@ class Store:
 
     # -- journal
 
-    def append(self, run_id: str, row: Row, arrays: Mapping[str, NDArray[Any]] = _NOTHING, paid: bool = False) -> None:
+    def append(self, run_id: str, row: Row, arrays: Mapping[str, NDArray[Any]] = _NOTHING) -> None:
         """Records one step: when this returns it survives the end of the process, whatever ends it.
+
+        A power failure may take the last steps: what they cost is not lost, as `Store.jobs` keeps the bits of paid jobs
+        even then, and the steps are made of them again.
 
         Args:
             run_id: the run's id.
             row: the step. One that is there already with the same content is left as it is.
             arrays: large arrays that its request or reply names, by SHA-256.
-            paid: whether the reply cost money: then the row also survives a power failure.
 
         Raises:
             ConflictError: if the step is there with another content; shows both.
             OwnedError: if the run was held here and somebody took it over.
             LookupError: if there is no such run.
         """
-        self.extend(run_id, (row,), arrays, paid)
+        self.extend(run_id, (row,), arrays)
 
-    def extend(
-        self,
-        run_id: str,
-        rows: Iterable[Row],
-        arrays: Mapping[str, NDArray[Any]] = _NOTHING,
-        paid: bool = False,
-    ) -> None:
+    def extend(self, run_id: str, rows: Iterable[Row], arrays: Mapping[str, NDArray[Any]] = _NOTHING) -> None:
         """`append` for several rows: all of them are recorded, or none."""
         if run_id not in self._adopted:
             self._adopt(run_id)
         foreign = self._foreign_rows(run_id)
-        with self._folder.writer().write(paid) as db:
+        with self._folder.writer().write() as db:
             self._check_owner(db, run_id)
             if arrays:
                 tables.put_arrays(db, arrays)
@@ -444,8 +440,8 @@ class Store:
 
     def gc(self) -> GcReport:
         """Frees what nothing needs in this host's file: arrays that no run and no job names, unfinished runs without a
-        single row that nobody owns and that are older than a day, leases given back, drafts of files and permits of
-        studies that were left. Then it packs the file.
+        single row that nobody owns, for which no job was written, which no session is to go on with and that are older
+        than a day, leases given back, drafts of files and permits of studies that were left. Then it packs the file.
         """
         owned = self._keeper.owner if self._keeper is not None else lambda _: None
         report = maintenance.gc(self._folder.writer(), self._folder.elsewhere(), owned)
