@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 import urllib3
 from qiskit.primitives import StatevectorSampler
+from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import QiskitRuntimeService, RuntimeDecoder, RuntimeEncoder
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 from qiskit_ibm_runtime.qiskit_runtime_service import ClientParameters, RuntimeClient
@@ -216,5 +217,7 @@ class StubService(QiskitRuntimeService):
         self._default_instance = True
 
     def backend(self, name: str, instance: str | None = None, **kwargs: Any) -> Any:
-        """A machine, without asking for the account's list of them."""
+        """A machine, without asking for the account's list of them: by its whole name, as IBM's client compares it."""
+        if name != MACHINE:
+            raise QiskitBackendNotFoundError(f"No backend matches the criteria: {name}.")
         return self._create_backend_obj(name, instance or CRN, use_fractional_gates=False)

@@ -32,6 +32,7 @@ _STATUSES = {
     "CANCELLED - RAN TOO LONG": JobStatus.FAILED,
 }
 
+_OWN = "ibm_"  # begins IBM's names of its machines, which its client compares letter by letter
 _SENT = "varq"  # in a circuit's metadata: the places in the job of the circuits of its block, and their shots
 
 
@@ -46,7 +47,7 @@ class IBMService(Plain):
     process can read a result.
 
     Args:
-        name: as `varq.device` knows it, such as "ibm.fake_torino".
+        name: as `varq.device` knows it, such as "ibm.fake_torino" or "ibm.torino".
         site: where jobs go.
         layout: the machine's qubits that the wires are put on; None lets Qiskit choose.
         optimization_level: how hard Qiskit compiles, 0 to 3.
@@ -294,7 +295,8 @@ def open_ibm(
     Real machines: not run on hardware so far.  The tests drive IBM's own client against a server of their own.
 
     Args:
-        name: "ibm.fake_<name>" for a snapshot in this process, "ibm.<name>" for the real machine.
+        name: "ibm.fake_<name>" for a snapshot in this process, "ibm.<name>" for the real machine, which IBM calls
+            ibm_<name>.
         wires: how many it must have; None for any number.
         mode: "job", "batch" or "session".  A session is opened by `open`, and not before.
         layout: the machine's qubits for wires 0, 1, ...; None lets Qiskit choose.
@@ -319,7 +321,8 @@ def open_ibm(
         >>> open_ibm("ibm.fake_manila")  # doctest: +SKIP
         IBMService('ibm.fake_manila', mode='job')
     """
-    machine = checks.text("device", name, hint="Such as 'ibm.fake_torino'.").removeprefix("ibm.")
+    machine = checks.text("device", name, hint="Such as 'ibm.fake_torino'.").removeprefix("ibm.").removeprefix(_OWN)
+    name = f"ibm.{machine}"
     chosen = Mode(checks.choice("mode", mode, [m.value for m in Mode]))
     checks.integer("optimization_level", optimization_level, minimum=0, maximum=LEVELS[-1])
     checks.integer("seed_transpiler", seed_transpiler, minimum=0)
@@ -333,9 +336,8 @@ def open_ibm(
     else:
         secrets = tuple(s for s in (token,) if s)
         client = client or _connected(account, channel, token, instance, secrets)
-        site = Account(
-            client, machine, instance, chosen, given, max_time, checks.real("settled", settled, 0.0), secrets
-        )
+        settled = checks.real("settled", settled, 0.0)
+        site = Account(client, _OWN + machine, instance, chosen, given, max_time, settled, secrets)
     _checked(site, name, wires, layout)
     return IBMService(name, site, layout, optimization_level, seed_transpiler, given)
 
