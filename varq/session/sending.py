@@ -26,7 +26,7 @@ from varq.store.circuit_records import Returned
 from varq.store.job_records import JobRecord, JobState, Mark
 from varq.store.jobs import Jobs
 
-__all__ = ["RecalledError", "Sender"]
+__all__ = ["DroppedError", "RecalledError", "Sender"]
 
 T = TypeVar("T")
 
@@ -35,7 +35,11 @@ _UNNOTED = 1.0  # seconds after which the id of a job that was sent is in the st
 
 
 class RecalledError(PermanentError):
-    """A job was cancelled at its vendor, since nobody waited for it any more."""
+    """A job was cancelled at its vendor, or not sent at all, since nobody waited for it any more."""
+
+
+class DroppedError(PermanentError):
+    """A job was dropped by its vendor before it ran, since the vendor's session had ended: it is sent anew."""
 
 
 class Sender:
@@ -88,6 +92,8 @@ class Sender:
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Send jobs, whose circuits are compiled: each has its vendor's id or an error afterwards.
+
+        What nobody waits for any more when its turn comes is not sent.
 
         Raises:
             DeviceError: if the vendor's session cannot be opened; nothing was sent.
@@ -228,6 +234,11 @@ class Sender:
         partial: list[PartialError] = []
 
         def once() -> str:
+            if not partial and not job.wanted():  # of what was received in part, nobody could fetch the rest
+                raise RecalledError(
+                    f"Nobody waited any more for job {tag}, and it was not sent to {self.service.name}. Its circuits "
+                    "are sent when what they are for goes on."
+                )
             job.attempts += 1
             try:
                 return received()
