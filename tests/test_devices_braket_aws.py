@@ -191,6 +191,9 @@ def test_another_process_reads_the_result() -> None:
     assert later.status(job) is JobStatus.DONE
     assert digits(later.result(job).bits) == [0, 1, 2, 3]
     assert later.find("another") is None
+    assert later.tagged(job, "tag")
+    assert not later.tagged(job, "another")
+    assert not later.tagged(job.split()[0], "tag"), "a part of the job"
 
 
 def test_a_lost_answer_is_uncertain_and_sending_again_runs_nothing_twice() -> None:

@@ -219,6 +219,12 @@ class AwsMachine:
         with self._calling(arn=arn):
             return dict(self._session.braket_client.get_quantum_task(quantumTaskArn=arn))
 
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """Whether these are all tasks that were created under a tag."""
+        tags = [self._metadata(arn).get("tags", {}) for arn in job.split()]
+        parts = {f"{part}/{len(tags)}" for part in range(len(tags))}
+        return all(one.get(TAG) == _digest(tag) for one in tags) and parts == {one[PART] for one in tags}
+
     def status(self, job: str) -> JobStatus:
         """Of all tasks together."""
         return together([STATUSES[self._metadata(arn)["status"]] for arn in job.split()])

@@ -151,6 +151,11 @@ class IBMService(Plain):
         """The job sent under a tag.  For an account, looks for some seconds before it says that there is none."""
         return self._site.find(tag)
 
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """Whether a job of an account was sent under a tag; None on a snapshot."""
+        tags = self._site.tags(job)
+        return None if tags is None else tag in tags
+
     def status(self, job: str) -> JobStatus:
         """Where the job stands."""
         found = self._site.job(job)

@@ -62,6 +62,12 @@ class Site(Protocol):
     def fetched(self, job: str) -> None:
         """The result of a job has been read."""
 
+    def tags(self, job: str) -> Sequence[str] | None:
+        """The tags that a job was sent with; None where there are none."""
+
+    def ended(self, job: str) -> bool:
+        """Whether the session or batch that a job was sent in has ended."""
+
     def queue(self) -> str:
         """How many jobs wait for the machine."""
 
@@ -179,6 +185,14 @@ class Local:
             gone, _ = self._read.popitem(last=False)
             self._jobs.pop(gone, None)
             self._by_tag = {tag: name for tag, name in self._by_tag.items() if name != gone}
+
+    def tags(self, job: str) -> Sequence[str] | None:
+        """None: a job is known by its id alone."""
+        return None
+
+    def ended(self, job: str) -> bool:
+        """There is no session that could."""
+        return False
 
     def queue(self) -> str:
         """Nobody else is here."""
@@ -330,6 +344,24 @@ class Account:
 
     def fetched(self, job: str) -> None:
         """IBM keeps it."""
+
+    def tags(self, job: str) -> Sequence[str] | None:
+        """As IBM keeps them."""
+        found = self.job(job)
+        return self.call(lambda: [str(tag) for tag in found.tags or ()])
+
+    def ended(self, job: str) -> bool:
+        """By its limit, or since somebody closed it: IBM then cancels what still waits, or lets it fail."""
+        found = self.job(job)
+        name = self.call(lambda: found.session_id)
+        if not name:
+            return False
+        # As the client's `Session.details` asks; `Session.from_id` would change which instance it works for.
+        try:
+            said = self.call(lambda: self._client._get_api_client(self._instance).session_details(name))
+            return bool(said) and said.get("state") == "closed"
+        except ExpiredError:  # what IBM says of one that it knows no more
+            return True
 
     def queue(self) -> str:
         """As IBM counts them, with what it says of a machine that takes no jobs."""

@@ -211,6 +211,9 @@ class Service(Protocol):
             PartialError: if it has a part of the job, which may be sent again under its tag.
         """
 
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """Whether a job of this id was sent under `tag`; None where the vendor keeps no tags."""
+
     def status(self, job: str) -> JobStatus:
         """Where the job stands."""
 
@@ -233,6 +236,18 @@ class Plain:
 
     def metered(self) -> float | None:
         """None: there is no session that is metered."""
+        return None
+
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """None: that is not known."""
+        return None
+
+    def dropped(self, job: str) -> bool:
+        """False: there is no session that ends before a job."""
+        return False
+
+    def seconds(self, job: str) -> float | None:
+        """None: they come with the result, or never."""
         return None
 
     def tasks(self, shapes: Sequence[tuple[int, int]]) -> int:

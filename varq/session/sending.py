@@ -173,8 +173,9 @@ class Sender:
         """Take the vendor's job of this id for one that may have been sent, and its result if it has one.
 
         Raises:
-            DeviceError: if the vendor cannot be asked, or it is a job of other circuits; nothing is written then.
+            DeviceError: if the vendor cannot be asked, or it is another job; nothing is written then.
         """
+        self._check_own(job, provider)
         found = Job(job, (), self._log.circuits(job.id))
         found.provider = provider
         status = self._persist(lambda: self.service.status(provider))
@@ -227,6 +228,20 @@ class Sender:
             return self._patient and not self.once and (awaited() or (isinstance(error, OfflineError) and parked()))
 
         return persistently(call, retry, self._open if reopen else lambda: None, self._say, self._sleep, patient)
+
+    def _check_own(self, job: JobRecord, provider: str) -> None:
+        """Refuse the id of another job: all steps of a run look alike, and its bits would answer another question."""
+        for other in self._log.received_as(provider, self.service.name):
+            if other.id != job.id:
+                raise PermanentError(
+                    f"The id must be that of this job on {self.service.name}. Job {provider} is that of {other.id}, "
+                    f"which is {other.state.value}. Give that of {job.id}: the vendor's pages show when each was sent."
+                )
+        if self._persist(lambda: self.service.tagged(provider, job.id)) is False:
+            raise PermanentError(
+                f"The id must be that of this job. Job {provider} on {self.service.name} was not sent under the tag "
+                f"{job.id}. Look for that tag on the vendor's pages."
+            )
 
     def _send(self, job: Job) -> None:
         """Until the vendor has it, surely has it not, or nobody can tell."""
