@@ -286,6 +286,11 @@ class Dispatcher:
         """
         return self._recovery.settle(job, provider_id, lost)
 
+    @in_turn
+    def tidy(self) -> None:
+        """See to jobs that could not be asked for, now that the device answers again: nobody waits for them."""
+        self._recovery.tidy()
+
     @alone
     def hold(self, owner: str, paused: bool) -> None:
         """Hold back what an owner has in the queue and adds to it, or let it go on."""

@@ -169,6 +169,21 @@ class Sender:
             raise again.error
         return JobState.DONE
 
+    def look_after(self, job: JobRecord) -> None:
+        """Call back a job that nobody waits for any more, or keep its result if it has one; what runs is left.
+
+        Raises:
+            DeviceError: if the vendor cannot be asked.
+        """
+        left = Job(job, (), self._log.circuits(job.id), lambda: False)
+        left.provider = job.provider_id
+        if not self._status(left).final:
+            self._call_back([left])
+            if not (left.unused or self._status(left).final):
+                return
+        self._fetch(left, [left])
+        self._record([left])
+
     def adopt(self, job: JobRecord, provider: str) -> None:
         """Take the vendor's job of this id for one that may have been sent, and its result if it has one.
 
