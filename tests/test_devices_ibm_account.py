@@ -277,6 +277,107 @@ def test_an_expired_session_is_opened_again(server):
     assert server.jobs[service.submit(batch(), "tag")]["session"] == "session1"
 
 
+def asked(sender, *angles, owner="run"):
+    ticket = sender.add((owner, 0, "step"), [circuit([qml.RX(a * np.pi, 0)], 1, 20) for a in angles])
+    assert isinstance(ticket, Ticket)
+    return ticket
+
+
+@pytest.mark.parametrize("end", ["Cancelled", "Failed"])
+def test_what_still_waited_when_a_session_ended_is_sent_anew_in_another(server, end):
+    """IBM lets what runs finish when a session reaches its limit, and drops what is in its queue, unrun and unpaid."""
+    store, waits, said = store_of(), [], []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 1:
+            server.expire("session0", end)
+            server.waits = False
+
+    sender = dispatcher(opened(server, mode="session"), store, limits={"circuits": 1}, sleep=sleep, say=said.append)
+    assert asked(sender, 0, owner="before")
+    assert sender.turn()
+    server.waits = True
+    ticket = asked(sender, 0, 1)
+    server.jobs["job0"]["status"] = "Completed"
+    assert sender.turn()
+    assert [bits.mean() for bits in ticket.outcome()] == [0.0, 1.0]
+    assert states(store) == ["done", "cancelled", "cancelled", "done", "done"]
+    assert [job["session"] for job in server.jobs.values()] == ["session0"] * 3 + ["session1"] * 2
+    assert store.jobs.spent(SESSION).shots == sender._account.spent.shots == 60
+    assert any("had not run when its session on ibm.stub ended" in text for text in said)
+
+
+def test_what_somebody_cancelled_in_an_open_session_is_not_sent_anew(server):
+    server.waits, store = True, store_of()
+    sender = dispatcher(
+        opened(server, mode="session"),
+        store,
+        sleep=lambda s: server.jobs["job0"].update(status="Cancelled", unrun=True),
+    )
+    ticket = asked(sender, 1)
+    assert sender.turn()
+    with pytest.raises(PermanentError, match="ended as cancelled"):
+        ticket.outcome()
+    assert (states(store), len(server.jobs)) == (["failed"], 1)
+
+
+def test_a_job_that_a_session_dropped_before_a_crash_is_sent_anew(server):
+    server.waits, store = True, store_of()
+    first = dispatcher(opened(server, mode="session"), store)
+    asked(first, 1)
+    first.launch()
+    server.expire("session0")
+    server.waits = False
+    sender = dispatcher(opened(server, mode="session"), store)
+    ticket = asked(sender, 1)
+    assert sender.turn()
+    assert ticket.outcome()[0].all()
+    assert states(store) == ["cancelled", "done"]
+
+
+@pytest.mark.parametrize("usage", [{"status": "pending", "qpu_charge_time_seconds": 0}, {"quantum_seconds": 0}, {}])
+def test_seconds_that_ibm_tells_late_are_asked_for_again(server, usage):
+    from ibm_stub import SECONDS
+
+    server.pending, server.usage, store = 1, usage, store_of()
+    sender = dispatcher(opened(server), store, price=price("ibm.torino"))
+    assert asked(sender, 1)
+    assert sender.turn()
+    estimate = store.jobs.jobs(SESSION)[0].estimate_seconds
+    assert estimate != SECONDS
+    assert sender._account.spent.seconds == store.jobs.spent(SESSION).seconds == estimate
+    assert asked(sender, 0, owner="next")
+    assert sender.turn()
+    first, second = store.jobs.jobs(SESSION)
+    assert (first.seconds, first.cost) == (SECONDS, pytest.approx(1.6 * SECONDS))
+    assert second.estimate_seconds == pytest.approx(SECONDS), "the pace has been learned before it was reckoned"
+    assert sender._account.spent.seconds == store.jobs.spent(SESSION).seconds == 2 * SECONDS
+    server.pending = 1
+    assert asked(sender, 0.5, owner="last")
+    assert sender.turn()
+    sender.close()
+    assert [job.seconds for job in store.jobs.jobs(SESSION)] == [SECONDS] * 3
+    assert sender._account.spent.seconds == store.jobs.spent(SESSION).seconds == 3 * SECONDS
+
+
+def test_a_job_of_another_tag_settles_nothing(server):
+    """All steps of a run look alike: by their circuits and shots alone a neighbor's bits would be taken."""
+    store, service, mine = store_of(), opened(server), "varq-that-may-have-been-sent"
+    store.jobs.write(
+        [JobRecord(mine, SESSION, 0, service.name, circuits=1, shots=20, created=1.0, paid=True)],
+        [CircuitRow(mine, 0, "0" * 64, 20, 7, (("run", 0, "step", 0),))],
+    )
+    flip = [circuit([qml.X(0)], 1, 20)]
+    neighbor, own = service.submit(flip, "varq-of-somebody"), service.submit(flip, mine)
+    for status in ("Queued", "Completed"):
+        server.jobs[neighbor]["status"] = status
+        with pytest.raises(PermanentError, match=f"Job {neighbor} on ibm.stub was not sent under the tag {mine}"):
+            dispatcher(opened(server), store).settle(mine, provider_id=neighbor)
+    assert states(store) == ["written"]
+    assert dispatcher(opened(server), store).settle(mine, provider_id=own) == "done"
+
+
 @pytest.mark.parametrize("mode", ["session", "batch"])
 def test_an_account_without_sessions_goes_on_with_jobs(server, mode):
     server.plan_has_sessions = False

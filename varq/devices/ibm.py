@@ -165,6 +165,21 @@ class IBMService(Plain):
             raise PermanentError(f"The status of a job is one of {sorted(_STATUSES)}. Got {name!r} for {job}.")
         return _STATUSES[name]
 
+    def dropped(self, job: str) -> bool:
+        """Whether a job that was cancelled or failed had never run when its session or batch ended."""
+        if not self._site.ended(job):
+            return False
+        try:
+            measures = self._site.call(self._site.job(job).metrics)
+        except PermanentError:
+            return False
+        stamps = measures.get("timestamps") or {}
+        return bool(stamps) and not stamps.get("running") and not _busy(measures)
+
+    def seconds(self, job: str) -> float | None:
+        """Seconds that IBM charges for a job; None until it has worked them out, which it has not when a job ends."""
+        return _busy(self._measures(self._site.job(job)))
+
     def result(self, job: str) -> JobResult:
         """Bits of each circuit, in the order they were sent; waits for a job that still runs.
 
@@ -178,11 +193,13 @@ class IBMService(Plain):
             raise GoneError(f"IBM no longer keeps the result of {job}.")
         bits = self._site.call(lambda: self._decoded(job, found, parts))
         measures = self._measures(found)
-        seconds = self._site.seconds(job)
+        here = self._site.seconds(job)
+        seconds = _busy(measures) if here is None else here
         self._site.fetched(job)
         return JobResult(
             bits=bits,
-            seconds=_busy(measures) if seconds is None else seconds,
+            seconds=seconds,
+            pending=self.paid and seconds is None,
             queued=_waited(measures) if self.paid else None,
             details={"backend": str(self._site.backend.name), **self._stamps(measures)},
         )
@@ -262,9 +279,9 @@ def twirled_shots(shots: int, twirling: Mapping[str, Any]) -> int:
 
 
 def _busy(measures: Mapping[str, Any]) -> float | None:
-    """Seconds that IBM charges for, once it has worked them out."""
+    """Seconds that IBM charges for, once it has worked them out: until then it may say 0, as its client does."""
     usage = measures.get("usage") or {}
-    if usage.get("status") == "pending":
+    if usage.get("status", "pending") == "pending":
         return None
     found = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds", usage.get("seconds")))
     return None if found is None else float(found)

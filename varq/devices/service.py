@@ -137,6 +137,7 @@ class JobResult:
         queued: seconds that the job waited; None where it is not told.
         cost: what the vendor charged, in the currency of its price table; None where it is not told.
         details: what else the vendor says, as JSON values.
+        pending: whether the vendor tells the seconds later: `Service.seconds` has them then.
     """
 
     bits: tuple[Bits, ...]
@@ -144,6 +145,7 @@ class JobResult:
     queued: float | None = None
     cost: float | None = None
     details: dict[str, object] = field(default_factory=dict)
+    pending: bool = False
 
 
 class Service(Protocol):
@@ -217,12 +219,18 @@ class Service(Protocol):
     def status(self, job: str) -> JobStatus:
         """Where the job stands."""
 
+    def dropped(self, job: str) -> bool:
+        """Whether a job that ended without a result never ran, as the vendor's session had ended before its turn."""
+
     def result(self, job: str) -> JobResult:
         """Its result, once the status is `DONE`.
 
         Raises:
             GoneError: if the vendor has it no more.
         """
+
+    def seconds(self, job: str) -> float | None:
+        """Seconds that the machine was busy with a job whose result said that they are told later; None until then."""
 
     def cancel(self, job: str) -> bool:
         """Ask to cancel it; returns whether it was still possible."""
