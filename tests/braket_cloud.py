@@ -45,6 +45,7 @@ class Cloud:
         self.executables = executables
         self.total = total
         self.tasks: dict[str, dict[str, Any]] = {}
+        self.made: dict[str, float] = {}
         self.tokens: dict[str, tuple[str, str]] = {}
         self.objects: dict[str, str] = {}
         self.faults: list[tuple[str, Callable[[], Any], bool]] = []
@@ -54,6 +55,8 @@ class Cloud:
         self.page = 2
         self.probabilities = False
         self.inline = False
+        self.lag = 0.0  # seconds until a new task is listed
+        self.clock: Callable[[], float] = lambda: 0.0
 
     def session(self) -> Any:
         """An `AwsSession` whose clients talk to this cloud, once for each request."""
@@ -181,6 +184,7 @@ class Cloud:
             "endedAt": "2026-01-01T00:00:05Z",
             "tags": body["tags"],
         }
+        self.made[arn] = self.clock()
         self._run(arn, body, folder)
         return 201, json.dumps({"quantumTaskArn": arn})
 
@@ -277,7 +281,7 @@ class Cloud:
         (asked,) = body["filters"]
         assert asked == {"name": "deviceArn", "operator": "EQUAL", "values": [self.arn]}
         start = int(body.get("nextToken", 0))
-        tasks = list(self.tasks.values())
+        tasks = [task for arn, task in self.tasks.items() if self.clock() >= self.made[arn] + self.lag]
         told: dict[str, Any] = {"quantumTasks": tasks[start : start + self.page]}
         if start + self.page < len(tasks):
             told["nextToken"] = str(start + self.page)
@@ -296,7 +300,7 @@ def refusal(code: str, status: int, message: str = "no") -> Callable[[], Any]:
 
 
 def _raised(fault: Any) -> tuple[int, str]:
-    if isinstance(fault, Exception):
+    if isinstance(fault, BaseException):
         raise fault
     status, body = fault
     return status, body

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 import urllib3
 from qiskit.primitives import StatevectorSampler
+from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import QiskitRuntimeService, RuntimeDecoder, RuntimeEncoder
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 from qiskit_ibm_runtime.qiskit_runtime_service import ClientParameters, RuntimeClient
@@ -44,6 +45,9 @@ class Server(BaseAdapter):
         self.broken: dict[str, str] = {}  # what each path that contains the key fails with
         self.seed = seed
         self.elapsed: float | None = None  # seconds of the session, as it is metered
+        self.waits = False  # whether jobs stay in the queue
+        self.pending = 0  # times that the seconds of a job are asked for before they are worked out
+        self.usage: dict[str, Any] = {"status": "pending", "qpu_charge_time_seconds": 0}  # what is said until then
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -61,11 +65,11 @@ class Server(BaseAdapter):
             ("GET", r"/jobs", lambda: self._listed(parse_qs(parts.query))),
             ("GET", r"/jobs/([^/]+)", self._job),
             ("GET", r"/jobs/([^/]+)/results", lambda job: self.jobs[job]["result"]),
-            ("GET", r"/jobs/([^/]+)/metrics", lambda job: self._metrics()),
+            ("GET", r"/jobs/([^/]+)/metrics", self._metrics),
             ("POST", r"/jobs/([^/]+)/cancel", self._cancel),
             ("POST", r"/sessions", lambda: self._session(json.loads(request.body or "{}"))),
             ("PATCH", r"/sessions/([^/]+)", self._closed),
-            ("GET", r"/sessions/([^/]+)", lambda name: {"id": name, "elapsed_time": self.elapsed}),
+            ("GET", r"/sessions/([^/]+)", self._details),
             ("GET", r"/instances/usage", lambda: {"usage_consumed_seconds": 1}),
             ("GET", r"/backends/[^/]+/configuration", _configuration),
             ("GET", r"/backends/[^/]+/properties", _properties),
@@ -120,7 +124,8 @@ class Server(BaseAdapter):
             if not self.keeps_metadata:
                 part.metadata["circuit_metadata"] = {}
         answer = json.dumps(result, cls=RuntimeEncoder)
-        row = {"tags": given.get("tags", []), "status": "Completed", "result": answer, "hidden": self.hidden_for}
+        status = "Queued" if self.waits else "Completed"
+        row = {"tags": given.get("tags", []), "status": status, "result": answer, "hidden": self.hidden_for}
         self.jobs[name] = {**row, "session": given.get("session_id"), "params": given["params"]}
         return name
 
@@ -131,6 +136,7 @@ class Server(BaseAdapter):
             "backend": MACHINE,
             "state": {"status": row["status"], "reason": row.get("reason")},
             "tags": row["tags"],
+            "session_id": row["session"],
             "program": {"id": "sampler"},
             "created": CREATED,
         }
@@ -163,9 +169,25 @@ class Server(BaseAdapter):
         self.sessions[name]["open"] = False
         return {}
 
-    def _metrics(self) -> dict[str, Any]:
+    def expire(self, name: str, end: str = "Cancelled") -> None:
+        """End a session as its limit does: what waits in it is dropped."""
+        self.sessions[name]["open"] = False
+        for row in self.jobs.values():
+            if row["session"] == name and row["status"] == "Queued":
+                row.update(status=end, unrun=True)
+
+    def _details(self, name: str) -> dict[str, Any]:
+        is_open = self.sessions[name]["open"]
+        state = {"state": "active" if is_open else "closed", "accepting_jobs": is_open}
+        return {"id": name, "elapsed_time": self.elapsed, **state}
+
+    def _metrics(self, name: str) -> dict[str, Any]:
+        if self.jobs[name].get("unrun"):
+            return {"timestamps": {"created": CREATED, "running": None, "finished": RUNNING}, "usage": self.usage}
         stamps = {"created": CREATED, "running": RUNNING, "finished": RUNNING}
-        return {"timestamps": stamps, "usage": {"status": "complete", "qpu_charge_time_seconds": SECONDS}}
+        self.pending -= 1
+        told = {"status": "complete", "qpu_charge_time_seconds": SECONDS}
+        return {"timestamps": stamps, "usage": self.usage if self.pending >= 0 else told}
 
 
 def _configuration() -> dict[str, Any]:
@@ -216,5 +238,7 @@ class StubService(QiskitRuntimeService):
         self._default_instance = True
 
     def backend(self, name: str, instance: str | None = None, **kwargs: Any) -> Any:
-        """A machine, without asking for the account's list of them."""
+        """A machine, without asking for the account's list of them: by its whole name, as IBM's client compares it."""
+        if name != MACHINE:
+            raise QiskitBackendNotFoundError(f"No backend matches the criteria: {name}.")
         return self._create_backend_obj(name, instance or CRN, use_fractional_gates=False)

@@ -14,11 +14,12 @@ import numpy as np
 import pennylane as qml
 import pytest
 from braket_cloud import KEY, QPU, REGION, SECRET, SV1, Cloud, refusal
+from session_service import AT_ONCE, dispatcher, states, store_of
 from test_devices_braket import agrees, circuit, layers, truth
 
 from varq.devices import braket_faults
 from varq.devices.braket import BraketService, open_braket
-from varq.devices.braket_aws import FRESH, STATUSES, AwsMachine, together
+from varq.devices.braket_aws import FRESH, STATUSES, STEP, AwsMachine, together
 from varq.devices.braket_faults import CODES, EXCEPTIONS, explained, without_secrets
 from varq.devices.faults import (
     DeviceError,
@@ -32,6 +33,8 @@ from varq.devices.faults import (
     UncertainError,
 )
 from varq.devices.service import JobStatus
+from varq.devices.settling import Settling
+from varq.session.tickets import Ticket
 
 pytestmark = [pytest.mark.flagless, pytest.mark.braket]
 
@@ -188,6 +191,9 @@ def test_another_process_reads_the_result() -> None:
     assert later.status(job) is JobStatus.DONE
     assert digits(later.result(job).bits) == [0, 1, 2, 3]
     assert later.find("another") is None
+    assert later.tagged(job, "tag")
+    assert not later.tagged(job, "another")
+    assert not later.tagged(job.split()[0], "tag"), "a part of the job"
 
 
 def test_a_lost_answer_is_uncertain_and_sending_again_runs_nothing_twice() -> None:
@@ -253,23 +259,85 @@ def test_a_job_that_was_sent_in_part_is_completed() -> None:
     assert digits(service.result(job).bits) == [0, 1, 2, 3]
 
 
-def test_what_an_earlier_process_sent_is_looked_for_until_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    cloud = Cloud()
-    job = opened(cloud).submit(marked(2), "tag")
-    machine = opened(cloud)._machine
-    assert isinstance(machine, AwsMachine)
-    now, listed = [0.0], machine._tasks
-    machine._clock, machine._settled = (lambda: now[0]), FRESH
-    machine._sleep = lambda seconds: now.__setitem__(0, now[0] + seconds)
-    monkeypatch.setattr(machine, "_tasks", lambda: listed() if now[0] >= 20.0 else [])
-    assert machine.find("tag") == job
-    assert now == [20.0]
-    assert machine.find("another") is None
-    assert now == [FRESH]
-    machine._tried.add("sent here")
-    now[:] = [0.0]
-    assert machine.find("sent here") is None, "its token keeps it from running twice: nothing to wait for"
-    assert now == [0.0]
+def late(lag: float = 20.0) -> tuple[Cloud, list[float], Callable[[], BraketService]]:
+    """A cloud that lists a task so many seconds after it was created, its time, and what opens its device."""
+    cloud, now = Cloud(), [1000.0]
+    cloud.lag, cloud.clock = lag, lambda: now[0]
+
+    def service() -> BraketService:
+        made = opened(cloud)
+        machine = made._machine
+        assert isinstance(machine, AwsMachine)
+        machine._settling = Settling(FRESH, STEP, cloud.clock, lambda s: now.__setitem__(0, now[0] + s))
+        return made
+
+    return cloud, now, service
+
+
+def test_what_an_earlier_process_sent_is_looked_for_until_it_is_listed() -> None:
+    _, now, service = late()
+    first, later = service(), service()
+    now[0] += 10 * FRESH
+    job, began = first.submit(marked(2), "tag"), now[0]
+    assert later.find("tag") == job, "opened long ago, and looking for the first time"
+    assert now == [began + 20.0]
+    assert later.find("another") is None
+    assert now == [began + 20.0 + FRESH]
+    assert later.find("another") is None
+    assert now == [began + 20.0 + FRESH]
+
+
+def refuses(cloud: Cloud, tries: int) -> None:
+    from botocore.exceptions import ConnectTimeoutError
+
+    for _ in range(tries):
+        cloud.fail("create", lambda: ConnectTimeoutError(endpoint_url="https://x"))
+
+
+def test_a_job_whose_answer_was_lost_is_found_before_the_next_tries_fail() -> None:
+    """Else it would be taken for one that was never received, and its circuits sent under another tag."""
+    from botocore.exceptions import ReadTimeoutError
+
+    cloud, now, service = late()
+    cloud.fail("create", lambda: ReadTimeoutError(endpoint_url="https://x"), after=True)
+    refuses(cloud, AT_ONCE.attempts)
+    store = store_of()
+    sender = dispatcher(service(), store)
+    ticket = sender.add(("run", 0, "step"), marked(2))
+    assert isinstance(ticket, Ticket)
+    assert sender.turn()
+    assert digits(ticket.outcome()) == [0, 1, 2, 3]
+    assert (states(store), len(cloud.tasks), now) == (["done"], 1, [1020.0])
+
+
+def test_a_job_that_surely_was_not_received_is_sent_again() -> None:
+    from botocore.exceptions import ReadTimeoutError
+
+    cloud, now, service = late()
+    cloud.fail("create", lambda: ReadTimeoutError(endpoint_url="https://x"))
+    refuses(cloud, 1)
+    store = store_of()
+    sender = dispatcher(service(), store)
+    ticket = sender.add(("run", 0, "step"), marked(2))
+    assert isinstance(ticket, Ticket)
+    assert sender.turn()
+    assert digits(ticket.outcome()) == [0, 1, 2, 3]
+    assert (states(store), len(cloud.tasks), now) == (["done"], 1, [1000.0 + FRESH])
+
+
+def test_a_job_that_was_out_at_an_interrupt_is_found_by_the_process_that_sent_it() -> None:
+    cloud, now, service = late()
+    store = store_of()
+    sender = dispatcher(service(), store)
+    ticket = sender.add(("run", 0, "step"), marked(2))
+    assert isinstance(ticket, Ticket)
+    cloud.fail("create", KeyboardInterrupt, after=True)
+    with pytest.raises(KeyboardInterrupt):
+        sender.turn()
+    assert states(store) == ["written"]
+    sender.again(ticket)
+    assert digits(ticket.outcome()) == [0, 1, 2, 3]
+    assert (states(store), len(cloud.tasks), now) == (["done"], 1, [1020.0])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from session_samples import task
 
 import varq
 from varq import Session
+from varq.devices.catalog import usable
 
 pytestmark = pytest.mark.flagless
 
@@ -45,3 +46,9 @@ def test_what_only_looks_alike_is_kept() -> None:
     assert (
         varq.device("ibm.torino", account="lab", instance="crn:v1:bluemix:public:a/12::", **options).options == options
     )
+
+
+@pytest.mark.parametrize("taken", [varq.device, usable, Session], ids=["device", "name", "session"])
+def test_a_machine_of_ibm_has_one_name_and_so_a_run_on_it_one_id(taken: Any) -> None:
+    with pytest.raises(ValueError, match=r"Got 'ibm\.ibm_torino', which is 'ibm\.torino' here\. Write that\."):
+        taken("ibm.ibm_torino")

@@ -28,11 +28,11 @@ ANSATZ = HardwareEfficient(wires=2, depth=1)
 
 
 def ibm_account() -> Any:
-    from ibm_stub import MACHINE, Server, StubService
+    from ibm_stub import Server, StubService
 
     from varq.devices.ibm import open_ibm
 
-    return open_ibm(f"ibm.{MACHINE}", 2, client=StubService(Server()), settled=0.0, mode="session")
+    return open_ibm("ibm.stub", 2, client=StubService(Server()), settled=0.0, mode="session")
 
 
 def aws() -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pennylane as qml
 import pytest
 from qiskit_samples import circuit
-from session_service import dispatcher, store_of
+from session_service import SESSION, dispatcher, states, store_of
 
 from varq.devices import ibm_sites
 from varq.devices.faults import (
@@ -21,16 +21,22 @@ from varq.devices.faults import (
     UncertainError,
 )
 from varq.devices.ibm import open_ibm
+from varq.devices.ibm_sites import STEP
+from varq.devices.prices import price
 from varq.devices.service import JobResult, JobStatus, Mode
+from varq.devices.settling import Settling
 from varq.session.queue import packed
+from varq.session.tickets import Ticket
+from varq.store.circuit_records import CircuitRow
+from varq.store.job_records import JobRecord
 
 pytestmark = [pytest.mark.ibm, pytest.mark.flagless]
 
 
 def opened(server, **options):
-    from ibm_stub import MACHINE, StubService
+    from ibm_stub import StubService
 
-    return open_ibm(f"ibm.{MACHINE}", 3, client=StubService(server), settled=options.pop("settled", 0.0), **options)
+    return open_ibm("ibm.stub", 3, client=StubService(server), settled=options.pop("settled", 0.0), **options)
 
 
 @pytest.fixture
@@ -158,34 +164,52 @@ def test_a_fault_while_sending_is_told_and_settled_by_the_tag(server, fault, kin
         check_bits(service.result(job))
 
 
+def timed(service, settled):
+    """The clock of a service, which moves while it waits."""
+    now = [100.0]
+    service._site._settling = Settling(
+        settled, STEP, lambda: now[0], lambda seconds: now.__setitem__(0, now[0] + seconds)
+    )
+    return now
+
+
 def test_a_lost_job_is_looked_for_until_it_is_listed(server):
     server.faults, server.hidden_for = ["lost"], 2
-    waited = []
-    service = opened(server, settled=3.0)
-    service._site._sleep = waited.append
+    service = opened(server)
+    now = timed(service, 3.0)
     with pytest.raises(UncertainError, match="look for it by its tag"):
         service.submit(batch(), "tag")
     assert service.find("tag") == "job0"
-    assert len(waited) == 2
+    assert now == [102.0]
 
 
 def test_none_is_said_only_when_a_job_would_be_listed(server):
-    now = [100.0]
-    service = opened(server, settled=3.0)
-    site = service._site
-    site._clock, site._began = (lambda: now[0]), 100.0
-    site._sleep = lambda seconds: now.__setitem__(0, now[0] + max(seconds, 0.01))
+    service = opened(server)
+    now = timed(service, 3.0)
+    now[0] += 50.0
     assert service.find("tag") is None
-    assert now[0] >= 103.0
-    server.faults = ["503"]
-    with pytest.raises(UncertainError, match="503"):
-        service.submit(batch(), "other")
-    before = now[0]
-    assert service.find("other") is None
-    assert now[0] >= before + 3.0
-    before = now[0]
+    assert now == [153.0], "another process may have sent it just before"
     assert service.find("tag") is None
-    assert now[0] == before
+    assert now == [153.0]
+
+
+def test_the_time_until_a_job_is_listed_begins_when_its_sending_has_ended(server, monkeypatch):
+    """IBM's client repeats a call by itself for about 15 s, and in those cases above all an answer is lost."""
+    server.faults, server.hidden_for = ["lost"], 2
+    service = opened(server)
+    now, send = timed(service, 10.0), server.send
+
+    def slowly(request, **kwargs):
+        now[0] += 15.0 if (request.method, request.path_url) == ("POST", "/jobs") else 0.0
+        return send(request, **kwargs)
+
+    monkeypatch.setattr(server, "send", slowly)
+    with pytest.raises(UncertainError, match="look for it by its tag"):
+        service.submit(batch(), "tag")
+    assert now == [115.0]
+    assert service.find("tag") == "job0"
+    assert now == [117.0]
+    assert len(posts(server)) == 1
 
 
 def test_a_job_that_came_twice_is_kept_once(server):
@@ -251,6 +275,107 @@ def test_an_expired_session_is_opened_again(server):
     assert service.find("tag") is None
     assert service.open() is None
     assert server.jobs[service.submit(batch(), "tag")]["session"] == "session1"
+
+
+def asked(sender, *angles, owner="run"):
+    ticket = sender.add((owner, 0, "step"), [circuit([qml.RX(a * np.pi, 0)], 1, 20) for a in angles])
+    assert isinstance(ticket, Ticket)
+    return ticket
+
+
+@pytest.mark.parametrize("end", ["Cancelled", "Failed"])
+def test_what_still_waited_when_a_session_ended_is_sent_anew_in_another(server, end):
+    """IBM lets what runs finish when a session reaches its limit, and drops what is in its queue, unrun and unpaid."""
+    store, waits, said = store_of(), [], []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 1:
+            server.expire("session0", end)
+            server.waits = False
+
+    sender = dispatcher(opened(server, mode="session"), store, limits={"circuits": 1}, sleep=sleep, say=said.append)
+    assert asked(sender, 0, owner="before")
+    assert sender.turn()
+    server.waits = True
+    ticket = asked(sender, 0, 1)
+    server.jobs["job0"]["status"] = "Completed"
+    assert sender.turn()
+    assert [bits.mean() for bits in ticket.outcome()] == [0.0, 1.0]
+    assert states(store) == ["done", "cancelled", "cancelled", "done", "done"]
+    assert [job["session"] for job in server.jobs.values()] == ["session0"] * 3 + ["session1"] * 2
+    assert store.jobs.spent(SESSION).shots == sender._account.spent.shots == 60
+    assert any("had not run when its session on ibm.stub ended" in text for text in said)
+
+
+def test_what_somebody_cancelled_in_an_open_session_is_not_sent_anew(server):
+    server.waits, store = True, store_of()
+    sender = dispatcher(
+        opened(server, mode="session"),
+        store,
+        sleep=lambda s: server.jobs["job0"].update(status="Cancelled", unrun=True),
+    )
+    ticket = asked(sender, 1)
+    assert sender.turn()
+    with pytest.raises(PermanentError, match="ended as cancelled"):
+        ticket.outcome()
+    assert (states(store), len(server.jobs)) == (["failed"], 1)
+
+
+def test_a_job_that_a_session_dropped_before_a_crash_is_sent_anew(server):
+    server.waits, store = True, store_of()
+    first = dispatcher(opened(server, mode="session"), store)
+    asked(first, 1)
+    first.launch()
+    server.expire("session0")
+    server.waits = False
+    sender = dispatcher(opened(server, mode="session"), store)
+    ticket = asked(sender, 1)
+    assert sender.turn()
+    assert ticket.outcome()[0].all()
+    assert states(store) == ["cancelled", "done"]
+
+
+@pytest.mark.parametrize("usage", [{"status": "pending", "qpu_charge_time_seconds": 0}, {"quantum_seconds": 0}, {}])
+def test_seconds_that_ibm_tells_late_are_asked_for_again(server, usage):
+    from ibm_stub import SECONDS
+
+    server.pending, server.usage, store = 1, usage, store_of()
+    sender = dispatcher(opened(server), store, price=price("ibm.torino"))
+    assert asked(sender, 1)
+    assert sender.turn()
+    estimate = store.jobs.jobs(SESSION)[0].estimate_seconds
+    assert estimate != SECONDS
+    assert sender._account.spent.seconds == store.jobs.spent(SESSION).seconds == estimate
+    assert asked(sender, 0, owner="next")
+    assert sender.turn()
+    first, second = store.jobs.jobs(SESSION)
+    assert (first.seconds, first.cost) == (SECONDS, pytest.approx(1.6 * SECONDS))
+    assert second.estimate_seconds == pytest.approx(SECONDS), "the pace has been learned before it was reckoned"
+    assert sender._account.spent.seconds == store.jobs.spent(SESSION).seconds == 2 * SECONDS
+    server.pending = 1
+    assert asked(sender, 0.5, owner="last")
+    assert sender.turn()
+    sender.close()
+    assert [job.seconds for job in store.jobs.jobs(SESSION)] == [SECONDS] * 3
+    assert sender._account.spent.seconds == store.jobs.spent(SESSION).seconds == 3 * SECONDS
+
+
+def test_a_job_of_another_tag_settles_nothing(server):
+    """All steps of a run look alike: by their circuits and shots alone a neighbor's bits would be taken."""
+    store, service, mine = store_of(), opened(server), "varq-that-may-have-been-sent"
+    store.jobs.write(
+        [JobRecord(mine, SESSION, 0, service.name, circuits=1, shots=20, created=1.0, paid=True)],
+        [CircuitRow(mine, 0, "0" * 64, 20, 7, (("run", 0, "step", 0),))],
+    )
+    flip = [circuit([qml.X(0)], 1, 20)]
+    neighbor, own = service.submit(flip, "varq-of-somebody"), service.submit(flip, mine)
+    for status in ("Queued", "Completed"):
+        server.jobs[neighbor]["status"] = status
+        with pytest.raises(PermanentError, match=f"Job {neighbor} on ibm.stub was not sent under the tag {mine}"):
+            dispatcher(opened(server), store).settle(mine, provider_id=neighbor)
+    assert states(store) == ["written"]
+    assert dispatcher(opened(server), store).settle(mine, provider_id=own) == "done"
 
 
 @pytest.mark.parametrize("mode", ["session", "batch"])
@@ -361,6 +486,16 @@ def test_twirling_that_runs_more_shots_than_asked_for_is_refused(server):
         service.compile([circuit([qml.X(0)], 1, 1000)])
     job = service.submit([circuit([qml.X(0)], 1, 1024)], "tag")
     assert server.jobs[job]["params"]["options"]["twirling"]["enable_gates"] is True
+
+
+@pytest.mark.parametrize("name", ["ibm.stub", "ibm.ibm_stub"])
+def test_a_machine_is_known_by_ibm_under_its_own_name(server, name):
+    from ibm_stub import MACHINE, StubService
+
+    service = open_ibm(name, 3, client=StubService(server))
+    assert (service.name, service._site.backend.name) == ("ibm.stub", MACHINE)
+    with pytest.raises(PermanentError, match=r"QiskitBackendNotFoundError.*ibm_torino"):
+        open_ibm("ibm.torino", 3, client=StubService(server))
 
 
 def test_a_machine_that_is_not_there(server):

@@ -138,10 +138,10 @@ def test_gates_that_qiskit_lacks_and_state_preparation():
 
 
 def test_a_session_that_expires_is_opened_again():
-    from ibm_stub import MACHINE, Server, StubService
+    from ibm_stub import Server, StubService
 
     server = Server()
-    opened = qml.device("varq.ibm", wires=1, backend=MACHINE, client=StubService(server), mode="session")
+    opened = qml.device("varq.ibm", wires=1, backend="stub", client=StubService(server), mode="session")
 
     @partial(qml.set_shots, shots=20)
     @qml.qnode(opened)

@@ -11,7 +11,7 @@ import pennylane as qml
 import pytest
 from session_service import AT_ONCE, SESSION, Scripted, bits_of, circuit, dispatcher, states, store_of
 
-from varq.devices.faults import PermanentError, TransientError
+from varq.devices.faults import PartialError, PermanentError, TransientError
 from varq.devices.service import JobStatus, Limits
 from varq.devices.several import Spread
 from varq.protocol import Event, Reason, Stop
@@ -134,6 +134,45 @@ def test_a_job_is_called_back_when_its_deadline_has_passed() -> None:
     service.looks = service.calls.count("status") + 5
     assert asked(sender, "c", 0.2, deadline=now[0] + 1.5).outcome()
     assert states(store) == ["cancelled", "cancelled", "done"]
+
+
+def test_what_is_called_off_before_its_turn_is_not_sent() -> None:
+    store, service = store_of(), Scripted(limits=Limits(circuits=1))
+    sender = dispatcher(service, store, budget=Budget(shots=30, reserve=0))
+    first, other = asked(sender, "a", 0.1), asked(sender, "b", 0.2, 0.3)
+    service.look = lambda call, what: sender.call_off("b") if call == "submit" else None
+    assert sender.turn()
+    assert first.outcome()
+    with pytest.raises(RecalledError, match=r"for job varq-\w+, and it was not sent to scripted"):
+        other.outcome()
+    assert (states(store), len(service.jobs)) == (["done", "unsent", "unsent"], 1)
+    assert store.jobs.spent(SESSION).shots == sender._account.spent.shots == 10
+
+
+@pytest.mark.parametrize("options", [{}, {"deadline": 100.5}], ids=["called off", "late"])
+def test_what_is_over_is_not_tried_again(options: dict[str, Any]) -> None:
+    now, store = [100.0], store_of()
+    service = Scripted(script={("submit", 0): TransientError("503")})
+
+    def sleep(seconds: float) -> None:
+        now[0] += 1.0
+        if not options:
+            sender.call_off("a")
+
+    sender = dispatcher(service, store, clock=lambda: now[0], sleep=sleep)
+    ticket = asked(sender, "a", 0.1, **options)
+    assert sender.turn()
+    assert isinstance(ticket.error, RecalledError)
+    assert (states(store), service.jobs, service.calls.count("submit")) == (["unsent"], {}, 1)
+
+
+def test_what_was_received_in_part_is_completed_though_nobody_waits_any_more() -> None:
+    service, store = Scripted(script={("submit", 0): PartialError("1 of 2 tasks")}), store_of()
+    sender = dispatcher(service, store)
+    asked(sender, "a", 0.1)
+    service.look = lambda call, what: sender.call_off("a") if call == "submit" else None
+    assert sender.turn()
+    assert (states(store), len(service.jobs)) == (["done"], 1)
 
 
 def test_a_cancelled_run_ends_and_is_not_paid_for() -> None:

@@ -660,6 +660,21 @@ def test_settling_with_another_job_changes_nothing() -> None:
     assert sender.settle(job, provider_id="job 0") == "failed"
 
 
+def test_the_id_of_another_job_of_the_store_settles_nothing() -> None:
+    """All steps of a run look alike: the bits of a neighbor would be taken for those of this one."""
+    store = store_of()
+    service, sender, job = uncertain(store)
+    neighbor = sender.add(("run", 1, "step"), [circuit(0.9)])
+    assert sender.turn()
+    assert not isinstance(neighbor, str)
+    for status in (JobStatus.DONE, JobStatus.QUEUED):
+        service.status_of["job 1"] = status
+        with pytest.raises(PermanentError, match=rf"Job job 1 is that of varq-\w+, which is done. Give that of {job}"):
+            sender.settle(job, provider_id="job 1")
+    assert states(store) == ["uncertain", "done"]
+    assert sender.settle(job, provider_id="job 0") == "done"
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [

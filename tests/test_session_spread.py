@@ -29,7 +29,7 @@ from varq.devices.faults import (
     UncertainError,
 )
 from varq.devices.prices import Price
-from varq.devices.service import Circuit, Limits
+from varq.devices.service import Circuit, JobStatus, Limits
 from varq.devices.several import Spread
 from varq.keys import Key
 from varq.node.nodes import Nodes
@@ -285,6 +285,31 @@ def test_a_job_that_was_received_and_cannot_be_asked_for_is_sent_to_another_and_
     assert states(store) == ["sent", "done", "done"]
     assert any("one is left out" in text for text in said)
     assert store.jobs.spent(SESSION).shots == 30, "it may cost something"
+
+
+@pytest.mark.parametrize(
+    ("stands", "cancels", "left", "shots"),
+    [
+        (JobStatus.QUEUED, True, "cancelled", 40),
+        (JobStatus.RUNNING, True, "cancelled", 50),
+        (JobStatus.RUNNING, False, "sent", 50),
+        (JobStatus.DONE, True, "done", 50),
+    ],
+)
+def test_what_a_device_could_not_be_asked_for_is_seen_to_when_it_answers_again(
+    stands: JobStatus, cancels: bool, left: str, shots: int
+) -> None:
+    now, store, one, two = [0.0], store_of(), named("one", script=down("status")), named("two")
+    both = fleet(store, one, two, clock=lambda: now[0])
+    asked(both, settings(2))
+    finish(both)
+    assert states(store) == ["sent", "done", "done"]
+    one.script, one.cancels, one.status_of, now[0] = {}, cancels, {"job 0": stands}, 61.0
+    asked(both, settings(2), ("run", 1, "step"))
+    finish(both)
+    assert states(store) == [left, "done", "done", "done", "done"]
+    assert one.calls.count("cancel") == (stands is not JobStatus.DONE)
+    assert store.jobs.spent(SESSION).shots == both.members[0]._account.spent.shots == shots
 
 
 def test_an_uncertain_job_is_never_sent_to_another_by_itself(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ class Machine(Protocol):
     def find(self, tag: str) -> str | None:
         """The job that was sent under a tag."""
 
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """Whether these are the tasks of a tag."""
+
     def status(self, job: str) -> JobStatus:
         """Where a job stands."""
 
@@ -139,6 +142,10 @@ class BraketService(Plain):
             PartialError: if only a part of it is there.
         """
         return self._machine.find(checks.text("tag", tag))
+
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """Whether these are the tasks that were created under a tag; None for a local job."""
+        return self._machine.tagged(checks.text("job", job), tag)
 
     def status(self, job: str) -> JobStatus:
         """Where the job stands: of several tasks together."""

@@ -13,6 +13,7 @@ from varq.devices.braket_faults import translated, without_secrets
 from varq.devices.braket_results import read_task
 from varq.devices.faults import DeviceError, ExpiredError, PartialError, PermanentError
 from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits
+from varq.devices.settling import Settling
 from varq.devices.standing import age
 
 __all__ = ["STATUSES", "AwsMachine", "together"]
@@ -29,6 +30,7 @@ STATUSES = {
 """What the states of a quantum task mean."""
 
 FRESH = 60.0  # seconds in which AWS may not yet find everywhere what it has just created
+STEP = 5.0  # most seconds between two looks for a task
 LONGEST = 240  # letters of a tag's value, of which AWS allows 256
 TAG, PART, WIRES, ORDER = "varq", "varq-part", "varq-wires", "varq-order"
 
@@ -52,7 +54,8 @@ class AwsMachine:
     Each task is created under a client token made from the job's tag and the task's number, and marked with both.  AWS
     answers a repeated creation under the same token with the task that is there, so a job may safely be sent again
     under its tag, with the same circuits, when an answer was lost.  How long AWS remembers a token is not published;
-    `find` looks for the marks, which stay; for the job of an earlier process it does so until AWS surely lists them.
+    `find` looks for the marks, which stay, until AWS surely lists them.  The token is no reason to look only once: what
+    is taken for not received may go out under another tag, when the next tries to send it fail.
 
     Args:
         name: of the device.
@@ -84,9 +87,8 @@ class AwsMachine:
         self._sdk = sdk
         self._connect = connect
         self._s3 = s3
-        self._clock, self._sleep = clock, sleep
-        self._settled = clock() + settled
-        self._tried: set[str] = set()
+        self._clock = clock
+        self._settling = Settling(settled, STEP, clock, sleep)
         self._sent: dict[str, float] = {}
         self._expired = False
         device = self._device()
@@ -138,10 +140,9 @@ class AwsMachine:
         """Create the tasks, in order; the job's id is their ARNs, a space between two."""
         requests = [self._request(task, tag, part, len(tasks)) for part, task in enumerate(tasks)]
         arns: list[str] = []
-        self._tried.add(tag)
         for request in requests:
             try:
-                with self._calling(sending=True):
+                with self._settling.attempt(tag), self._calling(sending=True):
                     arns.append(str(self._session.create_quantum_task(**request)))
             except DeviceError as error:
                 if not arns:
@@ -181,19 +182,14 @@ class AwsMachine:
         return str(sdk.ProgramSet(programs, task.shots).to_ir().json())
 
     def find(self, tag: str) -> str | None:
-        """The job whose tasks carry the tag; None if there is none.
+        """The job whose tasks carry the tag; None if there surely is none.
 
-        A task may be listed some seconds after it was created.  So None right after an answer was lost means: send the
-        job again under the same tag, which the client token makes safe.  What an earlier process sent is looked for
-        again until it is surely listed: its circuits would go out under another tag.
+        A task may be listed some seconds after it was created, and is looked for again until then.
 
         Raises:
             PartialError: if some of its tasks are there and some are not.
         """
-        found, parts = self._marked(tag)
-        while len(found) < max(1, parts) and tag not in self._tried and self._clock() < self._settled:
-            self._sleep(min(5.0, max(0.0, self._settled - self._clock())))
-            found, parts = self._marked(tag)
+        found, parts = self._settling.look(tag, lambda: self._marked(tag), _whole)
         if len(found) < parts:
             raise PartialError(
                 f"{self._name}: {len(found)} of {parts} tasks of the job are on AWS. Send it again under the same tag "
@@ -222,6 +218,12 @@ class AwsMachine:
         """What AWS says of a task: asked of the client itself, as the SDK's session would wait, repeat and log."""
         with self._calling(arn=arn):
             return dict(self._session.braket_client.get_quantum_task(quantumTaskArn=arn))
+
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """Whether these are all tasks that were created under a tag."""
+        tags = [self._metadata(arn).get("tags", {}) for arn in job.split()]
+        parts = {f"{part}/{len(tags)}" for part in range(len(tags))}
+        return all(one.get(TAG) == _digest(tag) for one in tags) and parts == {one[PART] for one in tags}
 
     def status(self, job: str) -> JobStatus:
         """Of all tasks together."""
@@ -285,6 +287,12 @@ class AwsMachine:
         if not keys or WIRES not in tags:
             raise PermanentError(f"{self._name}: the task {arn} has lost the tags that say which circuits it ran.")
         return numbered(" ".join(tags[key] for key in keys)), int(tags[WIRES])
+
+
+def _whole(marked: tuple[dict[int, str], int]) -> bool:
+    """Whether all tasks of a job are among those that carry its tag."""
+    found, parts = marked
+    return len(found) >= max(1, parts)
 
 
 def _limits(properties: Any, sets: Any) -> Limits:

@@ -136,6 +136,11 @@ def called(device: Any) -> str:
 
 def known(name: str) -> str:
     """`name` if there is a device of that name; otherwise ValueError that lists the close ones."""
+    if name.startswith("ibm.ibm_"):
+        own = f"ibm.{name.removeprefix('ibm.ibm_')}"
+        raise ValueError(
+            f"A machine has one name, so that equal runs have one id. Got {name!r}, which is {own!r} here. Write that."
+        )
     if _vendor(name) is not None:
         return name
     installed = sorted({*qml.plugin_devices, *KNOWN, *VENDORS, *names.names("device")})

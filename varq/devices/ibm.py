@@ -32,6 +32,7 @@ _STATUSES = {
     "CANCELLED - RAN TOO LONG": JobStatus.FAILED,
 }
 
+_OWN = "ibm_"  # begins IBM's names of its machines, which its client compares letter by letter
 _SENT = "varq"  # in a circuit's metadata: the places in the job of the circuits of its block, and their shots
 
 
@@ -46,7 +47,7 @@ class IBMService(Plain):
     process can read a result.
 
     Args:
-        name: as `varq.device` knows it, such as "ibm.fake_torino".
+        name: as `varq.device` knows it, such as "ibm.fake_torino" or "ibm.torino".
         site: where jobs go.
         layout: the machine's qubits that the wires are put on; None lets Qiskit choose.
         optimization_level: how hard Qiskit compiles, 0 to 3.
@@ -150,6 +151,11 @@ class IBMService(Plain):
         """The job sent under a tag.  For an account, looks for some seconds before it says that there is none."""
         return self._site.find(tag)
 
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """Whether a job of an account was sent under a tag; None on a snapshot."""
+        tags = self._site.tags(job)
+        return None if tags is None else tag in tags
+
     def status(self, job: str) -> JobStatus:
         """Where the job stands."""
         found = self._site.job(job)
@@ -158,6 +164,21 @@ class IBMService(Plain):
         if name not in _STATUSES:
             raise PermanentError(f"The status of a job is one of {sorted(_STATUSES)}. Got {name!r} for {job}.")
         return _STATUSES[name]
+
+    def dropped(self, job: str) -> bool:
+        """Whether a job that was cancelled or failed had never run when its session or batch ended."""
+        if not self._site.ended(job):
+            return False
+        try:
+            measures = self._site.call(self._site.job(job).metrics)
+        except PermanentError:
+            return False
+        stamps = measures.get("timestamps") or {}
+        return bool(stamps) and not stamps.get("running") and not _busy(measures)
+
+    def seconds(self, job: str) -> float | None:
+        """Seconds that IBM charges for a job; None until it has worked them out, which it has not when a job ends."""
+        return _busy(self._measures(self._site.job(job)))
 
     def result(self, job: str) -> JobResult:
         """Bits of each circuit, in the order they were sent; waits for a job that still runs.
@@ -172,11 +193,13 @@ class IBMService(Plain):
             raise GoneError(f"IBM no longer keeps the result of {job}.")
         bits = self._site.call(lambda: self._decoded(job, found, parts))
         measures = self._measures(found)
-        seconds = self._site.seconds(job)
+        here = self._site.seconds(job)
+        seconds = _busy(measures) if here is None else here
         self._site.fetched(job)
         return JobResult(
             bits=bits,
-            seconds=_busy(measures) if seconds is None else seconds,
+            seconds=seconds,
+            pending=self.paid and seconds is None,
             queued=_waited(measures) if self.paid else None,
             details={"backend": str(self._site.backend.name), **self._stamps(measures)},
         )
@@ -256,9 +279,9 @@ def twirled_shots(shots: int, twirling: Mapping[str, Any]) -> int:
 
 
 def _busy(measures: Mapping[str, Any]) -> float | None:
-    """Seconds that IBM charges for, once it has worked them out."""
+    """Seconds that IBM charges for, once it has worked them out: until then it may say 0, as its client does."""
     usage = measures.get("usage") or {}
-    if usage.get("status") == "pending":
+    if usage.get("status", "pending") == "pending":
         return None
     found = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds", usage.get("seconds")))
     return None if found is None else float(found)
@@ -294,7 +317,8 @@ def open_ibm(
     Real machines: not run on hardware so far.  The tests drive IBM's own client against a server of their own.
 
     Args:
-        name: "ibm.fake_<name>" for a snapshot in this process, "ibm.<name>" for the real machine.
+        name: "ibm.fake_<name>" for a snapshot in this process, "ibm.<name>" for the real machine, which IBM calls
+            ibm_<name>.
         wires: how many it must have; None for any number.
         mode: "job", "batch" or "session".  A session is opened by `open`, and not before.
         layout: the machine's qubits for wires 0, 1, ...; None lets Qiskit choose.
@@ -319,7 +343,8 @@ def open_ibm(
         >>> open_ibm("ibm.fake_manila")  # doctest: +SKIP
         IBMService('ibm.fake_manila', mode='job')
     """
-    machine = checks.text("device", name, hint="Such as 'ibm.fake_torino'.").removeprefix("ibm.")
+    machine = checks.text("device", name, hint="Such as 'ibm.fake_torino'.").removeprefix("ibm.").removeprefix(_OWN)
+    name = f"ibm.{machine}"
     chosen = Mode(checks.choice("mode", mode, [m.value for m in Mode]))
     checks.integer("optimization_level", optimization_level, minimum=0, maximum=LEVELS[-1])
     checks.integer("seed_transpiler", seed_transpiler, minimum=0)
@@ -333,9 +358,8 @@ def open_ibm(
     else:
         secrets = tuple(s for s in (token,) if s)
         client = client or _connected(account, channel, token, instance, secrets)
-        site = Account(
-            client, machine, instance, chosen, given, max_time, checks.real("settled", settled, 0.0), secrets
-        )
+        settled = checks.real("settled", settled, 0.0)
+        site = Account(client, _OWN + machine, instance, chosen, given, max_time, settled, secrets)
     _checked(site, name, wires, layout)
     return IBMService(name, site, layout, optimization_level, seed_transpiler, given)
 

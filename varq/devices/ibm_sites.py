@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from varq.devices import ibm_faults, qiskit_noise, qiskit_packages
 from varq.devices.faults import ExpiredError, GoneError, PermanentError
 from varq.devices.service import Limits, Mode
+from varq.devices.settling import Settling
 from varq.devices.usual import EXECUTIONS
 
 __all__ = ["Account", "Local", "Site", "sampler_options"]
@@ -19,6 +20,8 @@ T = TypeVar("T")
 
 SETTLED = 10.0
 """Seconds after which a job that was sent is surely listed: IBM promises nothing, and lists it within about one."""
+
+STEP = 1.0  # most seconds between two looks for a job
 
 KEPT = 64  # results of local jobs that were fetched and stay at hand
 
@@ -58,6 +61,12 @@ class Site(Protocol):
 
     def fetched(self, job: str) -> None:
         """The result of a job has been read."""
+
+    def tags(self, job: str) -> Sequence[str] | None:
+        """The tags that a job was sent with; None where there are none."""
+
+    def ended(self, job: str) -> bool:
+        """Whether the session or batch that a job was sent in has ended."""
 
     def queue(self) -> str:
         """How many jobs wait for the machine."""
@@ -177,6 +186,14 @@ class Local:
             self._jobs.pop(gone, None)
             self._by_tag = {tag: name for tag, name in self._by_tag.items() if name != gone}
 
+    def tags(self, job: str) -> Sequence[str] | None:
+        """None: a job is known by its id alone."""
+        return None
+
+    def ended(self, job: str) -> bool:
+        """There is no session that could."""
+        return False
+
     def queue(self) -> str:
         """Nobody else is here."""
         return "none"
@@ -221,12 +238,9 @@ class Account:
         self._wanted = self.mode = mode
         self._options = dict(options)
         self._max_time = max_time
-        self._settled = settled
-        self._sleep, self._clock = sleep, clock
+        self._settling = Settling(settled, STEP, clock, sleep)
         self._session: Any = None
         self._jobs: OrderedDict[str, Any] = OrderedDict()
-        self._began = clock()
-        self._lost: dict[str, float] = {}
         self.backend = self.call(lambda: client.backend(name, instance=instance, use_fractional_gates=False))
         self.limits = self.call(lambda: _limits(self.backend))
 
@@ -263,19 +277,17 @@ class Account:
         return None if used is None else float(used)
 
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
-        """Send one job; IBM's client repeats calls that surely did not arrive."""
+        """Send one job; IBM's client repeats calls that surely did not arrive, for a quarter of a minute and more."""
         if self.mode is not Mode.JOB and self._session is None:
             raise ExpiredError(f"No {self.mode.value} is open on {self.backend.name}. Open it and send the job again.")
         sampler = self.call(lambda: _sampler(self._session or self.backend, self._tagged(tag)))
-        self._lost[tag] = self._clock()
         try:
-            job = ibm_faults.attempt(lambda: _quietly(lambda: sampler.run(list(pubs))), True, self._secrets)
-            name = str(job.job_id())
+            with self._settling.attempt(tag):
+                job = ibm_faults.attempt(lambda: _quietly(lambda: sampler.run(list(pubs))), True, self._secrets)
+                name = str(job.job_id())
         except ExpiredError:
             self._session = None
-            del self._lost[tag]
             raise
-        del self._lost[tag]
         self._remember(name, job)
         return name
 
@@ -288,15 +300,12 @@ class Account:
 
         Looks again until what was sent is surely listed.
         """
-        until = self._lost.get(tag, self._began) + self._settled
-        while True:
-            jobs = self.call(
+        jobs = self._settling.look(
+            tag,
+            lambda: self.call(
                 lambda: self._client.jobs(job_tags=[tag], limit=None, descending=False, instance=self._instance)
-            )
-            if jobs or self._clock() >= until:
-                break
-            self._sleep(min(1.0, max(0.0, until - self._clock())))
-        self._lost.pop(tag, None)
+            ),
+        )
         if not jobs:
             return None
         living = [job for job in jobs if self.call(job.status) in _LIVE]
@@ -335,6 +344,24 @@ class Account:
 
     def fetched(self, job: str) -> None:
         """IBM keeps it."""
+
+    def tags(self, job: str) -> Sequence[str] | None:
+        """As IBM keeps them."""
+        found = self.job(job)
+        return self.call(lambda: [str(tag) for tag in found.tags or ()])
+
+    def ended(self, job: str) -> bool:
+        """By its limit, or since somebody closed it: IBM then cancels what still waits, or lets it fail."""
+        found = self.job(job)
+        name = self.call(lambda: found.session_id)
+        if not name:
+            return False
+        # As the client's `Session.details` asks; `Session.from_id` would change which instance it works for.
+        try:
+            said = self.call(lambda: self._client._get_api_client(self._instance).session_details(name))
+            return bool(said) and said.get("state") == "closed"
+        except ExpiredError:  # what IBM says of one that it knows no more
+            return True
 
     def queue(self) -> str:
         """As IBM counts them, with what it says of a machine that takes no jobs."""

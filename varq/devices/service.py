@@ -137,6 +137,7 @@ class JobResult:
         queued: seconds that the job waited; None where it is not told.
         cost: what the vendor charged, in the currency of its price table; None where it is not told.
         details: what else the vendor says, as JSON values.
+        pending: whether the vendor tells the seconds later: `Service.seconds` has them then.
     """
 
     bits: tuple[Bits, ...]
@@ -144,6 +145,7 @@ class JobResult:
     queued: float | None = None
     cost: float | None = None
     details: dict[str, object] = field(default_factory=dict)
+    pending: bool = False
 
 
 class Service(Protocol):
@@ -211,8 +213,14 @@ class Service(Protocol):
             PartialError: if it has a part of the job, which may be sent again under its tag.
         """
 
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """Whether a job of this id was sent under `tag`; None where the vendor keeps no tags."""
+
     def status(self, job: str) -> JobStatus:
         """Where the job stands."""
+
+    def dropped(self, job: str) -> bool:
+        """Whether a job that ended without a result never ran, as the vendor's session had ended before its turn."""
 
     def result(self, job: str) -> JobResult:
         """Its result, once the status is `DONE`.
@@ -220,6 +228,9 @@ class Service(Protocol):
         Raises:
             GoneError: if the vendor has it no more.
         """
+
+    def seconds(self, job: str) -> float | None:
+        """Seconds that the machine was busy with a job whose result said that they are told later; None until then."""
 
     def cancel(self, job: str) -> bool:
         """Ask to cancel it; returns whether it was still possible."""
@@ -233,6 +244,18 @@ class Plain:
 
     def metered(self) -> float | None:
         """None: there is no session that is metered."""
+        return None
+
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """None: that is not known."""
+        return None
+
+    def dropped(self, job: str) -> bool:
+        """False: there is no session that ends before a job."""
+        return False
+
+    def seconds(self, job: str) -> float | None:
+        """None: they come with the result, or never."""
         return None
 
     def tasks(self, shapes: Sequence[tuple[int, int]]) -> int:

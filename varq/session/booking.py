@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+
 from varq.session.budget import NOTHING, Account, Use
 from varq.session.job import Job
 from varq.session.meter import Meter
@@ -10,6 +13,8 @@ from varq.store.job_records import JobState
 from varq.store.jobs import Jobs
 
 __all__ = ["Books", "expected"]
+
+_ASKED = 16  # jobs whose seconds are asked for again; of earlier ones the estimate stands
 
 
 class Books:
@@ -28,6 +33,7 @@ class Books:
         self._meter = meter
         self._log = log
         self._last: tuple[Job, Use] | None = None
+        self._untold: deque[tuple[Job, Use]] = deque(maxlen=_ASKED)
 
     def book(self, job: Job) -> None:
         """What a job used in place of what was expected."""
@@ -41,6 +47,30 @@ class Books:
             if job.busy is not None:
                 self._pace.learn(job.record.shots, job.busy)
             self._last = job, Use(0, 0, seconds, cost)
+            if job.result.pending:
+                self._untold.append(self._last)
+
+    def ask(self, told: Callable[[str], float | None]) -> None:
+        """Book the seconds that the vendor had not told with the results.
+
+        A vendor may work out what it charges after a job is done (IBM does).
+
+        Args:
+            told: the seconds of the job with this id at the vendor; None until it tells them.
+        """
+        for job, booked in list(self._untold):
+            assert job.provider is not None
+            assert job.result is not None
+            busy = told(job.provider)
+            if busy is None:
+                continue
+            if job.result.seconds is None:  # else the vendor's session is charged, with the job in it
+                cost = self._meter.cost(job, job.result, busy)
+                now = Use(0, 0, busy, booked.cost if cost is None else cost)
+                self._log.mark(job.record.id, JobState.DONE, seconds=busy, cost=cost)
+                self._account.spend(now - booked)
+            self._untold.remove((job, booked))
+            self._pace.learn(job.record.shots, busy)
 
     def waited(self, seconds: float) -> None:
         """The seconds that the vendor's session waited since its last job are charged: that one counts them."""

@@ -209,6 +209,7 @@ class Dispatcher:
         if self._closed:
             return Flight((), False, False)
         self._sender.once = once
+        self._hear()
         idle = self._sender.idle() if len(self.queue) else 0.0
         filled, busy = self._fill(idle)
         return Flight(filled, self._send(filled), busy)
@@ -286,6 +287,11 @@ class Dispatcher:
         """
         return self._recovery.settle(job, provider_id, lost)
 
+    @in_turn
+    def tidy(self) -> None:
+        """See to jobs that could not be asked for, now that the device answers again: nobody waits for them."""
+        self._recovery.tidy()
+
     @alone
     def hold(self, owner: str, paused: bool) -> None:
         """Hold back what an owner has in the queue and adds to it, or let it go on."""
@@ -302,6 +308,7 @@ class Dispatcher:
 
         The time that it waited since its last job counts with that.
         """
+        self._hear()
         with contextlib.suppress(StoreError):
             self._books.waited(self._sender.idle())
         self._sender.close()
@@ -312,6 +319,11 @@ class Dispatcher:
         self.rest()
 
     # -- inside --
+
+    def _hear(self) -> None:
+        """What the vendor tells late of jobs that are done: what goes next is reckoned by it."""
+        with contextlib.suppress(StoreError):
+            self._books.ask(self._sender.seconds)
 
     def _check(self, circuits: Sequence[Circuit]) -> None:
         check_circuits(circuits, self.service, self.limits, self.price, self._account.budget)

@@ -143,7 +143,8 @@ class Fleet:
             while flights:
                 number, flight = flights.pop(0)
                 self.members[number].land(flight)
-                self._look(number, flight)
+                if self._look(number, flight):
+                    self.members[number].tidy()
         except BaseException:
             for number, flight in flights:
                 self.members[number].forsake(flight)
@@ -297,13 +298,12 @@ class Fleet:
         return Share(line, ticket, serves)
 
     @alone
-    def _look(self, number: int, flight: Flight) -> None:
-        """See whether a device has done its part."""
+    def _look(self, number: int, flight: Flight) -> bool:
+        """See whether a device has done its part; whether it answers again that had been left out."""
         lost = [job.error for job in flight.jobs if isinstance(job.error, DeviceError) and is_loss(job.error)]
         if lost:
             self._roster.lost(number, lost[0])
-        elif flight.jobs:
-            self._roster.answered(number)
+        return bool(flight.jobs) and not lost and self._roster.answered(number)
 
     @alone
     def _mend(self) -> bool:

@@ -20,8 +20,10 @@ _FIRST, _LONGEST = 60.0, 1800.0  # seconds after which a device is asked again; 
 def is_loss(error: object) -> bool:
     """Whether an error means that the device is not there, and that its circuits may go to another one.
 
-    What outlived all tries, or a device that is gone.  Not where a job may have been received (it is never sent again
-    by itself), nor where trying another device would hide what is wrong with the request or the account.
+    What outlived all tries, or a device that is gone.  A job that it surely has, and cannot be asked for, is then
+    measured by another one too: it is called back when the device answers again, and paid for twice if it has run by
+    then.  Not where a job may have been received, which waits for an answer, nor where trying another device would hide
+    what is wrong with the request or the account.
     """
     return isinstance(error, (TransientError, LostError)) and not isinstance(error, UncertainError)
 
@@ -81,12 +83,14 @@ class Roster:
             self._say(f"{name} is left out {until}: {error} What it has not finished goes to the others.")
             self._note(LEFT_OUT, {"device": name, "member": member, "why": str(error), "gone": gone})
 
-    def answered(self, member: int) -> None:
-        """A device has done its part."""
-        if self._out.pop(member, None) is not None:
-            name = self._names[member]
-            self._say(f"{name} answers again, and has its part of the circuits from now on.")
-            self._note(ANSWERS, {"device": name, "member": member})
+    def answered(self, member: int) -> bool:
+        """A device has done its part; whether it had been left out, and may have jobs that nobody could ask for."""
+        if self._out.pop(member, None) is None:
+            return False
+        name = self._names[member]
+        self._say(f"{name} answers again, and has its part of the circuits from now on.")
+        self._note(ANSWERS, {"device": name, "member": member})
+        return True
 
     def hope(self) -> None:
         """Ask all again that are not gone for good: there is nobody else."""

@@ -116,6 +116,20 @@ class Recovery:
             self._sender.adopt(record, provider_id)
         return self._rebook(record).state
 
+    def tidy(self) -> None:
+        """See to jobs of this session that were sent and could not be asked for: others have measured in their place.
+
+        What still waits is called back, what is done is kept, and what runs is left as it is.
+        """
+        for job in self._log.jobs(self._session, [JobState.SENT]):
+            if job.device != self._sender.service.name:
+                continue
+            try:
+                self._sender.look_after(job)
+            except DeviceError:  # it stays as it stands in the journal
+                continue
+            self._rebook(job)
+
     def _find_out(self, job: str, wanted: Callable[[], bool]) -> None:
         before = self._log.job(job)
         try:

@@ -23,10 +23,10 @@ from varq.session.job import Job
 from varq.session.meter import Meter
 from varq.session.retry import Retry, persistently
 from varq.store.circuit_records import Returned
-from varq.store.job_records import JobRecord, JobState, Mark
+from varq.store.job_records import JobRecord, JobState, Mark, new_job_id
 from varq.store.jobs import Jobs
 
-__all__ = ["RecalledError", "Sender"]
+__all__ = ["DroppedError", "RecalledError", "Sender"]
 
 T = TypeVar("T")
 
@@ -35,7 +35,11 @@ _UNNOTED = 1.0  # seconds after which the id of a job that was sent is in the st
 
 
 class RecalledError(PermanentError):
-    """A job was cancelled at its vendor, since nobody waited for it any more."""
+    """A job was cancelled at its vendor, or not sent at all, since nobody waited for it any more."""
+
+
+class DroppedError(PermanentError):
+    """A job was dropped by its vendor before it ran, since the vendor's session had ended: it is sent anew."""
 
 
 class Sender:
@@ -89,6 +93,8 @@ class Sender:
     def submit(self, jobs: Sequence[Job]) -> None:
         """Send jobs, whose circuits are compiled: each has its vendor's id or an error afterwards.
 
+        What nobody waits for any more when its turn comes is not sent.
+
         Raises:
             DeviceError: if the vendor's session cannot be opened; nothing was sent.
             StoreError: if the journal cannot be written; what was sent by then is found again by its tag.
@@ -114,10 +120,37 @@ class Sender:
         Raises:
             StoreError: if the journal cannot be written.
         """
+        self._gather(jobs)
+        for _ in range(self._retry.attempts):
+            dropped = [job for job in jobs if isinstance(job.error, DroppedError)]
+            if not dropped or not self._renew(dropped):
+                return
+            self._gather(dropped)
+
+    def _gather(self, jobs: Sequence[Job]) -> None:
         sent = [job for job in jobs if job.provider is not None]
         for k, job in enumerate(sent):
             self._fetch(job, sent[k:])
         self._record(jobs)
+
+    def _renew(self, jobs: Sequence[Job]) -> bool:
+        """Send jobs that were dropped unrun once more, as other jobs, in a session opened for them; or their error."""
+        self._say(f"{jobs[0].error} {len(jobs)} of its jobs are sent anew.")
+        self.close()
+        number = 1 + self._log.last(jobs[0].record.session)
+        for k, job in enumerate(jobs):
+            fresh = new_job_id()
+            job.record = replace(job.record, id=fresh, number=number + k, created=time.time())
+            job.rows = [replace(row, job=fresh) for row in job.rows]
+            job.provider = job.error = None
+            job.attempts, job.unused = 0, False
+        try:
+            self.submit(jobs)
+        except DeviceError as error:
+            for job in jobs:
+                job.error = error
+            return False
+        return True
 
     def idle(self) -> float:
         """Seconds of the vendor's session that no job counts yet; 0 where they are not told."""
@@ -127,6 +160,13 @@ class Sender:
             return self._persist(self._meter.idle, reopen=False)
         except DeviceError:  # the seconds of the jobs themselves are left
             return 0.0
+
+    def seconds(self, provider: str) -> float | None:
+        """Seconds that the device was busy with a job, where its vendor tells them late; None until it does."""
+        try:
+            return self.service.seconds(provider)
+        except DeviceError:  # it is asked again
+            return None
 
     def recover(self, job: JobRecord, wanted: Callable[[], bool] = lambda: True) -> JobState:
         """Find out what became of a job that an earlier process wrote down, and fetch it if it was sent.
@@ -159,16 +199,34 @@ class Sender:
         again.provider = again.record.provider_id
         self._fetch(again, [again])
         self._record([again])
+        if isinstance(again.error, DroppedError):  # nothing was paid for, and its circuits are asked for anew
+            return JobState.CANCELLED
         if again.error is not None:
             raise again.error
         return JobState.DONE
+
+    def look_after(self, job: JobRecord) -> None:
+        """Call back a job that nobody waits for any more, or keep its result if it has one; what runs is left.
+
+        Raises:
+            DeviceError: if the vendor cannot be asked.
+        """
+        left = Job(job, (), self._log.circuits(job.id), lambda: False)
+        left.provider = job.provider_id
+        if not self._status(left).final:
+            self._call_back([left])
+            if not (left.unused or self._status(left).final):
+                return
+        self._fetch(left, [left])
+        self._record([left])
 
     def adopt(self, job: JobRecord, provider: str) -> None:
         """Take the vendor's job of this id for one that may have been sent, and its result if it has one.
 
         Raises:
-            DeviceError: if the vendor cannot be asked, or it is a job of other circuits; nothing is written then.
+            DeviceError: if the vendor cannot be asked, or it is another job; nothing is written then.
         """
+        self._check_own(job, provider)
         found = Job(job, (), self._log.circuits(job.id))
         found.provider = provider
         status = self._persist(lambda: self.service.status(provider))
@@ -222,12 +280,31 @@ class Sender:
 
         return persistently(call, retry, self._open if reopen else lambda: None, self._say, self._sleep, patient)
 
+    def _check_own(self, job: JobRecord, provider: str) -> None:
+        """Refuse the id of another job: all steps of a run look alike, and its bits would answer another question."""
+        for other in self._log.received_as(provider, self.service.name):
+            if other.id != job.id:
+                raise PermanentError(
+                    f"The id must be that of this job on {self.service.name}. Job {provider} is that of {other.id}, "
+                    f"which is {other.state.value}. Give that of {job.id}: the vendor's pages show when each was sent."
+                )
+        if self._persist(lambda: self.service.tagged(provider, job.id)) is False:
+            raise PermanentError(
+                f"The id must be that of this job. Job {provider} on {self.service.name} was not sent under the tag "
+                f"{job.id}. Look for that tag on the vendor's pages."
+            )
+
     def _send(self, job: Job) -> None:
         """Until the vendor has it, surely has it not, or nobody can tell."""
         tag = job.record.id
         partial: list[PartialError] = []
 
         def once() -> str:
+            if not partial and not job.wanted():  # of what was received in part, nobody could fetch the rest
+                raise RecalledError(
+                    f"Nobody waited any more for job {tag}, and it was not sent to {self.service.name}. Its circuits "
+                    "are sent when what they are for goes on."
+                )
             job.attempts += 1
             try:
                 return received()
@@ -301,6 +378,10 @@ class Sender:
                     f"Nobody waited any more for job {provider} on {self.service.name}, and it was called back. Its "
                     "circuits are sent again when what they are for goes on."
                 )
+            if status is not JobStatus.DONE and self._dropped(job):
+                raise DroppedError(
+                    f"Job {provider} had not run when its session on {self.service.name} ended, and was dropped."
+                )
             if status is not JobStatus.DONE:
                 raise PermanentError(
                     f"A job must end as done. Job {provider} on {self.service.name} ended as {status.value}. "
@@ -313,7 +394,15 @@ class Sender:
             job.unused = False
         except Exception as error:
             job.error = error
-            job.unused = job.unused and isinstance(error, RecalledError)
+            job.unused = isinstance(error, DroppedError) or (job.unused and isinstance(error, RecalledError))
+
+    def _dropped(self, job: Job) -> bool:
+        """Whether a job ended unrun and unasked, with the vendor's session."""
+        provider = job.provider
+        assert provider is not None
+        if job.recalled or not self.service.paid:
+            return False
+        return self._persist(lambda: self.service.dropped(provider), awaited=job.wanted)
 
     def _status(self, job: Job) -> JobStatus:
         provider = job.provider
@@ -356,7 +445,7 @@ class Sender:
         """How an error leaves a job."""
         if job.provider is None:
             return JobState.UNCERTAIN if isinstance(job.error, UncertainError) else JobState.UNSENT
-        if isinstance(job.error, RecalledError) and self.service.paid:
+        if isinstance(job.error, (RecalledError, DroppedError)) and self.service.paid:
             return JobState.CANCELLED
         ended = isinstance(job.error, PermanentError) or not self.service.paid
         return JobState.FAILED if ended else JobState.SENT

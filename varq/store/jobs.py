@@ -340,6 +340,18 @@ class Jobs(Sessions):
         sql = "SELECT coalesce(max(number), -1) FROM jobs WHERE session = ?"
         return int(max(file.read(sql, (key,))[0][0] for file, key in self._places(session)))
 
+    def received_as(self, provider_id: str, device: str) -> Records:
+        """The jobs, of whatever sessions, that a device's vendor has under an id: one, unless somebody took another's.
+
+        Args:
+            provider_id: the vendor's.
+            device: the device's name.
+        """
+        given = (plain("provider_id", provider_id), plain("device", device))
+        where = "WHERE jobs.provider_id = ? AND jobs.device = ?"
+        found = [stored.record for file in self._files() for stored in job_tables.read_jobs(file, where, given)]
+        return list({job.id: job for job in found}.values())
+
     def circuits(self, job: str) -> list[CircuitRow]:
         """The circuits of a job, in order.
 

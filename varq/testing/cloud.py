@@ -99,6 +99,10 @@ class CloudService(Plain):
         found = self._call("find", {"tag": tag}, TransientError)["jobs"]
         return str(found[0]) if found else None
 
+    def tagged(self, job: str, tag: str) -> bool | None:
+        """Whether the job was sent under `tag`."""
+        return job in self._call("find", {"tag": tag}, TransientError)["jobs"]
+
     def status(self, job: str) -> JobStatus:
         """Where the job stands."""
         return JobStatus(self._call("status", {"job": job}, TransientError)["status"])
