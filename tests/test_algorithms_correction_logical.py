@@ -37,7 +37,11 @@ from varq.algorithms.correction import (
 from varq.algorithms.correction.faults import pauli_mechanisms
 from varq.algorithms.correction.hops import BARE
 from varq.algorithms.correction.noise import PRESETS, as_noise
-from varq.protocol import Stop
+from varq.devices.catalog import open_service
+from varq.devices.service import run_now
+from varq.keys import Key
+from varq.node.nodes import Nodes
+from varq.protocol import Progress, Reply, Sample, Stop
 from varq.simulator import from_host
 
 EXACT = 1e-10  # linear algebra in float64
@@ -446,6 +450,36 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
     assert part.steps == 1
     rest = varq.resume(part.run_id, stop=Stop(), store=tmp_path, progress=False)
     assert (rest.value, rest.details["errors"], rest.steps) == (whole.value, whole.details["errors"], 3)
+
+
+@pytest.mark.flagless
+def test_bits_that_were_found_again_tell_nothing_of_the_decoder() -> None:
+    """A process that died had run the circuit and not written its reply: here nobody sees the decoder at work."""
+    task = LogicalTeleportation(code=BARE, p=0.2, rounds=1, noise="code-capacity", shots=30).resolve(None, None)
+    dead, here = task.plan(Nodes()), task.plan(Nodes())
+    assert dead.prepare is not None
+    assert here.prepare is not None
+    key = Key.from_seed(0)
+    state = here.method.init(here.start, key)
+    request = here.method.ask(state)
+    assert isinstance(request, Sample)
+    bits = run_now(open_service("varq.qubit"), dead.prepare(request, key, 1.0).circuits)
+    state, info = here.method.tell(state, here.prepare(request, key, 1.0).decode(bits))
+    details = here.conclude(Progress(state=state)).details
+    assert details["errors"] == info["errors"] == int((bits[0][:, -1] != 1).sum())
+    assert details["latency"] == dict.fromkeys(("mean", "p99", "worst", "answer"))
+    assert (details["simulated_round"], details["changed"], details["keeps_up"]) == (None, None, None)
+
+
+@pytest.mark.flagless
+def test_what_batches_told_is_averaged_over_those_that_told_it() -> None:
+    plan = LogicalTeleportation(code=BARE, rounds=1, noise="code-capacity", shots=60, batch=20).resolve(None, None)
+    method = plan.plan(Nodes()).method
+    state = method.init(np.zeros(0), Key.from_seed(0))
+    for mean in (3.0, None, 6.0):
+        told = {} if mean is None else {"latency_mean": mean, "latency_worst": mean}
+        state, _ = method.tell(state, Reply(outcomes=np.ones((20, 1), np.uint8), tracked=told))
+    assert dict(state.told) == {"latency_mean": 4.5, "latency_worst": 6.0}
 
 
 def test_latency_is_noted_for_each_round() -> None:

@@ -48,7 +48,8 @@ class LogicalTeleportation(Task):
     where the decoder is a table and the circuit small.  `details` has `errors` of `shots`, `bare`, the exact error of
     a qubit without a code in the same circuit and noise, `changed`, in what share of the shots the decoder changed
     which gate ran, and its `latency` in seconds (`mean`, `p99` and `worst` of a round, and `answer`, which the gate
-    waits for) beside `round_time`; `keeps_up` tells whether a round is decoded before the next one comes.
+    waits for) beside `round_time`; `keeps_up` tells whether a round is decoded before the next one comes.  What was
+    seen of the decoder is None where the bits of every batch were found in the store, and no circuit ran.
 
     The state is made and read in one basis, which the code has to keep; of a repetition code this is Z, so that it
     beats a bare qubit where flips alone matter.  Syndromes are measured one after the other by one ancilla.
@@ -219,7 +220,7 @@ class LogicalTeleportation(Task):
     def _timed(self, watch: Stopwatch, asked: list[Asked], spent: float, reply: Reply) -> dict[str, float]:
         """What a batch told of the decoder, and the seconds that the simulator took for a round of one shot.
 
-        Nothing where no circuit ran, as in a forecast: the readout is always decoded.
+        Nothing where no circuit ran, as in a forecast or where the store had the bits: the readout is always decoded.
         """
         assert reply.outcomes is not None
         latency = watch.take()
@@ -239,17 +240,18 @@ class LogicalTeleportation(Task):
         seen: _Seen | None = progress.state
         if seen is None or not seen.shots:
             return Outcome()
-        told = {name: float(value) for name, value in seen.told.items()}
-        latency = {name: told[f"latency_{name}"] for name in ("mean", "p99", "worst", "answer")}
+        told = seen.told
+        latency = {name: told.get(f"latency_{name}") for name in ("mean", "p99", "worst", "answer")}
+        mean = latency["mean"]
         details = {
             "errors": seen.errors,
             "shots": seen.shots,
             "bare": self.bare(),
-            "changed": told["changed"],
+            "changed": told.get("changed"),
             "latency": latency,
             "round_time": self.round_time,
-            "simulated_round": told["simulated_round"],
-            "keeps_up": latency["mean"] <= self.round_time,
+            "simulated_round": told.get("simulated_round"),
+            "keeps_up": None if mean is None else mean <= self.round_time,
             "detectors": len(self.course.questions[-1].detectors),
             "qubits": self.course.wires,
         }
@@ -272,6 +274,7 @@ class _Seen:
     shots: int = 0
     errors: int = 0
     told: Mapping[str, float] = field(default_factory=dict)
+    watched: int = 0  # shots of the batches that told something
 
     @property
     def rate(self) -> float:
@@ -305,15 +308,17 @@ class _Counting:
         assert reply.outcomes is not None
         shots = len(reply.outcomes)
         errors = int((reply.outcomes[:, -1] != self._expected).sum())
-        now = _Seen(state.shots + shots, state.errors + errors, _joined(state, reply.tracked, shots))
+        told = reply.tracked
+        watched = state.watched + (shots if told else 0)
+        now = _Seen(state.shots + shots, state.errors + errors, _joined(state, told, shots), watched)
         return now, {"value": now.rate, "stderr": now.stderr, "shots": now.shots, "errors": now.errors}
 
 
 def _joined(state: _Seen, told: Mapping[str, float], shots: int) -> dict[str, float]:
-    found = {}
+    found = dict(state.told)
     for name, value in told.items():
-        before = state.told.get(name, value)
+        before = found.get(name, value)
         longest = name in ("latency_p99", "latency_worst")
-        mean = (before * state.shots + value * shots) / (state.shots + shots)
-        found[name] = max(before, value) if longest else mean
+        mean = (before * state.watched + value * shots) / (state.watched + shots)
+        found[name] = float(max(before, value) if longest else mean)
     return found
