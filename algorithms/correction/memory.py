@@ -242,7 +242,7 @@ class _Counting:
 
     def tell(self, state: _Seen, reply: Reply) -> tuple[_Seen, Mapping[str, Any]]:
         """Count the failures."""
-        told = reply.tracked
+        told = {**reply.tracked, **(reply.timings or {})}
         now = _Seen(
             state.shots + int(told["batch_shots"]),
             state.failures + int(told["batch_failures"]),
@@ -273,8 +273,13 @@ class _Sampler:
         spent = time.perf_counter() - began
         failed = int((found != observables).any(axis=1).sum())
         rate = failed / shots
-        tracked = {"batch_failures": float(failed), "batch_shots": float(shots), "decode_seconds": spent}
-        return Reply(value=rate, stderr=math.sqrt(rate * (1 - rate) / shots), tracked=tracked, executions=1)
+        return Reply(
+            value=rate,
+            stderr=math.sqrt(rate * (1 - rate) / shots),
+            tracked={"batch_failures": float(failed), "batch_shots": float(shots)},
+            executions=1,
+            timings={"decode_seconds": spent},
+        )
 
     def exact(self) -> float | None:
         """The exact rate, from the law of all sets of detectors, where these are few."""

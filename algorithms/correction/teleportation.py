@@ -14,7 +14,7 @@ from varq import checks, spec
 from varq.algorithms.correction.codes import Code, Repetition
 from varq.algorithms.correction.decoders import as_decoder
 from varq.algorithms.correction.faults import stim_model
-from varq.algorithms.correction.feedback import Asked, Stopwatch, decoded
+from varq.algorithms.correction.feedback import Asked, Latency, Stopwatch, decoded
 from varq.algorithms.correction.fewest import FewestFaults
 from varq.algorithms.correction.hops import BARE, Course
 from varq.algorithms.correction.logical import check_noise
@@ -195,8 +195,11 @@ class LogicalTeleportation(Task):
             spent: list[float] = []
 
             def decode(bits: Sequence[Bits]) -> Reply:
-                reply = prepared.decode(bits)
-                return replace(reply, tracked=self._timed(watch, asked, sum(spent), reply))
+                reply, latency = prepared.decode(bits), watch.take()
+                if latency is None:  # no circuit ran, as in a forecast: the readout is always decoded
+                    return reply
+                changed = sum(one.changed() for one in asked[:-1]) / self.hops
+                return replace(reply, tracked={"changed": changed}, timings=self._timed(latency, sum(spent), reply))
 
             return Prepared(tuple(replace(one, told=spent.append) for one in prepared.circuits), decode)
 
@@ -217,18 +220,11 @@ class LogicalTeleportation(Task):
             requests=lambda: -(-shots // self.batch),
         )
 
-    def _timed(self, watch: Stopwatch, asked: list[Asked], spent: float, reply: Reply) -> dict[str, float]:
-        """What a batch told of the decoder, and the seconds that the simulator took for a round of one shot.
-
-        Nothing where no circuit ran, as in a forecast or where the store had the bits: the readout is always decoded.
-        """
+    def _timed(self, latency: Latency, spent: float, reply: Reply) -> dict[str, float]:
+        """How long the decoder took, and the simulator for a round of one shot, seconds."""
         assert reply.outcomes is not None
-        latency = watch.take()
-        if latency is None:
-            return {}
         rounds = len(reply.outcomes) * self.rounds * (self.hops + 1)
         return {
-            "changed": sum(one.changed() for one in asked[:-1]) / self.hops,
             "latency_mean": latency.mean,
             "latency_p99": latency.p99,
             "latency_worst": latency.worst,
@@ -308,7 +304,7 @@ class _Counting:
         assert reply.outcomes is not None
         shots = len(reply.outcomes)
         errors = int((reply.outcomes[:, -1] != self._expected).sum())
-        told = reply.tracked
+        told = {**reply.tracked, **(reply.timings or {})}
         watched = state.watched + (shots if told else 0)
         now = _Seen(state.shots + shots, state.errors + errors, _joined(state, told, shots), watched)
         return now, {"value": now.rate, "stderr": now.stderr, "shots": now.shots, "errors": now.errors}
