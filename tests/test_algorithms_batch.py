@@ -307,15 +307,19 @@ def test_powers_of_the_iterate_turn_by_the_angle(good: str) -> None:
         assert chance == pytest.approx(math.sin((2 * power + 1) * angle) ** 2, abs=EXACT)
 
 
-def run_policy(amplitude: float, accuracy: float, rng: Any, shots: int = 100) -> Any:
-    """The policy alone, answered by draws from the law of the iterate."""
+def run_policy(amplitude: float, accuracy: float, rng: Any, shots: int = 100, contrast: float = 1.0) -> Any:
+    """The policy alone, answered by draws from the law of the iterate, each right with (1 + contrast) / 2.
+
+    Returns:
+        Its last state, and why it ended.
+    """
     policy = IterativePolicy(accuracy, 0.05, shots, [1])
     state = policy.init(None, Key.from_seed(0))
     angle = math.asin(math.sqrt(amplitude))
     while not isinstance(request := policy.ask(state), Finished):
-        chance = math.sin((2 * int(request.x[0]) + 1) * angle) ** 2
+        chance = 0.5 + contrast * (math.sin((2 * int(request.x[0]) + 1) * angle) ** 2 - 0.5)
         state, _ = policy.tell(state, Reply(outcomes=(rng.random((shots, 1)) < chance).astype(np.uint8)))
-    return state
+    return state, request
 
 
 def test_confidence_intervals_cover() -> None:
@@ -323,16 +327,31 @@ def test_confidence_intervals_cover() -> None:
     missed = 0
     for amplitude in (0.0, 0.02, 0.3, 0.5, 0.97, 1.0):
         for _ in range(40):
-            low, high = run_policy(amplitude, 0.01, rng).interval
+            low, high = run_policy(amplitude, 0.01, rng)[0].interval
             missed += not low - EXACT <= amplitude <= high + EXACT
             assert high - low <= 0.02 + EXACT
     # At most 5 % may: of 240 runs, 12; more than 27 by chance with a probability below 1e-4.
     assert missed <= 27
 
 
+def test_powers_that_contradict_each_other_end_a_run() -> None:
+    """Readout that errs in one of ten shots: no interval shrinks to a point, which would pass for certainty."""
+    rng = np.random.default_rng(SEED)
+    runs = [run_policy(0.02, 1e-3, rng, contrast=0.8) for _ in range(20)]
+    for state, end in runs:
+        low, high = state.interval
+        assert high > low
+        assert state.contradicted == (end.reason is Reason.STALLED)
+    stalled = [(state, end) for state, end in runs if state.contradicted]
+    assert len(stalled) > 10, "the least probability of its readout is five times what it looks for"
+    for state, end in stalled:
+        assert np.diff(state.interval) > 2e-3, "the interval before, which asked for more"
+        assert "is the device noisy?" in end.message
+
+
 def test_calls_grow_as_the_inverse_of_the_accuracy() -> None:
     rng = np.random.default_rng(SEED)
-    calls = [np.mean([run_policy(0.3, a, rng).applications for _ in range(20)]) for a in (1e-2, 1e-3, 1e-4)]
+    calls = [np.mean([run_policy(0.3, a, rng)[0].applications for _ in range(20)]) for a in (1e-2, 1e-3, 1e-4)]
     assert all(later / earlier < 25 for earlier, later in pairwise(calls))  # by plain shots: 100
 
 
