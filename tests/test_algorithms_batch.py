@@ -19,8 +19,10 @@ from varq.algorithms.amplitude import IterativePolicy, next_power
 from varq.algorithms.fourier_law import estimate, holevo_variance, outcome_law
 from varq.circuits.frames import sine_state
 from varq.keys import Key
+from varq.node.nodes import Nodes
 from varq.problems import EigenPhase, Molecule
 from varq.protocol import Finished, Reason, Reply, Stop
+from varq.testing.executions import counted
 
 pytestmark = pytest.mark.flagless  # varq computes in float64 blocks of its own
 
@@ -307,6 +309,23 @@ def test_powers_of_the_iterate_turn_by_the_angle(good: str) -> None:
         assert chance == pytest.approx(math.sin((2 * power + 1) * angle) ** 2, abs=EXACT)
 
 
+def test_the_exact_amplitude_takes_no_device() -> None:
+    """Whoever looks at a run asks for its reference."""
+
+    def prepare() -> None:
+        qml.StatePrep(np.array([0.6, 0.8j]), wires=[1])
+        qml.QFT(wires=range(3))
+        qml.Barrier()
+        qml.ctrl(qml.RY(0.3, 2), control=[0, 1])
+
+    runs: list[str] = []
+    with counted(lambda: runs.append("ran")):
+        found = AmplitudeEstimation(prepare, "1-0").resolve(None, None).plan(Nodes()).reference()
+    state = qml.matrix(prepare, wire_order=range(3))()[:, 0].reshape(2, 2, 2)
+    assert found == pytest.approx(float(np.sum(np.abs(state[1, :, 0]) ** 2)), abs=EXACT)
+    assert runs == []
+
+
 def run_policy(amplitude: float, accuracy: float, rng: Any, shots: int = 100, contrast: float = 1.0) -> Any:
     """The policy alone, answered by draws from the law of the iterate, each right with (1 + contrast) / 2.
 
@@ -426,6 +445,10 @@ def test_an_amplitude_is_estimated_on_a_device_and_resumes(tmp_path: Path) -> No
         (lambda: AmplitudeEstimation("x", "1"), "prepare must be a function"),
         (lambda: AmplitudeEstimation(entangled, 1), "good must be of type str"),
         (lambda: AmplitudeEstimation(entangled, "1x"), "a pattern of '0', '1' and '-' that decides. Got '1x'"),
+        (
+            lambda: varq.run(AmplitudeEstimation(entangled, "1-"), **QUIET),
+            r"wires 0 .. 1 alone.* Got wires \[0, 1, 2\] for '1-'",
+        ),
         (lambda: AmplitudeEstimation(entangled, "--"), "that decides. Got '--'"),
         (lambda: AmplitudeEstimation(entangled, "1", accuracy=0), "accuracy must be greater than 0"),
         (lambda: AmplitudeEstimation(entangled, "1", confidence=1), "confidence must be at most"),
