@@ -195,7 +195,7 @@ class ThresholdStudy:
         """
         rows = [row[:4] for row in self._rows() if low <= row[1] <= high]
         if each_round:
-            every = [(d, p, *per_round_with_error(*rest)) for d, p, *rest in self._rows() if low <= p <= high]
+            every = [(d, p, *per_round_with_error(r, e, n)) for d, p, r, e, n in self._rows() if low <= p <= high]
             rows = [row for row in every if math.isfinite(row[3])]
         if len(rows) < 6 or len({row[0] for row in rows}) < 2:
             which = " with fewer than half of the shots in error" if each_round else ""
