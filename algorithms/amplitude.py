@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pennylane as qml
+from pennylane.devices.preprocess import decompose
+from pennylane.devices.qubit import apply_operation, create_initial_state
+from pennylane.tape import QuantumScript
 from scipy.special import betaincinv, ndtri
 
 from varq import checks, spec
@@ -41,6 +44,9 @@ class AmplitudeEstimation(Task):
     Given what came before a circuit, its looks fail with at most (1 - confidence) / (i (i + 1)), and all circuits with
     at most 1 - confidence: the interval at the end covers a with at least that confidence, whatever the shots decided.
 
+    All this holds for a device without noise.  One that errs moves the interval by as much; where two powers contradict
+    each other by more than their errors, the run is STALLED, with the interval that it had before.
+
     Args:
         prepare: queues A, PennyLane operations on wires 0 .. n-1, and takes no argument.
         good: which outcomes are good, one letter a wire: "1", "0", or "-" for either.
@@ -50,7 +56,8 @@ class AmplitudeEstimation(Task):
 
     Raises:
         TypeError: if `prepare` cannot be called, or `good` is no text.
-        ValueError: for other letters, no letter that decides, or numbers out of range.
+        ValueError: for other letters, no letter that decides, or numbers out of range; when it is run, for a `prepare`
+            that queues on other wires.
 
     Example:
         >>> import varq
@@ -100,6 +107,7 @@ class AmplitudeEstimation(Task):
     def plan(self, nodes: Nodes) -> Plan:
         """This spec, resolved, made runnable on a device."""
         assert self.shots is not None
+        self._check_wires()
         marked = tuple(w for w, letter in enumerate(self.good) if letter != "-")
         sampler = nodes.bits(self._circuit, len(self.good), marked)
         return Plan(
@@ -130,19 +138,38 @@ class AmplitudeEstimation(Task):
             _reflect(wires, "0" * len(wires))
             prepare()
 
+    @cached_property
+    def _prepared(self) -> QuantumScript:
+        """A alone."""
+        with qml.queuing.AnnotatedQueue() as queue:
+            self._circuit(np.zeros(1))
+        return QuantumScript.from_queue(queue)
+
+    def _check_wires(self) -> None:
+        wires = self._prepared.wires.tolist()
+        if set(wires) - set(range(len(self.good))):
+            raise ValueError(
+                f"prepare must queue on the wires 0 .. {len(self.good) - 1} alone, one for each letter of good. "
+                f"Got wires {wires} for {self.good!r}. Give a letter for each wire."
+            )
+
     def _reference(self) -> float | None:
         return self._exact
 
     @cached_property
     def _exact(self) -> float | None:
-        """The exact probability, where a simulator tells it at once."""
+        """The exact probability, by matrices: whoever looks at a run asks for it, and runs nothing on a device."""
         if len(self.good) > _REFERENCE:
             return None
-        every = tuple(range(len(self.good)))
-        law = Nodes().bits(self._circuit, len(self.good), every).probabilities(np.zeros(1))
-        law = law.reshape((2,) * len(self.good))
+        name = "the exact amplitude"
+        (script,), _ = decompose(self._prepared, lambda operation: operation.has_matrix, name=name)
+        first, *others = script.operations or [None]
+        begins = isinstance(first, qml.operation.StatePrepBase)
+        state = create_initial_state(range(len(self.good)), first if begins else None)
+        for operation in others if begins or first is None else [first, *others]:
+            state = apply_operation(operation, state)
         place = tuple(slice(None) if letter == "-" else int(letter) for letter in self.good)
-        return float(law[place].sum())
+        return float(np.sum(np.abs(state[place]) ** 2))
 
     def _conclude(self, progress: Progress) -> Outcome:
         found: Knowledge | None = progress.state
@@ -186,6 +213,7 @@ class Knowledge:
         looks: at the present circuit.
         hits: good outcomes of it.
         powers: k of each look so far.
+        contradicted: whether the last look leaves no angle of those that the looks before it left.
         shots: of a look.
     """
 
@@ -197,6 +225,7 @@ class Knowledge:
     looks: int = 0
     hits: int = 0
     powers: tuple[int, ...] = ()
+    contradicted: bool = False
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -233,7 +262,10 @@ class IterativePolicy:
         return Knowledge(self._shots)
 
     def ask(self, state: Knowledge) -> Sample | Finished:
-        """Shots of the circuit of the present power, or the end when the interval is narrow enough."""
+        """Shots of the circuit of the present power, or the end: the interval is narrow enough, or nothing fits."""
+        if state.contradicted:
+            why = f"power {state.power} contradicts smaller ones by more than their errors: is the device noisy?"
+            return Finished(Reason.STALLED, f"{why} The interval is the one before. Ask for less accuracy")
         low, high = state.interval
         if high - low <= 2 * self._accuracy:
             return Finished(Reason.CONVERGED, f"the interval is within {self._accuracy:g} of its middle")
@@ -246,9 +278,11 @@ class IterativePolicy:
         looks = state.looks + 1
         error = self._error / (state.round * (state.round + 1) * looks * (looks + 1))
         low, high = _angles(_clopper_pearson(hits, looks * self._shots, error), state)
-        after = replace(state, low=low, high=high, looks=looks, hits=hits, powers=(*state.powers, state.power))
-        power = next_power(after.power, low, high)
-        if power != after.power:
+        after = replace(state, looks=looks, hits=hits, powers=(*state.powers, state.power), contradicted=low > high)
+        if not after.contradicted:
+            after = replace(after, low=low, high=high)
+        power = next_power(after.power, after.low, after.high)
+        if power != after.power and not after.contradicted:
             after = replace(after, power=power, round=after.round + 1, looks=0, hits=0)
         ends = after.interval
         middle = (ends[0] + ends[1]) / 2
@@ -285,14 +319,17 @@ def next_power(power: int, low: float, high: float) -> int:
 
 
 def _angles(chances: tuple[float, float], state: Knowledge) -> tuple[float, float]:
-    """The interval for t that agrees with the one before and with the probability of a good outcome."""
+    """The interval for t that agrees with the one before and with the probability of a good outcome.
+
+    If there is none, the lower end comes out above the upper one.
+    """
     factor = 4 * state.power + 2
     half = math.floor(factor * (state.low + state.high))  # in which half turn factor t is: its middle cannot be wrong
     ends = [math.acos(1 - 2 * chance) / (2 * math.pi) for chance in chances]
     places = ends if half % 2 == 0 else [1 - ends[1], 1 - ends[0]]
     turns = half // 2
     low, high = ((turns + place) / factor for place in places)
-    return max(state.low, min(low, state.high)), min(state.high, max(high, state.low))
+    return max(state.low, low), min(state.high, high)
 
 
 def _clopper_pearson(hits: int, shots: int, error: float) -> tuple[float, float]:

@@ -30,7 +30,8 @@ class QAOA(Task):
     """Approximate the best cut of a graph (Farhi, Goldstone and Gutmann, arXiv:1411.4028).
 
     `value` is the expectation of minus the cut, `reference` minus the best cut.  `details` holds the expected cut, its
-    ratio to the best one, the best bit string seen, and the distribution over bit strings.
+    ratio to the best one, the distribution over bit strings, and the best of those seen: of the measured ones or, where
+    the law is exact and every string has a probability, of the 64 most probable.
 
     Args:
         problem: a `MaxCut`.
@@ -100,7 +101,8 @@ class QAOA(Task):
         cost = nodes.cost(ansatz, problem.hamiltonian, ansatz.wires, ansatz.shape, tracked)
 
         def details(further: Reply | None) -> Mapping[str, Any]:
-            return {} if further is None else cut_details(problem, *_distribution(further))
+            most = KEPT if self.shots is None else None
+            return {} if further is None else cut_details(problem, *_distribution(further), most)
 
         def more(x: Array) -> Sample | Law:
             return Law(x) if self.shots is None else Sample(x, self.shots)
@@ -140,14 +142,22 @@ def _distribution(found: Reply) -> tuple[NDArray[np.uint8], Array]:
     return strings.astype(np.uint8), weights
 
 
-def cut_details(problem: Any, strings: NDArray[np.uint8], weights: Array) -> dict[str, Any]:
-    """What a distribution over bit strings says of a cut problem."""
+def cut_details(problem: Any, strings: NDArray[np.uint8], weights: Array, most: int | None = None) -> dict[str, Any]:
+    """What a distribution over bit strings says of a cut problem.
+
+    Args:
+        problem: a `MaxCut`.
+        strings: shape (k, nodes).
+        weights: their probabilities, shape (k,).
+        most: of how many strings, the most probable ones, the best is taken; None for all of them.
+    """
     edges = np.asarray(problem.edges, dtype=np.int64).reshape(-1, 2)
     crossing = strings[:, edges[:, 0]] != strings[:, edges[:, 1]]
     cuts = crossing.astype(np.float64) @ np.asarray(problem.weights, dtype=np.float64)
-    likely = np.argsort(-weights, kind="stable")[:KEPT]
-    seen = weights > 0
-    best = int(np.argmax(np.where(seen, cuts, -np.inf)))
+    order = np.argsort(-weights, kind="stable")
+    likely = order[:KEPT]
+    seen = order[:most][weights[order[:most]] > 0]
+    best = int(seen[np.argmax(cuts[seen])])
     levels, level = np.unique(np.round(cuts, 9), return_inverse=True)
     reference = problem.reference()
     expected = float(weights @ cuts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
@@ -20,20 +21,31 @@ def called(part: Any) -> str:
 
 
 def check_frequencies(optimizer: Any, ansatz: Any) -> None:
-    """ValueError if a coordinate optimizer assumes other frequencies than the ansatz has."""
+    """ValueError if a coordinate optimizer assumes other frequencies than the ansatz has.
+
+    Where nobody knows those of the ansatz, what a person gave is taken; the method's own assumption is not.
+    """
     assumed = getattr(optimizer, "frequencies", None)
     if assumed is None:
         return
     known = getattr(ansatz, "frequencies", None)
-    if known is not None and set(known) <= set(assumed):
+    rows = assumed if isinstance(assumed[0], tuple) else (assumed,)
+    if known is None and assumed != _assumed(optimizer):
+        return
+    if known is not None and all(set(known) <= set(row) for row in rows):
         return
     what = "are not single frequencies" if known is None else f"have frequencies {tuple(known)}"
     usable = [n for n in names.names("optimizer") if n not in ("rotosolve", "excitation-solve")]
     raise ValueError(
         f"{called(optimizer)} assumes that the cost in each parameter has the frequencies {tuple(assumed)}. The "
         f"parameters of {called(ansatz)} {what}. Use ExcitationSolve for excitations, Rotosolve for rotations, "
-        f"frequencies=... where you know them, or one of {usable}."
+        f"frequencies=((1.0,), (1.0, 2.0), ...), one tuple for each parameter, where you know them, or one of {usable}."
     )
+
+
+def _assumed(optimizer: Any) -> Any:
+    """The frequencies that an optimizer has where nobody gave any."""
+    return next((f.default for f in fields(optimizer) if f.name == "frequencies"), None)
 
 
 def check_differences(optimizer: Any, shots: int | None) -> None:

@@ -23,8 +23,8 @@ class GivensLayers(Template):
 
     A block on orbitals p and p + 1 is :math:`R(\theta_2) D(\theta_1) R(\theta_0)` with R the Givens rotation of both
     orbitals, equal for the two spins, and D the exchange of an electron pair.  All of it keeps the electrons of each
-    spin and the total spin, and every gate acts on four neighboring wires.  Enough layers reach every state of the same
-    numbers and spin.  It starts from the determinant that fills the lowest orbitals.
+    spin and the total spin, and every gate acts on four neighboring wires.  Enough layers reach every real state of
+    the same numbers and spin.  It starts from the determinant that fills the lowest orbitals.
 
     Args:
         electrons: (spin up, spin down).

@@ -12,12 +12,13 @@ import pytest
 import varq
 from varq import spec
 from varq.algorithms import QAOA, VQE, Minimize, PhaseEstimation, minimize, phase_estimation, qaoa, vqe
+from varq.algorithms.approximate import KEPT, _distribution, cut_details
 from varq.algorithms.phases.posterior import TWO_PI
 from varq.ansatze import Circuit, HardwareEfficient
 from varq.node.verification import VerificationError
-from varq.optimizers import Scipy
+from varq.optimizers import Rotosolve, Scipy
 from varq.problems import EigenPhase, Heisenberg, Hubbard, MaxCut, Molecule, Operator, TransverseFieldIsing
-from varq.protocol import Reason, Stop
+from varq.protocol import Reason, Reply, Stop
 
 CHEMICAL = 1.594e-3  # hartree: 1 kcal/mol
 EXACT = 1e-9
@@ -224,6 +225,23 @@ def test_bad_input_is_named(build: Any, match: str) -> None:
         build()
 
 
+def test_frequencies_that_a_person_knows_are_taken() -> None:
+    ansatz = Circuit(lambda x: [qml.RY(angle, 0) for angle in x], shape=2, wires=1)
+    common: dict[str, Any] = {"problem": Operator(qml.Z(0)), "ansatz": ansatz}
+    for frequencies in (((1.0,), (1.0,)), (1.0, 2.0)):
+        optimizer = Rotosolve(frequencies=frequencies)
+        assert VQE(optimizer=optimizer, **common).resolve("default.qubit", None).optimizer == optimizer
+    with pytest.raises(ValueError, match=r"are not single frequencies.*one tuple for each parameter, where you know"):
+        VQE(optimizer=Rotosolve(), **common).resolve("default.qubit", None)
+    layers = HardwareEfficient(wires=1, depth=1)
+    own = Rotosolve(frequencies=((1.0,), (0.5, 1.0)))
+    assert VQE(Operator(qml.Z(0)), layers, optimizer=own).resolve("default.qubit", None).optimizer == own
+    with pytest.raises(ValueError, match=r"have frequencies \(1.0,\)"):
+        VQE(Operator(qml.Z(0)), layers, optimizer=Rotosolve(frequencies=((1.0,), (0.5,)))).resolve(
+            "default.qubit", None
+        )
+
+
 @pytest.mark.flagless
 def test_qaoa_on_a_ring_reaches_its_closed_form() -> None:
     # Depth p cuts (2p + 1)/(2p + 2) of a long ring's edges: Farhi, Goldstone and Gutmann, arXiv:1411.4028, section 4.
@@ -241,6 +259,31 @@ def test_qaoa_against_brute_force() -> None:
     assert result.details["approximation_ratio"] == pytest.approx(result.details["expected_cut"] / 4)
     assert result.value == pytest.approx(-result.details["expected_cut"], abs=EXACT)
     assert np.sum(result.details["cut_probabilities"]) == pytest.approx(1, abs=EXACT)
+
+
+def test_the_best_string_of_an_exact_law_is_one_that_it_makes_probable() -> None:
+    """Every string has a probability, but of the 64 that most prefer few cut edges none cuts more than four."""
+    ring = MaxCut([(k, (k + 1) % 8) for k in range(8)])
+    index = np.arange(2**8)
+    strings = (index[:, None] >> np.arange(7, -1, -1)) & 1
+    cuts = (strings != np.roll(strings, 1, axis=1)).sum(axis=1)
+    law = np.exp(-cuts) / np.exp(-cuts).sum()
+    details = cut_details(ring, *_distribution(Reply(law=law)), KEPT)
+    assert details["best_cut"] == np.sort(cuts)[:KEPT].max() == 4
+    assert ring.cut(details["best_bits"]) == 4
+    assert details["best_bits"] in details["bitstrings"]
+    assert details["expected_cut"] == pytest.approx(law @ cuts, abs=EXACT)
+
+
+@pytest.mark.flagless
+def test_a_qaoa_that_does_badly_says_so() -> None:
+    """With its mixer turned around, the best layer avoids cut edges as much as it preferred them."""
+    ring = MaxCut([(k, (k + 1) % 8) for k in range(8)])
+    best = qaoa(ring, **QUIET)
+    assert best.details["best_cut"] == 8
+    turned = qaoa(ring, initial=best.parameters * [[1], [-1]], optimizer="sgd", stop=Stop(steps=1), **QUIET)
+    assert turned.details["expected_cut"] == pytest.approx(8 - best.details["expected_cut"], abs=1e-6)
+    assert turned.details["best_cut"] == max(turned.details["values"]) == 4
 
 
 def test_qaoa_with_shots() -> None:

@@ -19,8 +19,10 @@ from varq.algorithms.amplitude import IterativePolicy, next_power
 from varq.algorithms.fourier_law import estimate, holevo_variance, outcome_law
 from varq.circuits.frames import sine_state
 from varq.keys import Key
+from varq.node.nodes import Nodes
 from varq.problems import EigenPhase, Molecule
 from varq.protocol import Finished, Reason, Reply, Stop
+from varq.testing.executions import counted
 
 pytestmark = pytest.mark.flagless  # varq computes in float64 blocks of its own
 
@@ -307,15 +309,36 @@ def test_powers_of_the_iterate_turn_by_the_angle(good: str) -> None:
         assert chance == pytest.approx(math.sin((2 * power + 1) * angle) ** 2, abs=EXACT)
 
 
-def run_policy(amplitude: float, accuracy: float, rng: Any, shots: int = 100) -> Any:
-    """The policy alone, answered by draws from the law of the iterate."""
+def test_the_exact_amplitude_takes_no_device() -> None:
+    """Whoever looks at a run asks for its reference."""
+
+    def prepare() -> None:
+        qml.StatePrep(np.array([0.6, 0.8j]), wires=[1])
+        qml.QFT(wires=range(3))
+        qml.Barrier()
+        qml.ctrl(qml.RY(0.3, 2), control=[0, 1])
+
+    runs: list[str] = []
+    with counted(lambda: runs.append("ran")):
+        found = AmplitudeEstimation(prepare, "1-0").resolve(None, None).plan(Nodes()).reference()
+    state = qml.matrix(prepare, wire_order=range(3))()[:, 0].reshape(2, 2, 2)
+    assert found == pytest.approx(float(np.sum(np.abs(state[1, :, 0]) ** 2)), abs=EXACT)
+    assert runs == []
+
+
+def run_policy(amplitude: float, accuracy: float, rng: Any, shots: int = 100, contrast: float = 1.0) -> Any:
+    """The policy alone, answered by draws from the law of the iterate, each right with (1 + contrast) / 2.
+
+    Returns:
+        Its last state, and why it ended.
+    """
     policy = IterativePolicy(accuracy, 0.05, shots, [1])
     state = policy.init(None, Key.from_seed(0))
     angle = math.asin(math.sqrt(amplitude))
     while not isinstance(request := policy.ask(state), Finished):
-        chance = math.sin((2 * int(request.x[0]) + 1) * angle) ** 2
+        chance = 0.5 + contrast * (math.sin((2 * int(request.x[0]) + 1) * angle) ** 2 - 0.5)
         state, _ = policy.tell(state, Reply(outcomes=(rng.random((shots, 1)) < chance).astype(np.uint8)))
-    return state
+    return state, request
 
 
 def test_confidence_intervals_cover() -> None:
@@ -323,16 +346,31 @@ def test_confidence_intervals_cover() -> None:
     missed = 0
     for amplitude in (0.0, 0.02, 0.3, 0.5, 0.97, 1.0):
         for _ in range(40):
-            low, high = run_policy(amplitude, 0.01, rng).interval
+            low, high = run_policy(amplitude, 0.01, rng)[0].interval
             missed += not low - EXACT <= amplitude <= high + EXACT
             assert high - low <= 0.02 + EXACT
     # At most 5 % may: of 240 runs, 12; more than 27 by chance with a probability below 1e-4.
     assert missed <= 27
 
 
+def test_powers_that_contradict_each_other_end_a_run() -> None:
+    """Readout that errs in one of ten shots: no interval shrinks to a point, which would pass for certainty."""
+    rng = np.random.default_rng(SEED)
+    runs = [run_policy(0.02, 1e-3, rng, contrast=0.8) for _ in range(20)]
+    for state, end in runs:
+        low, high = state.interval
+        assert high > low
+        assert state.contradicted == (end.reason is Reason.STALLED)
+    stalled = [(state, end) for state, end in runs if state.contradicted]
+    assert len(stalled) > 10, "the least probability of its readout is five times what it looks for"
+    for state, end in stalled:
+        assert np.diff(state.interval) > 2e-3, "the interval before, which asked for more"
+        assert "is the device noisy?" in end.message
+
+
 def test_calls_grow_as_the_inverse_of_the_accuracy() -> None:
     rng = np.random.default_rng(SEED)
-    calls = [np.mean([run_policy(0.3, a, rng).applications for _ in range(20)]) for a in (1e-2, 1e-3, 1e-4)]
+    calls = [np.mean([run_policy(0.3, a, rng)[0].applications for _ in range(20)]) for a in (1e-2, 1e-3, 1e-4)]
     assert all(later / earlier < 25 for earlier, later in pairwise(calls))  # by plain shots: 100
 
 
@@ -407,6 +445,10 @@ def test_an_amplitude_is_estimated_on_a_device_and_resumes(tmp_path: Path) -> No
         (lambda: AmplitudeEstimation("x", "1"), "prepare must be a function"),
         (lambda: AmplitudeEstimation(entangled, 1), "good must be of type str"),
         (lambda: AmplitudeEstimation(entangled, "1x"), "a pattern of '0', '1' and '-' that decides. Got '1x'"),
+        (
+            lambda: varq.run(AmplitudeEstimation(entangled, "1-"), **QUIET),
+            r"wires 0 .. 1 alone.* Got wires \[0, 1, 2\] for '1-'",
+        ),
         (lambda: AmplitudeEstimation(entangled, "--"), "that decides. Got '--'"),
         (lambda: AmplitudeEstimation(entangled, "1", accuracy=0), "accuracy must be greater than 0"),
         (lambda: AmplitudeEstimation(entangled, "1", confidence=1), "confidence must be at most"),

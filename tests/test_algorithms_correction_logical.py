@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import varq
+from varq import spec
 from varq.algorithms.correction import (
     Asked,
     Code,
@@ -37,8 +38,13 @@ from varq.algorithms.correction import (
 from varq.algorithms.correction.faults import pauli_mechanisms
 from varq.algorithms.correction.hops import BARE
 from varq.algorithms.correction.noise import PRESETS, as_noise
-from varq.protocol import Stop
+from varq.devices.catalog import open_service
+from varq.devices.service import run_now
+from varq.keys import Key
+from varq.node.nodes import Nodes
+from varq.protocol import Progress, Reply, Sample, Stop
 from varq.simulator import from_host
+from varq.store.records import Row
 
 EXACT = 1e-10  # linear algebra in float64
 SIGMAS = 4  # a false alarm in one of 16,000, for each number; the seed is fixed
@@ -446,6 +452,54 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
     assert part.steps == 1
     rest = varq.resume(part.run_id, stop=Stop(), store=tmp_path, progress=False)
     assert (rest.value, rest.details["errors"], rest.steps) == (whole.value, whole.details["errors"], 3)
+
+
+@pytest.mark.flagless
+def test_what_clocks_said_is_no_part_of_the_answer() -> None:
+    """Two processes that record one batch, as after a lease was taken over, have the same row but for its times."""
+    task = LogicalTeleportation(code=BARE, p=0.2, rounds=1, noise="code-capacity", shots=30).resolve(None, None)
+    plan, key = task.plan(Nodes()), Key.from_seed(0)
+    request = plan.method.ask(plan.method.init(plan.start, key))
+    replies = []
+    for k in range(2):
+        reply = plan.evaluate(request, key)
+        assert reply.timings is not None
+        replies.append(replace(reply, timings={**reply.timings, "latency_worst": 1.0 + k}))
+    rows = [Row(0, "step", "{}", "", spec.dumps(reply), "", None, None, 0.0, 1) for reply in replies]
+    assert rows[0].reply != rows[1].reply
+    assert rows[0].same_as(rows[1])
+    assert rows[0].same_as(replace(rows[0], reply=spec.dumps(replace(replies[0], timings=None))))
+    assert not rows[0].same_as(replace(rows[0], reply=spec.dumps(replace(replies[0], tracked={"changed": 2.0}))))
+
+
+@pytest.mark.flagless
+def test_bits_that_were_found_again_tell_nothing_of_the_decoder() -> None:
+    """A process that died had run the circuit and not written its reply: here nobody sees the decoder at work."""
+    task = LogicalTeleportation(code=BARE, p=0.2, rounds=1, noise="code-capacity", shots=30).resolve(None, None)
+    dead, here = task.plan(Nodes()), task.plan(Nodes())
+    assert dead.prepare is not None
+    assert here.prepare is not None
+    key = Key.from_seed(0)
+    state = here.method.init(here.start, key)
+    request = here.method.ask(state)
+    assert isinstance(request, Sample)
+    bits = run_now(open_service("varq.qubit"), dead.prepare(request, key, 1.0).circuits)
+    state, info = here.method.tell(state, here.prepare(request, key, 1.0).decode(bits))
+    details = here.conclude(Progress(state=state)).details
+    assert details["errors"] == info["errors"] == int((bits[0][:, -1] != 1).sum())
+    assert details["latency"] == dict.fromkeys(("mean", "p99", "worst", "answer"))
+    assert (details["simulated_round"], details["changed"], details["keeps_up"]) == (None, None, None)
+
+
+@pytest.mark.flagless
+def test_what_batches_told_is_averaged_over_those_that_told_it() -> None:
+    plan = LogicalTeleportation(code=BARE, rounds=1, noise="code-capacity", shots=60, batch=20).resolve(None, None)
+    method = plan.plan(Nodes()).method
+    state = method.init(np.zeros(0), Key.from_seed(0))
+    for mean in (3.0, None, 6.0):
+        told = None if mean is None else {"latency_mean": mean, "latency_worst": mean}
+        state, _ = method.tell(state, Reply(outcomes=np.ones((20, 1), np.uint8), timings=told))
+    assert dict(state.told) == {"latency_mean": 4.5, "latency_worst": 6.0}
 
 
 def test_latency_is_noted_for_each_round() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 import varq
 from varq import spec
@@ -18,14 +19,16 @@ from varq.algorithms.correction.codes import FiveQubit, Repetition, RotatedSurfa
 from varq.algorithms.correction.decoders import Matching
 from varq.algorithms.correction.fewest import FewestFaults
 from varq.algorithms.correction.lookup import Lookup
-from varq.algorithms.correction.memory import Memory, per_round
+from varq.algorithms.correction.memory import Memory, _Counting, per_round
 from varq.algorithms.correction.noise import Noise
 from varq.algorithms.correction.threshold import ThresholdStudy, threshold_study
 from varq.algorithms.correction.window import Window
 from varq.algorithms.short import memory
 from varq.cli.specfile import read
+from varq.keys import Key
 from varq.problems import TransverseFieldIsing
-from varq.protocol import Reason, Stop
+from varq.protocol import Reason, Reply, Result, Stop
+from varq.store.store import open_store
 
 pytestmark = [pytest.mark.flagless]
 needs_stim = pytest.mark.qec
@@ -45,7 +48,7 @@ def binomial_tail(n: int, p: float) -> float:
 def test_data_errors_alone_are_lost_by_majority(distance: int, decoder: Any) -> None:
     """Depolarizing noise flips a bit with 2 p / 3, and a majority of flips is what a code cannot know."""
     p = 0.15
-    task = Memory(Repetition(distance), p, "code-capacity", rounds=1, decoder=decoder, shots=60_000)
+    task = Memory(Repetition(distance), p, "code-capacity", decoder=decoder, shots=60_000)
     result = varq.run(task, **QUIET)
     wanted = binomial_tail(distance, 2 * p / 3)
     assert result.reference == pytest.approx(wanted, abs=1e-10)
@@ -106,6 +109,27 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(tmp_path: Any) -> Non
 
 
 @needs_stim
+def test_one_memory_of_two_stores_is_merged(tmp_path: Any) -> None:
+    """Two machines that did the same batches have the same rows, though no two decoders take equally long."""
+    task = Memory(Repetition(3), 0.05, shots=4_000, batch=1_000, seed=4)
+    here, there = (varq.run(task, store=tmp_path / name, progress=False) for name in ("here", "there"))
+    assert (here.run_id, here.value, here.details["failures"]) == (there.run_id, there.value, there.details["failures"])
+    with open_store(tmp_path / "here") as store:
+        report = store.merge([tmp_path / "there"])
+        assert (report.rows, report.equal) == (0, 4)
+        assert store.verify() == []
+        replies = [spec.loads(row.reply) for row in store.rows(here.run_id)]
+    assert all(reply.timings["decode_seconds"] > 0 for reply in replies)
+
+
+def test_batches_that_an_earlier_version_recorded_are_counted() -> None:
+    told = {"batch_failures": 2.0, "batch_shots": 10.0, "decode_seconds": 0.5}
+    method = _Counting(shots=20, batch=10, failures=None)
+    state, _ = method.tell(method.init(None, Key.from_seed(0)), Reply(value=0.2, tracked=told))
+    assert (state.shots, state.failures, state.seconds) == (10, 2, 0.5)
+
+
+@needs_stim
 def test_a_run_ends_after_enough_failures() -> None:
     result = varq.run(Memory(Repetition(3), 0.05, failures=20, batch=500), **QUIET)
     assert result.details["failures"] >= 20
@@ -138,6 +162,14 @@ def test_choices_that_nobody_made() -> None:
     assert isinstance(Memory(Steane(), 0.001, rounds=9).resolve(None, None).decoder, BPOSD)
     window = Memory(RotatedSurface(5), 0.001, decoder=Window("matching", 10, 5), rounds=20).resolve(None, None)
     assert window.decoder == Window(Matching(correlated=True), 10, 5)
+
+
+def test_one_round_tells_all_where_it_is_never_wrong() -> None:
+    for noise in ("code-capacity", Noise(data=2, waiting=1, readout=1)):
+        assert Memory(RotatedSurface(5), 0.001, noise).resolve(None, None).rounds == 1
+        assert Memory(RotatedSurface(5), 0.001, noise, rounds=4).resolve(None, None).rounds == 4
+    for rate in ("one", "two", "idle", "reset", "measure"):
+        assert Memory(RotatedSurface(5), 0.001, Noise(**{"data": 1, rate: 0.1})).resolve(None, None).rounds == 5
 
 
 @needs_stim
@@ -233,6 +265,61 @@ def test_a_threshold_is_found_again() -> None:
     assert found.chi2 < 1e-6
     assert 0 < found.stderr < 1e-3
     assert made().threshold(low=0.09, each_round=True).p == pytest.approx(0.1, abs=1e-6)
+
+
+def test_a_threshold_of_rounds_is_found_where_some_shots_tell_nothing() -> None:
+    """Rates of a round follow the law; a shot has as many rounds as the distance, and the noisiest half fail."""
+    each = made()
+    rates = tuple((1 - (1 - 2 * e) ** d) / 2 for d, e in zip(each.distances, each.rates, strict=True))
+    lost = 3
+    study = ThresholdStudy(
+        (*each.distances, 3, 5, 7),
+        (*each.ps, *[0.3] * lost),
+        (*rates, 0.5, 0.51, 0.5),
+        (1e-4,) * (len(rates) + lost),
+        (*each.distances, 3, 5, 7),
+    )
+    found = study.threshold(each_round=True)
+    assert found.p == pytest.approx(0.1, abs=1e-6)
+    assert found.exponent == pytest.approx(1.5, abs=1e-3)
+    assert study.per_round(0.3)[5] == (0.5, math.inf)
+    with pytest.raises(ValueError, match=r"in \[0.2, 1\] with fewer than half of the shots in error. Got 0"):
+        study.threshold(low=0.2, each_round=True)
+
+
+def counted(task: Memory, failures: int, shots: int, run: str) -> tuple[Memory, Result]:
+    """A memory, and what a run of it could have come to."""
+    details = {"failures": failures, "shots": shots, "rounds": task.rounds or task.code.distance}
+    return task, Result(
+        run, task.title, failures / shots, 0.1, None, Reason.CONVERGED, None, 1, 1, 0.0, details=details
+    )
+
+
+def test_memories_of_several_seeds_are_one() -> None:
+    first, second, third = (Memory(Repetition(3), 0.02, seed=k) for k in range(3))
+    runs = [counted(first, 3, 100, "a"), counted(third, 1, 50, "c"), counted(second, 6, 150, "b")]
+    study = ThresholdStudy.of([*runs, runs[1], counted(Memory(Repetition(5), 0.02), 2, 300, "d")])
+    assert (study.distances, study.ps, study.rounds) == ((3, 5), (0.02, 0.02), (3, 5))
+    assert study.rates == (10 / 300, 2 / 300)
+    assert study.stderrs[0] == pytest.approx(float(beta(10.5, 290.5).std()), rel=1e-12)
+    assert [result.run_id for result in study.results] == ["a", "c", "b", "d"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Memory(Repetition(5), 0.02, "phenomenological"),
+        Memory(RotatedSurface(5), 0.02, basis="X"),
+        Memory(RotatedSurface(3), 0.02),
+        Memory(Repetition(3), 0.02, rounds=7),
+        Memory(Repetition(3), 0.02, decoder="lookup"),
+    ],
+    ids=["noise", "basis", "code", "rounds", "decoder"],
+)
+def test_memories_of_several_kinds_are_no_study(other: Memory) -> None:
+    runs = [counted(Memory(Repetition(3), 0.02), 3, 100, "a"), counted(other, 5, 100, "b")]
+    with pytest.raises(ValueError, match=r"must differ in code, p, rounds and seed alone.*Make a study of each"):
+        ThresholdStudy.of(runs)
 
 
 def test_lambda_is_found_again() -> None:

@@ -360,6 +360,55 @@ def test_a_conversation_passes_errors_and_ends() -> None:
             _ = talk.pending
 
 
+class _SlowLock:
+    """A lock that whoever is answered holds for a while before it goes on."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.held = threading.Event()
+
+    def acquire(self) -> None:
+        self.lock.acquire()
+        self.held.set()
+        time.sleep(0.2)
+
+    def release(self) -> None:
+        self.lock.release()
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+
+
+def test_one_conversation_can_begin_while_another_goes_on() -> None:
+    """As with SciPy's COBYQA, both hold a lock while they think; both hold back warnings, which takes another."""
+    lock = _SlowLock()
+
+    def solve(question: Any) -> Any:
+        with lock:
+            return question("where")
+
+    first = Conversation(solve, lock=lock)  # type: ignore[arg-type]
+    assert first.pending == ("question", "where")
+    found: list[Any] = []
+
+    def begin() -> None:
+        lock.held.wait(PATIENCE)
+        found.append(Conversation(solve, lock=lock).pending)  # type: ignore[arg-type]
+
+    workers = [threading.Thread(target=first.answer, args=("here",), daemon=True)]
+    workers.append(threading.Thread(target=begin, daemon=True))
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(2 * PATIENCE)
+    assert not any(worker.is_alive() for worker in workers)
+    assert first.pending == ("result", "here")
+    assert found == [("question", "where")]
+
+
 def test_threads_that_drive_at_once_agree_with_one_alone() -> None:
     alone = drive(Scipy("CG"), excitation, 30).flat()
     found: list[Any] = []

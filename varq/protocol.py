@@ -160,6 +160,7 @@ class Reply:
         parts: the replies to the parts of a `Many`.
         tracked: further quantities at the same point, by name.
         executions: how many circuits the device ran for it.
+        timings: what clocks said of it, by name: no part of the answer, so that two recordings of one step may differ.
     """
 
     value: float | None = None
@@ -172,6 +173,7 @@ class Reply:
     parts: tuple[Reply, ...] = ()
     tracked: Mapping[str, float] = field(default_factory=dict)
     executions: int = 0
+    timings: Mapping[str, float] | None = None
     kind: ClassVar[str] = "request:reply"
     version: ClassVar[int] = 1
 

@@ -16,14 +16,14 @@ from varq.algorithms.correction.belief import BPOSD
 from varq.algorithms.correction.decoders import Matching, as_decoder, error_model
 from varq.algorithms.correction.fewest import FewestFaults
 from varq.algorithms.correction.lookup import Lookup, fault_law, read_model
-from varq.algorithms.correction.memory_circuits import check_basis, memory_circuit
+from varq.algorithms.correction.memory_circuits import check_basis, memory_circuit, usual_rounds
 from varq.algorithms.correction.noise import as_noise
 from varq.algorithms.task import Task, put, settled
 from varq.keys import Key
 from varq.node.nodes import Nodes
 from varq.protocol import Finished, Outcome, Plan, Progress, Reason, Reply, Request, Stop, Value
 
-__all__ = ["SHOTS", "Memory", "per_round"]
+__all__ = ["SHOTS", "Memory", "jeffreys", "per_round", "per_round_with_error"]
 
 SHOTS = 100_000
 BATCH = 10_000
@@ -49,6 +49,34 @@ def per_round(rate: float, rounds: int) -> float:
     return (1.0 - float(kept ** (1 / rounds))) / 2
 
 
+def per_round_with_error(rate: float, stderr: float, rounds: int) -> tuple[float, float]:
+    """`per_round` and its standard error, which is infinite where half of the shots or more are in error.
+
+    Args:
+        rate: of logical errors in all rounds.
+        stderr: its standard error.
+        rounds: how many.
+
+    Example:
+        >>> per_round_with_error(0.25, 0.01, 1), per_round_with_error(0.5, 0.01, 3)
+        ((0.25, 0.01), (0.5, inf))
+    """
+    slope = (1 - 2 * rate) ** (1 / rounds - 1) / rounds if rate < 0.5 else math.inf
+    return per_round(rate, rounds), slope * stderr
+
+
+def jeffreys(failures: int, shots: int) -> tuple[float, float]:
+    """A rate, and the standard deviation of its posterior distribution under Jeffreys' prior.
+
+    Example:
+        >>> rate, stderr = jeffreys(0, 100)
+        >>> rate, round(stderr, 4)
+        (0.0, 0.0069)
+    """
+    a, b = failures + 0.5, shots - failures + 0.5
+    return failures / shots, math.sqrt(a * b / ((a + b) ** 2 * (a + b + 1)))
+
+
 @dataclass(frozen=True, eq=False)
 class Memory(Task):
     """Keep a logical state for some rounds of noisy syndrome measurements, decode, and count logical errors.
@@ -64,7 +92,7 @@ class Memory(Task):
         code: such as `RotatedSurface(3)`.
         p: probability that the noise takes multiples of, in [0, 1].
         noise: "code-capacity", "phenomenological", "uniform" or "si1000", or a `Noise` of one's own.
-        rounds: of syndrome measurements, at least 1; None for the code's distance.
+        rounds: of syndrome measurements, at least 1; None for the code's distance, or 1 where they are never wrong.
         basis: "Z" keeps an eigenstate of logical Z, "X" one of logical X.
         decoder: "matching", "lookup", "fewest-faults", "bposd", or a decoder such as `Matching(correlated=False)` or
             `Window("matching", width=10, commit=5)`; None for matching (with correlations from distance 5 on) where it
@@ -132,7 +160,7 @@ class Memory(Task):
             self,
             None,
             SHOTS if shots is None else shots,
-            rounds=self.code.distance if self.rounds is None else self.rounds,
+            rounds=usual_rounds(self.code, self.noise) if self.rounds is None else self.rounds,
         )
         decoder = resolved._usual() if self.decoder is None else self.decoder
         if getattr(decoder, "graphlike", False) and not self.code.matchable:
@@ -178,14 +206,13 @@ class Memory(Task):
         if seen is None or not seen.shots:
             return Outcome()
         assert self.rounds is not None
-        each = per_round(seen.rate, self.rounds)
-        slope = (1 - 2 * each) / (self.rounds * (1 - 2 * seen.rate)) if seen.rate < 0.5 else math.inf
+        each, error = per_round_with_error(seen.rate, seen.stderr, self.rounds)
         details = {
             "failures": seen.failures,
             "shots": seen.shots,
             "rounds": self.rounds,
             "per_round": each,
-            "per_round_stderr": slope * seen.stderr,
+            "per_round_stderr": error,
             "interval": seen.interval,
             "detectors": sampler.detectors,
             "distance": self.code.distance,
@@ -205,13 +232,11 @@ class _Seen:
 
     @property
     def rate(self) -> float:
-        return self.failures / self.shots
+        return jeffreys(self.failures, self.shots)[0]
 
     @property
     def stderr(self) -> float:
-        """Of the posterior distribution of the rate, Jeffreys' prior."""
-        a, b = self.failures + 0.5, self.shots - self.failures + 0.5
-        return math.sqrt(a * b / ((a + b) ** 2 * (a + b + 1)))
+        return jeffreys(self.failures, self.shots)[1]
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -242,7 +267,7 @@ class _Counting:
 
     def tell(self, state: _Seen, reply: Reply) -> tuple[_Seen, Mapping[str, Any]]:
         """Count the failures."""
-        told = reply.tracked
+        told = {**reply.tracked, **(reply.timings or {})}
         now = _Seen(
             state.shots + int(told["batch_shots"]),
             state.failures + int(told["batch_failures"]),
@@ -273,8 +298,13 @@ class _Sampler:
         spent = time.perf_counter() - began
         failed = int((found != observables).any(axis=1).sum())
         rate = failed / shots
-        tracked = {"batch_failures": float(failed), "batch_shots": float(shots), "decode_seconds": spent}
-        return Reply(value=rate, stderr=math.sqrt(rate * (1 - rate) / shots), tracked=tracked, executions=1)
+        return Reply(
+            value=rate,
+            stderr=math.sqrt(rate * (1 - rate) / shots),
+            tracked={"batch_failures": float(failed), "batch_shots": float(shots)},
+            executions=1,
+            timings={"decode_seconds": spent},
+        )
 
     def exact(self) -> float | None:
         """The exact rate, from the law of all sets of detectors, where these are few."""

@@ -11,7 +11,7 @@ from varq.algorithms.correction.codes import Code
 from varq.algorithms.correction.noise import Noise, as_noise
 from varq.algorithms.correction.packages import stim
 
-__all__ = ["check_basis", "memory_circuit", "pure"]
+__all__ = ["check_basis", "memory_circuit", "pure", "usual_rounds"]
 
 Step = list[tuple[str, list[int]]]
 """Gates that run at the same time."""
@@ -59,7 +59,7 @@ def memory_circuit(
         code: such as `RotatedSurface(3)`.
         p: the probability that the noise model takes multiples of, in [0, 1].
         noise: a `Noise`, or the name of a preset.
-        rounds: of syndrome measurements, at least 1; None for the code's distance.
+        rounds: of syndrome measurements, at least 1; None for the code's distance, or 1 where they are never wrong.
         basis: "Z" keeps an eigenstate of logical Z, "X" one of logical X.
 
     Returns:
@@ -77,8 +77,16 @@ def memory_circuit(
     """
     check_basis(code, basis)
     chosen = as_noise(noise)
-    number = code.distance if rounds is None else checks.integer("rounds", rounds, minimum=1)
+    number = usual_rounds(code, chosen) if rounds is None else checks.integer("rounds", rounds, minimum=1)
     return _Writer(code, chosen, chosen.rates(p), basis).written(number)
+
+
+def usual_rounds(code: Code, noise: Noise) -> int:
+    """How many rounds of syndrome measurements there are where nobody chose: the distance, if they can be wrong.
+
+    Where they cannot, one tells all ("code capacity"; Dennis et al., J. Math. Phys. 43, 4452 (2002)).
+    """
+    return 1 if noise.only_data else code.distance
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ class Noise:
         """Whether two-qubit gates fail: only then can a fault spread from an ancilla."""
         return self.two > 0
 
+    @property
+    def only_data(self) -> bool:
+        """Whether all that fails are data qubits: every outcome of an ancilla is then right."""
+        return not (self.one or self.two or self.idle or self.reset or self.measure)
+
 
 _RATES = tuple(f.name for f in fields(Noise) if f.name not in ("name", "gates"))
 

@@ -14,7 +14,7 @@ from varq import checks, spec
 from varq.algorithms.correction.codes import Code, Repetition
 from varq.algorithms.correction.decoders import as_decoder
 from varq.algorithms.correction.faults import stim_model
-from varq.algorithms.correction.feedback import Asked, Stopwatch, decoded
+from varq.algorithms.correction.feedback import Asked, Latency, Stopwatch, decoded
 from varq.algorithms.correction.fewest import FewestFaults
 from varq.algorithms.correction.hops import BARE, Course
 from varq.algorithms.correction.logical import check_noise
@@ -48,7 +48,8 @@ class LogicalTeleportation(Task):
     where the decoder is a table and the circuit small.  `details` has `errors` of `shots`, `bare`, the exact error of
     a qubit without a code in the same circuit and noise, `changed`, in what share of the shots the decoder changed
     which gate ran, and its `latency` in seconds (`mean`, `p99` and `worst` of a round, and `answer`, which the gate
-    waits for) beside `round_time`; `keeps_up` tells whether a round is decoded before the next one comes.
+    waits for) beside `round_time`; `keeps_up` tells whether a round is decoded before the next one comes.  What was
+    seen of the decoder is None where the bits of every batch were found in the store, and no circuit ran.
 
     The state is made and read in one basis, which the code has to keep; of a repetition code this is Z, so that it
     beats a bare qubit where flips alone matter.  Syndromes are measured one after the other by one ancilla.
@@ -194,8 +195,11 @@ class LogicalTeleportation(Task):
             spent: list[float] = []
 
             def decode(bits: Sequence[Bits]) -> Reply:
-                reply = prepared.decode(bits)
-                return replace(reply, tracked=self._timed(watch, asked, sum(spent), reply))
+                reply, latency = prepared.decode(bits), watch.take()
+                if latency is None:  # no circuit ran, as in a forecast: the readout is always decoded
+                    return reply
+                changed = sum(one.changed() for one in asked[:-1]) / self.hops
+                return replace(reply, tracked={"changed": changed}, timings=self._timed(latency, sum(spent), reply))
 
             return Prepared(tuple(replace(one, told=spent.append) for one in prepared.circuits), decode)
 
@@ -216,18 +220,11 @@ class LogicalTeleportation(Task):
             requests=lambda: -(-shots // self.batch),
         )
 
-    def _timed(self, watch: Stopwatch, asked: list[Asked], spent: float, reply: Reply) -> dict[str, float]:
-        """What a batch told of the decoder, and the seconds that the simulator took for a round of one shot.
-
-        Nothing where no circuit ran, as in a forecast: the readout is always decoded.
-        """
+    def _timed(self, latency: Latency, spent: float, reply: Reply) -> dict[str, float]:
+        """How long the decoder took, and the simulator for a round of one shot, seconds."""
         assert reply.outcomes is not None
-        latency = watch.take()
-        if latency is None:
-            return {}
         rounds = len(reply.outcomes) * self.rounds * (self.hops + 1)
         return {
-            "changed": sum(one.changed() for one in asked[:-1]) / self.hops,
             "latency_mean": latency.mean,
             "latency_p99": latency.p99,
             "latency_worst": latency.worst,
@@ -239,17 +236,18 @@ class LogicalTeleportation(Task):
         seen: _Seen | None = progress.state
         if seen is None or not seen.shots:
             return Outcome()
-        told = {name: float(value) for name, value in seen.told.items()}
-        latency = {name: told[f"latency_{name}"] for name in ("mean", "p99", "worst", "answer")}
+        told = seen.told
+        latency = {name: told.get(f"latency_{name}") for name in ("mean", "p99", "worst", "answer")}
+        mean = latency["mean"]
         details = {
             "errors": seen.errors,
             "shots": seen.shots,
             "bare": self.bare(),
-            "changed": told["changed"],
+            "changed": told.get("changed"),
             "latency": latency,
             "round_time": self.round_time,
-            "simulated_round": told["simulated_round"],
-            "keeps_up": latency["mean"] <= self.round_time,
+            "simulated_round": told.get("simulated_round"),
+            "keeps_up": None if mean is None else mean <= self.round_time,
             "detectors": len(self.course.questions[-1].detectors),
             "qubits": self.course.wires,
         }
@@ -272,6 +270,7 @@ class _Seen:
     shots: int = 0
     errors: int = 0
     told: Mapping[str, float] = field(default_factory=dict)
+    watched: int = 0  # shots of the batches that told something
 
     @property
     def rate(self) -> float:
@@ -305,15 +304,17 @@ class _Counting:
         assert reply.outcomes is not None
         shots = len(reply.outcomes)
         errors = int((reply.outcomes[:, -1] != self._expected).sum())
-        now = _Seen(state.shots + shots, state.errors + errors, _joined(state, reply.tracked, shots))
+        told = {**reply.tracked, **(reply.timings or {})}
+        watched = state.watched + (shots if told else 0)
+        now = _Seen(state.shots + shots, state.errors + errors, _joined(state, told, shots), watched)
         return now, {"value": now.rate, "stderr": now.stderr, "shots": now.shots, "errors": now.errors}
 
 
 def _joined(state: _Seen, told: Mapping[str, float], shots: int) -> dict[str, float]:
-    found = {}
+    found = dict(state.told)
     for name, value in told.items():
-        before = state.told.get(name, value)
+        before = found.get(name, value)
         longest = name in ("latency_p99", "latency_worst")
-        mean = (before * state.shots + value * shots) / (state.shots + shots)
-        found[name] = max(before, value) if longest else mean
+        mean = (before * state.watched + value * shots) / (state.watched + shots)
+        found[name] = float(max(before, value) if longest else mean)
     return found

@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from scipy.optimize import curve_fit
 
 from varq import checks, names
-from varq.algorithms.correction.memory import Memory, per_round
+from varq.algorithms.correction.memory import Memory, jeffreys, per_round_with_error
 from varq.protocol import Array, Result
 from varq.session.api import run
 
@@ -65,7 +66,7 @@ class ThresholdStudy:
         stderrs: their standard errors, shape (n,).
         rounds: of each memory, shape (n,).
         title: of what.
-        results: of the runs.
+        results: of the runs, one of each memory, or several that differ in their seeds.
     """
 
     distances: tuple[int, ...]
@@ -80,6 +81,9 @@ class ThresholdStudy:
     def of(cls, runs: Any, title: str = "memories") -> ThresholdStudy:
         """From specs and their results, wherever they were run.
 
+        Memories of one code at one noise strength, which differ in their seeds, count as one: their failures and shots
+        are added.
+
         Args:
             runs: pairs of a `Memory` and its result; or a study of memories, `varq.sweep([Memory(...), ...])`, of which
                 the cells that are done count.
@@ -87,9 +91,10 @@ class ThresholdStudy:
 
         Raises:
             TypeError: for a spec that is no `Memory`.
-            ValueError: if a run has not counted anything.
+            ValueError: if a run has not counted anything, or if memories differ in more than code, p, rounds and seed,
+                those of one distance in more than p and seed.
         """
-        found = []
+        runs_by_id: dict[str, tuple[Memory, Result]] = {}
         pairs: Iterable[tuple[Any, Result]] = runs.results() if hasattr(runs, "results") else runs
         for task, result in pairs:
             checks.instance(
@@ -97,11 +102,21 @@ class ThresholdStudy:
             )
             if result.value is None or result.stderr is None:
                 raise ValueError(f"Each result must have a value. Got none from {task.title}. Let the run go on first.")
-            row = (task.code.distance, task.p, result.value, result.stderr, int(result.details["rounds"]), result)
-            found.append(row)
-        found.sort(key=lambda row: row[:2])
-        distances, ps, rates, stderrs, rounds, results = tuple(zip(*found, strict=True)) or ((),) * 6
-        return cls(distances, ps, rates, stderrs, rounds, title=title, results=results)
+            runs_by_id[result.run_id] = (task, result)
+        found = sorted(runs_by_id.values(), key=lambda pair: (pair[0].code.distance, pair[0].p))
+        _check_alike(found)
+        points = [list(group) for _, group in groupby(found, key=lambda pair: (pair[0].code.distance, pair[0].p))]
+        counts = [[sum(r.details[name] for _, r in point) for name in ("failures", "shots")] for point in points]
+        rates, stderrs = tuple(zip(*(jeffreys(*count) for count in counts), strict=True)) or ((), ())
+        return cls(
+            distances=tuple(point[0][0].code.distance for point in points),
+            ps=tuple(point[0][0].p for point in points),
+            rates=rates,
+            stderrs=stderrs,
+            rounds=tuple(int(point[0][1].details["rounds"]) for point in points),
+            title=title,
+            results=tuple(result for _, result in found),
+        )
 
     def curve(self, distance: int) -> tuple[Array, Array, Array]:
         """Noise strengths, rates per shot and standard errors of one distance, each shape (points,).
@@ -123,8 +138,7 @@ class ThresholdStudy:
         found = {}
         for d, at, rate, error, rounds in self._rows():
             if math.isclose(at, p):
-                slope = (1 - 2 * rate) ** (1 / rounds - 1) / rounds if rate < 0.5 else math.inf
-                found[d] = (per_round(rate, rounds), slope * error)
+                found[d] = per_round_with_error(rate, error, rounds)
         if not found:
             raise ValueError(f"p must be one of {sorted(set(self.ps))}. Got {p}.")
         return found
@@ -164,7 +178,8 @@ class ThresholdStudy:
         """Where the curves cross, by a fit of rate = A + B x + C x^2, x = (p - p_threshold) distance^(1/nu).
 
         The fit holds near the crossing: `low` and `high` say which noise strengths take part.  Rates of a shot and of a
-        round cross at different places as long as distances are finite.
+        round cross at different places as long as distances are finite.  Where half of the shots or more are in error,
+        nothing is known of a round: such points take part in a fit of shots alone.
 
         Args:
             low: least p.
@@ -178,16 +193,17 @@ class ThresholdStudy:
         References:
             Wang, Harrington and Preskill, Ann. Phys. 303, 31 (2003).
         """
-        rows = [row for row in self._rows() if low <= row[1] <= high]
-        if len(rows) < 6 or len({row[0] for row in rows}) < 2:
-            raise ValueError(
-                f"A threshold needs six points of two distances or more in [{low:g}, {high:g}]. Got {len(rows)}. "
-                "Run more noise strengths near the crossing."
-            )
-        d, p, rate, error, rounds = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
+        rows = [row[:4] for row in self._rows() if low <= row[1] <= high]
         if each_round:
-            slope = (1 - 2 * rate) ** (1 / rounds - 1) / rounds
-            rate, error = np.array([per_round(r, int(n)) for r, n in zip(rate, rounds, strict=True)]), slope * error
+            every = [(d, p, *per_round_with_error(r, e, n)) for d, p, r, e, n in self._rows() if low <= p <= high]
+            rows = [row for row in every if math.isfinite(row[3])]
+        if len(rows) < 6 or len({row[0] for row in rows}) < 2:
+            which = " with fewer than half of the shots in error" if each_round else ""
+            raise ValueError(
+                f"A threshold needs six points of two distances or more in [{low:g}, {high:g}]{which}. "
+                f"Got {len(rows)}. Run more noise strengths near the crossing."
+            )
+        d, p, rate, error = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
 
         def law(x: Any, where: float, nu: float, a: float, b: float, c: float) -> Any:
             scaled = (x[1] - where) * x[0] ** (1 / nu)
@@ -209,6 +225,20 @@ class ThresholdStudy:
 
     def _rows(self) -> list[tuple[int, float, float, float, int]]:
         return list(zip(self.distances, self.ps, self.rates, self.stderrs, self.rounds, strict=True))
+
+
+def _check_alike(runs: Sequence[tuple[Memory, Result]]) -> None:
+    """Raise ValueError unless memories, and those of one distance all the more, are of one kind."""
+    first: dict[Any, tuple[Memory, str]] = {}
+    for task, result in runs:
+        of_one_distance = (task.code, task.decoder, int(result.details["rounds"]))
+        for scope, what in ((None, (task.noise, task.basis)), (task.code.distance, of_one_distance)):
+            known, text = first.setdefault(scope, (task, repr(what)))
+            if text != repr(what):
+                raise ValueError(
+                    "The memories of a study must differ in code, p, rounds and seed alone, those of one distance in p "
+                    f"and seed. Got {known.title}, with {text}, and {task.title}, with {what!r}. Make a study of each."
+                )
 
 
 def threshold_study(

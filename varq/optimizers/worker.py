@@ -59,9 +59,9 @@ class _Channel:
             self.lock.release()
         self.questions.put(("question", asked))
         answer = self.answers.get()
+        self.hush()  # first, as a conversation that begins does: two orders of two locks would wait for each other
         if self.lock is not None:
             self.lock.acquire()
-        self.hush()
         if answer is _STOP:
             raise _Abandoned
         return answer

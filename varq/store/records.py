@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from varq import checks
+from varq.spec import canonical
 
 __all__ = ["ROLES", "STARTED_FROM", "Finding", "GcReport", "MergeReport", "Row", "RunRecord", "brief_seal", "seal"]
 
@@ -122,11 +124,25 @@ class Row:
     @property
     def content(self) -> tuple[Any, ...]:
         """What two records of one step must agree on: all but the time it took and the versions it ran on."""
-        return (self.step, self.role, self.request, self.digest, self.reply, self.key, self.executions)
+        return (self.step, self.role, self.request, self.digest, _timeless(self.reply), self.key, self.executions)
 
     def same_as(self, other: Row) -> bool:
         """Whether both record the same request with the same reply."""
         return self.content == other.content
+
+
+def _timeless(reply: str) -> str:
+    """A recorded reply without what clocks said."""
+    return canonical(_stripped(json.loads(reply))) if '"timings":' in reply else reply
+
+
+def _stripped(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_stripped(entry) for entry in data]
+    if isinstance(data, dict):
+        clocked = data.get("kind") == "request:reply"
+        return {name: _stripped(v) for name, v in data.items() if not (clocked and name == "timings")}
+    return data
 
 
 @dataclass(frozen=True)
