@@ -6,11 +6,11 @@ import json
 import os
 import re
 import shlex
+import signal
 import sqlite3
 import subprocess
-import time
 import tomllib
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import house
 import numpy as np
 import pytest
 import typer
+from harness import PATIENCE, until
 
 from varq.algorithms import minimize
 from varq.cli.app import app
@@ -106,17 +107,20 @@ def test_a_job_of_an_array_is_requeued_where_its_wall_time_came_before_the_end(e
     for name, text in commands.items():
         Path(name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
         Path(name).chmod(0o755)
-    environment = {"PATH": f"{Path.cwd()}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "4711"}
-    shell = subprocess.Popen(["bash", "-c", script], env=environment)
-    while not (begun.exists() and begun.read_text()):
-        time.sleep(0.02)
-    if signaled:
-        shell.terminate()
-    shell.wait(30)
+    array = {"SLURM_ARRAY_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "3"}
+    array["SLURM_JOB_ID"] = "4711"  # one task has the array's own: requeued by it, all of them start again
+    path = {"PATH": f"{Path.cwd()}:{os.environ['PATH']}"}
+    with subprocess.Popen(["bash", "-c", script], env=path | array, start_new_session=True) as shell:
+        until(lambda: begun.exists() and begun.read_text())
+        if signaled:
+            shell.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            shell.wait(PATIENCE)
+        if shell.poll() is None:
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert shell.returncode == ends, "SLURM is told that a shard ended otherwise than it did"
     assert "--shard 3/16" in begun.read_text()
-    assert told.exists() == (ends == 75)
-    if told.exists():
-        assert told.read_text() == "requeue 4711\n"
+    assert (told.read_text() if told.exists() else None) == ("requeue 4711_3\n" if ends == 75 else None)
 
 
 def shell_lines(text: str) -> list[tuple[str, str]]:
