@@ -1,4 +1,4 @@
-"""Scripts that kill runs, in a process of their own: they fork before JAX has started."""
+"""What tests share that run other processes, such as scripts that kill runs: they fork before JAX has started."""
 
 from __future__ import annotations
 
@@ -6,10 +6,22 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["printed", "told"]
+__all__ = ["printed", "told", "until"]
+
+PATIENCE = 120.0  # seconds for anything to happen on a busy machine
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that another process does."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
 
 
 def printed(script: str, folder: Path, *arguments: str) -> list[Any]:

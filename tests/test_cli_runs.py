@@ -354,9 +354,7 @@ def test_too_little_of_an_id(store: Path, command: str) -> None:
     assert "at least 4 characters" in shown.stderr
 
 
-@pytest.mark.parametrize(
-    "command", ["show x123", "gc", "verify", "merge .", "compare a b", "rm x123 --yes", "resume x123"]
-)
+@pytest.mark.parametrize("command", ["show x123", "gc", "verify", "compare a b", "rm x123 --yes", "resume x123"])
 def test_without_a_store(command: str) -> None:
     shown = call(*command.split())
     assert shown.exit_code == 2
@@ -520,6 +518,24 @@ def test_merging(store: Path, tmp_path: Path, ids: dict[str, str]) -> None:
     missing = call("merge", "nowhere", "--store", "other")
     assert missing.exit_code == 2
     assert "There is no store at nowhere" in missing.stderr
+
+
+@pytest.mark.parametrize("target", ["whole", None])
+def test_shards_are_merged_into_a_store_that_is_not_there_yet(
+    store: Path, tmp_path: Path, ids: dict[str, str], target: str | None
+) -> None:
+    parts = [str(store.rename(tmp_path / "part-1")), "part-2"]
+    shutil.copytree("part-1", "part-2")
+    where = [] if target is None else ["--store", target]
+    mistyped = call("merge", "part-1", "prat-2", *where)
+    assert mistyped.exit_code == 2
+    assert "There is no store at prat-2" in mistyped.stderr
+    assert not Path(target or stores.DEFAULT_FOLDER).exists(), "a mistake made a store"
+    shown = good("merge", *parts, *where)
+    assert f"into a new store, {target or 'varq-runs'};" in shown
+    assert {run["id"] for run in json.loads(good("list", *where, "--json"))} == set(ids.values())
+    assert "new store" not in good("merge", *parts, *where)
+    assert good("verify", *where).startswith("Sound: 3 runs")
 
 
 def test_damage_is_found(store: Path, ids: dict[str, str]) -> None:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
+import signal
 import sqlite3
 import subprocess
-import time
 import tomllib
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import house
 import numpy as np
 import pytest
+import typer
+from harness import PATIENCE, until
 
 from varq.algorithms import minimize
+from varq.cli.app import app
 
 DOCUMENTS = sorted(p for p in house.tree_files() if p.suffix == ".md")
+PAGES = [p for p in DOCUMENTS if p.name != "CHANGELOG.md"]  # which tells of commands as they once were
+PAGES += sorted(p for p in house.tree_files() if p.suffix == ".ipynb")
 RUN = [house.ROOT / "README.md", house.ROOT / "CONTRIBUTING.md"]
 RUN += [house.ROOT / "docs" / f"{name}.md" for name in ("algorithms", "hardware", "sessions", "simulator", "studies")]
 
@@ -100,17 +108,97 @@ def test_a_job_of_an_array_is_requeued_where_its_wall_time_came_before_the_end(e
     for name, text in commands.items():
         Path(name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
         Path(name).chmod(0o755)
-    environment = {"PATH": f"{Path.cwd()}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "4711"}
-    shell = subprocess.Popen(["bash", "-c", script], env=environment)
-    while not (begun.exists() and begun.read_text()):
-        time.sleep(0.02)
-    if signaled:
-        shell.terminate()
-    shell.wait(30)
+    array = {"SLURM_ARRAY_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "3"}
+    array["SLURM_JOB_ID"] = "4711"  # one task has the array's own: requeued by it, all of them start again
+    path = {"PATH": f"{Path.cwd()}:{os.environ['PATH']}"}
+    with subprocess.Popen(["bash", "-c", script], env=path | array, start_new_session=True) as shell:
+        until(lambda: begun.exists() and begun.read_text())
+        if signaled:
+            shell.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            shell.wait(PATIENCE)
+        if shell.poll() is None:
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert shell.returncode == ends, "SLURM is told that a shard ended otherwise than it did"
     assert "--shard 3/16" in begun.read_text()
-    assert told.exists() == (ends == 75)
-    if told.exists():
-        assert told.read_text() == "requeue 4711\n"
+    assert (told.read_text() if told.exists() else None) == ("requeue 4711_3\n" if ends == 75 else None)
+
+
+def shell_lines(text: str) -> list[tuple[str, str]]:
+    """The lines of the shell blocks, and their comments."""
+    found = re.findall(r"^```(?:sh|console)\b.*\n((?:.*\n)*?)```$", text, re.MULTILINE)
+    lines = [line for block in found for line in block.replace("\\\n", " ").splitlines()]
+    return [(code, comment) for code, _, comment in (re.sub(r"(^|\s)#", "\0", line).partition("\0") for line in lines)]
+
+
+def calls(line: str) -> list[list[str]]:
+    """The words of each call of `varq` in a line; `varq a | b` shows two commands and is two calls."""
+    reader = shlex.shlex(line.replace("[ID]", "ID"), posix=True, punctuation_chars=True)
+    reader.whitespace_split = True
+    found: list[list[str]] = []
+    inside = False
+    for word in reader:
+        if inside := word.rpartition("/")[2] == "varq" or (inside and not set(word) <= set(";&()")):
+            if word.rpartition("/")[2] == "varq" or word == "|":
+                found.append([])
+            else:
+                found[-1].append(word)
+    return found
+
+
+@cache
+def the_command() -> Any:
+    """`varq`, as typer makes it of its functions."""
+    return typer.main.get_command(app)
+
+
+def command_of(words: list[str]) -> tuple[Any, list[str]]:
+    """The command of the real command line that the words call, and the words after its name."""
+    command = the_command()
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        assert words[0] in command.commands, f"there is no command {words[0]!r}: {words}"
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
+
+
+def options_of(command: Any) -> set[str]:
+    return {"-h", "--help", *(name for parameter in command.params for name in parameter.opts)}
+
+
+def page(path: Path) -> str:
+    """What a document or a notebook says."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return text
+    return "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
+
+
+def test_the_command_lines_of_a_document_are_told_apart() -> None:
+    text = "```sh\nA=1 .venv/bin/varq run a.toml && make; varq rm | gc & # or --yes\n```\n```text\nvarq no\n```\n"
+    ((line, comment),) = shell_lines(text)
+    assert calls(line) == [["run", "a.toml"], ["rm"], ["gc"]]
+    assert comment == " or --yes"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_the_commands_that_are_shown_are_understood_as_they_are_typed(path: Path) -> None:
+    """By the parser of `varq` itself: commands, options and what each must be given."""
+    for line, comment in shell_lines(page(path)):
+        shown = calls(line)
+        for words in shown:
+            command, rest = command_of(words)
+            if not re.search(r"\bvarq \w+ \|", line):  # of several, names alone are shown
+                command.make_context(words[0], list(rest))  # an error of the parser names what it does not know
+        if shown:
+            unknown = set(re.findall(r"--[a-z][a-z-]*", comment)) - options_of(command_of(shown[0])[0])
+            assert not unknown, f"varq {' '.join(shown[0])}: {comment}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_the_commands_that_are_named_exist(path: Path) -> None:
+    for named in re.findall(r"`varq ([^`.]+(?:\.toml[^`]*)?)`", page(path)):
+        command, rest = command_of(named.split())
+        assert {word for word in rest if word.startswith("-")} <= options_of(command), f"varq {named}"
 
 
 def test_the_documents_show_whole_spec_files() -> None:

@@ -97,6 +97,31 @@ def test_the_legs_of_the_wide_gate_are_those_that_are_named() -> None:
     assert f"runs some legs: {named}." in (house.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("leg", "told"), [("gate", []), ("devices", ["ran 5 circuits on here"])])
+def test_the_summary_of_the_wide_gate_tells_of_the_legs_that_ran(leg: str, told: list[str], tmp_path: Path) -> None:
+    """Logs of earlier runs lie there still; what they say would pass for the result of this one."""
+    stubs = {
+        ".ci/venv": 'mkdir -p "$1/bin" && cp stub/python stub/pytest "$1/bin"',
+        "stub/python": "echo 3.11.9",
+        "stub/pytest": "echo ran 5 circuits on here",
+        "stub/make": "echo === 7 passed in 1.0s ===",
+        ".cache/full/devices.log": "ran 9 circuits on another",
+        ".cache/full/everything.log": "SKIPPED [1] tests/test_x.py: no such thing",
+    }
+    for name, text in stubs.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text if name.endswith(".log") else f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        file.chmod(0o755)
+    shutil.copy(house.ROOT / ".ci" / "full", tmp_path / ".ci" / "full")
+    path = {**os.environ, "PATH": f"{tmp_path / 'stub'}:{os.environ['PATH']}"}
+    done = subprocess.run([tmp_path / ".ci" / "full", leg], capture_output=True, text=True, env=path, check=False)
+    assert done.returncode == 0, done.stderr
+    _, _, summary = done.stdout.partition("=== summary")
+    assert re.search(rf"^{leg} +Python \S+ .* passed", summary, re.MULTILINE)
+    assert [line for line in summary.splitlines() if "circuits" in line or "SKIPPED" in line] == told
+
+
 def test_both_ends_of_the_jax_range_are_tested() -> None:
     bound = next(d for d in PROJECT["project"]["dependencies"] if d.startswith("jax"))
     lowest = re.search(r">=([\d.]+)", bound)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import house
@@ -26,6 +27,13 @@ def _marks(number: str) -> list[pytest.MarkDecorator]:
 
 def test_there_are_notebooks() -> None:
     assert {path.name[:2] for path in NOTEBOOKS} >= set(QUICK)
+
+
+def test_what_a_notebook_writes_beside_itself_is_no_part_of_the_tree() -> None:
+    written = {name for path in NOTEBOOKS for name in re.findall(r"%%writefile (\S+?)\\n", path.read_text())}
+    assert written
+    ignored = (house.ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {f"/notebooks/{name}" for name in written} <= set(ignored)
 
 
 @pytest.mark.timeout(900)

@@ -12,12 +12,16 @@ import typer
 from varq.checks import counted
 from varq.cli.console import note, print_json, say, table
 from varq.cli.mistakes import InputError, asked
-from varq.cli.stores import reading, writing
+from varq.cli.stores import DEFAULT_FOLDER, reading, writing
+from varq.store import maintenance
+from varq.store.folder import store_folder
 from varq.store.records import GcReport, RunRecord
+from varq.store.store import open_store
 
 __all__ = ["compact", "gc", "merge", "remove", "verify"]
 
 _SOUND, _DAMAGED = 0, 1
+_LOCKED = 30.0  # seconds that a source may be locked, as in `open_store`
 
 
 def remove(runs: Sequence[str], store: Path | None, yes: bool) -> None:
@@ -81,12 +85,17 @@ def _freed(report: GcReport) -> str:
 
 
 def merge(sources: Sequence[Path], store: Path | None) -> None:
-    """Add other stores' runs.
+    """Add other stores' runs; the store that takes them is made where it is missing, once the others are found.
 
     Raises:
-        InputError: if a store is missing, or is this one.
+        InputError: if one of the others is missing, or is this one.
     """
-    with writing(store) as opened, asked():
+    with asked():
+        folder = store_folder(store or DEFAULT_FOLDER)
+        new = not folder.exists()
+        if new:  # a name typed wrong must leave nothing behind
+            _found(sources)
+    with open_store(folder) as opened, asked():
         report = opened.merge(sources)
     if not report.files:
         raise InputError("there is nothing to merge: what was named is this store's own file. Name another store.")
@@ -97,7 +106,13 @@ def merge(sources: Sequence[Path], store: Path | None) -> None:
         counted(report.results, "result"),
         counted(report.jobs, "new or further job"),
     ]
-    say(f"Merged {', '.join(said)}; {counted(report.equal, 'row')} known already.")
+    where = f" into a new store, {store or DEFAULT_FOLDER}" if new else ""
+    say(f"Merged {', '.join(said)}{where}; {counted(report.equal, 'row')} known already.")
+
+
+def _found(sources: Sequence[Path]) -> None:
+    for file in maintenance.sources(sources, None, _LOCKED):
+        file.close()
 
 
 def verify(store: Path | None, as_json: bool) -> int:
