@@ -21,7 +21,7 @@ from varq.simulator.circuit import Circuit
 from varq.simulator.device import VarqQubit
 from varq.simulator.explanation import GRADIENT, Explanation, Part
 from varq.simulator.measured.sizes import Sizes, sizes
-from varq.simulator.midcircuit import run_measured
+from varq.simulator.midcircuit import run_measured, without_idle
 from varq.simulator.paths import Options, engine
 from varq.simulator.precision import double
 from varq.simulator.preprocessing import is_measured
@@ -207,6 +207,7 @@ def _compiling(seconds: dict[str, float]) -> Iterator[str]:
 
 def _measured(tape: QuantumScript, config: ExecutionConfig, options: Options, own: dict[str, Any]) -> Part:
     """Of a circuit that measures before its end."""
+    own = {**own, "readout_error": without_idle(own["readout_error"], tape)}
     found = sizes(tape, list(tape.wires), dtype=options.dtype, **own)
     seconds: dict[str, float] = {}
     hits, expected = 0, None
