@@ -14,6 +14,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from varq.simulator import explain, explaining, measurements
 from varq.simulator.dense.engine import DenseEngine
+from varq.simulator.lowering import lower
+from varq.simulator.paths import Options, engine
 from varq.simulator.roofline import Rates
 
 pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
@@ -216,6 +218,37 @@ def test_bytes_halve_with_the_precision() -> None:
         moved.append(explain(qml.QNode(repeated, device))(np.array([0.3])).parts[0].facts)
     for name in ("state_bytes", "stored_bytes", "bytes_per_gradient"):
         assert moved[0][name] == 2 * moved[1][name]
+
+
+def hints(circuit: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Its path, and what would make a circuit faster that may store nothing, if it were large."""
+    monkeypatch.setattr(explaining, "_LARGE", 1)
+    tape = qml.tape.make_qscript(circuit)(np.array([0.3, 0.4]))
+    lowered, _ = lower(tape, range(6))
+    options = Options(stored_bytes=0)
+    chosen = engine(lowered, options)
+    return f"{chosen.path}: " + "; ".join(explaining._hints(lowered, chosen.path, chosen.facts, options, {}, None, False))
+
+
+def once(x: Any) -> None:
+    """One layer, which is written out: what undoes it is as much work as to store its states."""
+    for w in range(6):
+        qml.IsingZZ(x[0], wires=[w, (w + 2) % 6])
+    for w in range(6):
+        qml.RX(x[1], w)
+
+
+def test_bytes_for_states_are_asked_for_where_states_would_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    looped, written = hints(alternating, monkeypatch), hints(once, monkeypatch)
+    assert "stored_bytes above 0 would spare" in looped
+    assert looped.split(":")[0] == written.split(":")[0] == "alternating"
+    assert "stored_bytes" not in written
+
+
+def test_matrices_vary_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.eye(2)
+    assert "nothing varies" not in hints(lambda x: qml.QubitUnitary(matrix, wires=0), monkeypatch)
+    assert "nothing varies" in hints(lambda x: qml.Hadamard(0), monkeypatch)
 
 
 def rounds(x: Any, count: int = 4, postselect: int | None = None) -> Any:

@@ -185,11 +185,13 @@ def _hints(
     large = facts.get("columns", 1) * facts["amplitudes"] >= _LARGE
     if large and options.dtype == "float64":
         yield "precision='single' halves the bytes, where 1e-5 is enough"
-    if large and path in ("layers", "alternating") and not facts.get("stored_bytes"):
+    # Of some layers no state is stored, however many bytes there are.
+    could = path in ("layers", "alternating") and facts["could_store"]
+    if large and could and not facts["stored_bytes"]:
         yield f"stored_bytes above {options.stored_bytes:,} would spare the gradient from undoing each layer"
     if by_state:
         yield "expectation values of Pauli sums have the fastest gradient; other measurements go by the whole state"
-    if not circuit.angles:
+    if not circuit.angles and not circuit.arrays:
         yield "nothing varies: every call after the first costs one run"
     yield from _compiling(seconds)
     reached = _REACHED.get(path)
