@@ -53,7 +53,11 @@ class VarqQubit(Device):  # type: ignore[misc]
             key, which makes results a pure function of it.  A key may be traced.  The bases of classical shadows are
             drawn with it too where it is a key or JAX traces the circuit; elsewhere by the seed of each shadow, as
             PennyLane does.  (A shadow's own seed cannot serve there: where none is given, PennyLane fills one in.)
-        precision: "double" or "single".  Double is computed whatever JAX's x64 flag says.
+        precision: "double" or "single".  Double is computed whatever JAX's x64 flag says, and so are derivatives of
+            expectation values of Pauli sums, of circuits with measurements in their middle, and all that NumPy and
+            autograd ask for.  JAX's derivatives of anything else (states, probabilities, variances, entropies, and
+            circuits with a matrix that is not known to be unitary) are computed in single where the flag is off:
+            turn it on for them, or differentiate inside `varq.precision.double()`.
         stored_bytes: how many bytes of intermediate states a gradient may keep; beyond, they are computed anew, which
             takes the states of about twice the square root of the steps.  Each element of a batch (of parameters, or
             of `jax.vmap`) keeps its own.

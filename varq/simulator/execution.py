@@ -318,7 +318,8 @@ def _plain(program: _Program, name: str, tables: Any, given: tuple[Any, ...]) ->
 
 @_plain.defjvp
 def _plain_rule(program: _Program, name: str, primals: Any, tangents: Any) -> Any:
-    # Outside the block: what JAX transposes later must be in the precision that it allows there.
+    # Outside the block: what JAX transposes later must be in the precision that it allows there.  A product with the
+    # Jacobian, as `_narrowed` takes it, would be in double, but hold a state for each number.
     tables, given = primals
     found = _plain(program, name, tables, given)
     dtype = jax.dtypes.canonicalize_dtype(program.options.dtype)
