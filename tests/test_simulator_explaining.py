@@ -232,10 +232,13 @@ def hints(circuit: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> str
 
 def once(x: Any) -> None:
     """One layer, which is written out: what undoes it is as much work as to store its states."""
+    gamma, beta = x
     for w in range(6):
-        qml.IsingZZ(x[0], wires=[w, (w + 2) % 6])
+        qml.Hadamard(w)
     for w in range(6):
-        qml.RX(x[1], w)
+        qml.IsingZZ(gamma, wires=[w, (w + 2) % 6])
+    for w in range(6):
+        qml.RX(beta, w)
 
 
 def test_bytes_for_states_are_asked_for_where_states_would_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:

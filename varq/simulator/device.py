@@ -32,7 +32,7 @@ from varq.simulator.scans import STORED
 from varq.simulator.seeds import Seeds
 from varq.simulator.shadows import SHADOWS, draw_recipes
 from varq.simulator.shifts import only_followed_outside, shift_rule
-from varq.simulator.slopes import check_method
+from varq.simulator.slopes import check_method, fewest_shots
 
 __all__ = ["VarqQubit"]
 
@@ -159,7 +159,7 @@ class VarqQubit(Device):  # type: ignore[misc]
         """
         config = config or ExecutionConfig()
         if circuit is not None and circuit.shots:
-            check_method(config.gradient_method, config.gradient_keyword_arguments, int(circuit.shots.total_shots))
+            check_method(config.gradient_method, config.gradient_keyword_arguments, fewest_shots(circuit.shots))
         changed: dict[str, Any] = {"device_options": self._options_of(config)}
         # JAX and autograd differentiate through `execute` itself; other frameworks ask for products with the Jacobian.
         through = _through(config)

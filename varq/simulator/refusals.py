@@ -97,7 +97,7 @@ def _check_real(observable: Operator, name: str) -> None:
     """Raise for what has no real expectation values: their imaginary parts would be dropped in silence."""
     imaginary = _imaginary(observable)
     if imaginary is not None:
-        said = str(observable)
+        said = " ".join(str(observable).split())  # matrices are printed on several lines
         said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
         raise DeviceError(
             f"Observables on {name} must have real coefficients. Got {imaginary} in {said}. Measure its real and its "
