@@ -52,11 +52,12 @@ class _Observed:
     groups: list[Group]
     traced: Traced
     rule: str
+    least: int
 
     def shots(self, each: float) -> tuple[int, ...]:
         """Of each group, when they have so many on average."""
         count = len(self.groups)
-        return shared(max(LEAST_SHOTS * count, round(each * count)), self.groups, self.rule)
+        return shared(max(self.least * count, round(each * count)), self.groups, self.rule, self.least)
 
 
 class SampledCost:
@@ -96,6 +97,7 @@ class SampledCost:
         self._wires = observable.wires
         self._shape = shape
         self._shots = shots
+        least = min(shots, LEAST_SHOTS)  # whoever asks for one shot gets one, whose error bar is what is known before
 
         def traced(groups: list[Group]) -> Traced:
             circuits = [(_turned(g), [qml.sample(wires=range(observable.wires))]) for g in groups]
@@ -103,7 +105,7 @@ class SampledCost:
 
         def observed(entry: PauliSum) -> _Observed:
             constant, groups = measurement_groups(entry, grouping)
-            return _Observed(constant, groups, traced(groups), allocation)
+            return _Observed(constant, groups, traced(groups), allocation, least)
 
         self._cost = observed(observable)
         self._tracked = {name: observed(entry) for name, entry in tracked.items()}
