@@ -12,7 +12,7 @@ import pennylane as qml
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from varq.simulator import explain, explaining, measurements
+from varq.simulator import explain, explaining, measurements, timing
 from varq.simulator.dense.engine import DenseEngine
 from varq.simulator.lowering import lower
 from varq.simulator.paths import Options, engine
@@ -182,6 +182,16 @@ def test_programs_found_on_disk_are_counted(own_cache: None, capsys: pytest.Capt
     assert first == 0
     assert second > 0
     assert f"{second} programs found on disk" in capsys.readouterr().out
+
+
+def test_one_listener_of_the_process_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before jax 0.8 no listener can be taken back, so that each one more would stay."""
+    timing.timed({"run": lambda x: x + 1}, 1.0)
+    more: list[Any] = []
+    monkeypatch.setattr(jax.monitoring, "register_event_listener", more.append)
+    timing.timed({"run": lambda x: x + 2}, 1.0)
+    assert more == []
+    assert timing._open == []
 
 
 def test_another_device_is_refused() -> None:
