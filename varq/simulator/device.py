@@ -382,7 +382,7 @@ def _run(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, words: A
         return alone(parts.program.exact(parts.numbers))
     if any(isbox(n) for n in parts.numbers):
         return alone(interfaces.differentiated(parts.program, parts.numbers))
-    return alone(interfaces.outside(parts.program.compiled, parts.numbers))
+    return alone(interfaces.outside(parts.program.exact, parts.numbers))
 
 
 def _is_jax(config: ExecutionConfig, parts: Taken) -> bool:

@@ -131,7 +131,7 @@ def _timed(tape: QuantumScript, parts: Taken, by_sums: bool) -> tuple[dict[str, 
         given = list(numbers)
         for place, number in zip(vary, moved, strict=True):
             given[place] = number
-        return program.compiled(given)
+        return program.exact(given)
 
     def total(moved: Any) -> Any:
         return sum(jax.numpy.sum(found) for found in whole(moved))

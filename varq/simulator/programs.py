@@ -76,7 +76,7 @@ class Program:
         self.compile: Callable[..., Any] = jax.jit if compiled else lambda function, **_: function
         self._inputs = self.compile(self._make_inputs)
         self._on_state = self.compile(self._measure, static_argnums=0)
-        self.compiled = self.compile(self._whole)
+        self._exact = self.compile(self._whole)
         self._on_samples = self.compile(self._measure_samples)
         self.differentiable: Any = None  # what autograd follows, made by `interfaces` when first wanted
         self._derived: dict[Any, Any] = {}
@@ -84,7 +84,7 @@ class Program:
 
     def exact(self, numbers: list[Any]) -> Any:
         """The exact results, one for each measurement, as JAX arrays of the caller's precision."""
-        return self.compiled(numbers)
+        return self._exact(numbers)
 
     def _whole(self, numbers: list[Any]) -> Any:
         return self._batched(self._staged, numbers)
