@@ -237,7 +237,8 @@ def hints(circuit: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> str
     lowered, _ = lower(tape, range(6))
     options = Options(stored_bytes=0)
     chosen = engine(lowered, options)
-    return f"{chosen.path}: " + "; ".join(explaining._hints(lowered, chosen.path, chosen.facts, options, {}, None, False))
+    said = explaining._hints(lowered, chosen.path, chosen.facts, options, {}, None, False)
+    return f"{chosen.path}: " + "; ".join(said)
 
 
 def once(x: Any) -> None:
