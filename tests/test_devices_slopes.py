@@ -16,7 +16,7 @@ from pennylane.exceptions import DeviceError
 from pennylane.transforms.core import CompilePipeline
 
 from varq.devices.slopes import followed
-from varq.simulator.slopes import check_method
+from varq.simulator.slopes import check_method, fewest_shots
 
 pytestmark = pytest.mark.flagless
 
@@ -30,7 +30,7 @@ class Sampled(qml.devices.Device):
 
     def setup_execution_config(self, config: Any = None, circuit: Any = None) -> ExecutionConfig:
         config = config or ExecutionConfig()
-        check_method(config.gradient_method, config.gradient_keyword_arguments, int(circuit.shots.total_shots))
+        check_method(config.gradient_method, config.gradient_keyword_arguments, fewest_shots(circuit.shots))
         return replace(config, use_device_gradient=False, use_device_jacobian_product=False)
 
     def preprocess_transforms(self, execution_config: Any = None) -> CompilePipeline:
@@ -84,6 +84,15 @@ def test_differences_that_drown_in_noise_are_refused(method: Any, options: dict[
     device = name and qml.device(name, wires=1)
     with pytest.raises(ValueError, match=r"at least 0.011 with 4096 shots. Got h=[0-9.e-]+. Use gradient_kwargs"):
         jax.grad(cosine(device, diff_method=method, gradient_kwargs=options))(jnp.asarray(ANGLE))
+
+
+@pytest.mark.parametrize("shots", [[10, (1000, 5)], [(1000, 5), 10]])
+def test_each_entry_of_a_shot_vector_has_noise_of_its_own(shots: Any) -> None:
+    """A step of 0.03 is seen through the noise of 5010 shots, but not of the 10 of one result."""
+    device = qml.device("varq.qubit", wires=1)
+    node = qml.set_shots(cosine(device, diff_method="finite-diff", gradient_kwargs={"h": 0.03}), shots)
+    with pytest.raises(ValueError, match=r"at least 0.22 with 10 shots. Got h=0.03"):
+        node(jnp.asarray(ANGLE))
 
 
 @pytest.mark.parametrize("name", [None, "varq.qubit"])

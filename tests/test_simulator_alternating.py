@@ -182,7 +182,8 @@ def test_every_form_has_one_precomputed_cost(form: str, depth: int) -> None:
         assert steps_of_all.sum() <= known.most < 2 * steps_of_all.sum() + 1
 
 
-def test_costs_in_another_order_in_each_layer_are_one(double_precision: None) -> None:
+@pytest.mark.parametrize("spelled", [qml.IsingZZ, lambda time, wires: qml.PauliRot(time, "ZZ", wires=wires)])
+def test_costs_in_another_order_in_each_layer_are_one(spelled: Callable[..., Any], double_precision: None) -> None:
     """As terms come from a set: phases commute, and are put into one order."""
     orders = [np.random.default_rng(k).permutation(len(PAIRS)) for k in range(LAYERS)]
 
@@ -195,7 +196,7 @@ def test_costs_in_another_order_in_each_layer_are_one(double_precision: None) ->
             for w in ONES:
                 qml.RZ(time, w)
             for at in orders[k]:
-                qml.IsingZZ(time, wires=PAIRS[at])
+                spelled(time, wires=PAIRS[at])
             for w in range(WIRES):
                 qml.RX(turned, w)
         return qml.expval(qml.Hamiltonian([1.0, 0.5, 0.25], [qml.X(0) @ qml.Z(1), qml.Y(2), qml.Z(0) @ qml.Z(3)]))

@@ -21,7 +21,7 @@ from varq.simulator.circuit import Circuit, Numbers
 from varq.simulator.dense.segments import segments
 from varq.simulator.engine import Engine
 from varq.simulator.execution import expectations, state
-from varq.simulator.gates import Block, Move, Turn, expand, is_real, matrices
+from varq.simulator.gates import Block, Move, Turn, expand, is_diagonal, is_real, matrices
 from varq.simulator.lowering import lower
 from varq.simulator.observables import PauliSum
 from varq.simulator.paths import Options, engine
@@ -124,6 +124,7 @@ def test_a_gate_is_what_it_is_made_of(name: str, style: str) -> None:
     (found,) = circuit.gates
     truth = np.exp(-1j * gate.data[0]) * np.eye(16) if name == "GlobalPhase" else qml.matrix(gate, range(4))
     np.testing.assert_allclose(product(expand(found, style), 4, numbers.angles), truth, atol=EXACT)
+    assert is_diagonal(found) == np.allclose(truth, np.diag(np.diagonal(truth)))
 
 
 @pytest.mark.parametrize("name", ["FermionicSingle", "FermionicDouble"])

@@ -334,6 +334,8 @@ def test_angles_from_outcomes() -> None:
         ({"stored_bytes": -1}, "stored_bytes must be an integer of at least 0"),
         ({"max_branches": 0}, "max_branches must be an integer of at least 1"),
         ({"readout_error": 1.5}, "readout_error must be a probability"),
+        ({"readout_error": {0: 1.5}}, "`readout_error` of 0 must be a probability"),
+        ({"readout_error": {0: 0.1, 7: 0.1}}, r"must name wires of its device\. Got \[7\].*has \[0\]\. Leave"),
         ({"cache": "yes"}, "cache must be True or False"),
     ],
 )

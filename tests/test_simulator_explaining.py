@@ -12,8 +12,10 @@ import pennylane as qml
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from varq.simulator import explain, explaining, measurements
+from varq.simulator import explain, explaining, measurements, timing
 from varq.simulator.dense.engine import DenseEngine
+from varq.simulator.lowering import lower
+from varq.simulator.paths import Options, engine
 from varq.simulator.roofline import Rates
 
 pytestmark = pytest.mark.flagless  # computed in float64 blocks of their own
@@ -182,6 +184,16 @@ def test_programs_found_on_disk_are_counted(own_cache: None, capsys: pytest.Capt
     assert f"{second} programs found on disk" in capsys.readouterr().out
 
 
+def test_one_listener_of_the_process_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before jax 0.8 no listener can be taken back, so that each one more would stay."""
+    timing.timed({"run": lambda x: x + 1}, 1.0)
+    more: list[Any] = []
+    monkeypatch.setattr(jax.monitoring, "register_event_listener", more.append)
+    timing.timed({"run": lambda x: x + 2}, 1.0)
+    assert more == []
+    assert timing._open == []
+
+
 def test_another_device_is_refused() -> None:
     qnode = qml.QNode(plain, qml.device("default.qubit", wires=6))
     with pytest.raises(ValueError, match=r"explain takes a QNode on varq\.qubit\. Got default\.qubit"):
@@ -216,6 +228,41 @@ def test_bytes_halve_with_the_precision() -> None:
         moved.append(explain(qml.QNode(repeated, device))(np.array([0.3])).parts[0].facts)
     for name in ("state_bytes", "stored_bytes", "bytes_per_gradient"):
         assert moved[0][name] == 2 * moved[1][name]
+
+
+def hints(circuit: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Its path, and what would make a circuit faster that may store nothing, if it were large."""
+    monkeypatch.setattr(explaining, "_LARGE", 1)
+    tape = qml.tape.make_qscript(circuit)(np.array([0.3, 0.4]))
+    lowered, _ = lower(tape, range(6))
+    options = Options(stored_bytes=0)
+    chosen = engine(lowered, options)
+    said = explaining._hints(lowered, chosen.path, chosen.facts, options, {}, None, False)
+    return f"{chosen.path}: " + "; ".join(said)
+
+
+def once(x: Any) -> None:
+    """One layer, which is written out: what undoes it is as much work as to store its states."""
+    gamma, beta = x
+    for w in range(6):
+        qml.Hadamard(w)
+    for w in range(6):
+        qml.IsingZZ(gamma, wires=[w, (w + 2) % 6])
+    for w in range(6):
+        qml.RX(beta, w)
+
+
+def test_bytes_for_states_are_asked_for_where_states_would_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    looped, written = hints(alternating, monkeypatch), hints(once, monkeypatch)
+    assert "stored_bytes above 0 would spare" in looped
+    assert looped.split(":")[0] == written.split(":")[0] == "alternating"
+    assert "stored_bytes" not in written
+
+
+def test_matrices_vary_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.eye(2)
+    assert "nothing varies" not in hints(lambda x: qml.QubitUnitary(matrix, wires=0), monkeypatch)
+    assert "nothing varies" in hints(lambda x: qml.Hadamard(0), monkeypatch)
 
 
 def rounds(x: Any, count: int = 4, postselect: int | None = None) -> Any:

@@ -114,6 +114,20 @@ def test_readout_errors_are_recorded_and_fed_forward(readout: Any) -> None:
     assert abs(float(slope) - np.sin(0.9) / 2 * (1 - up - down)) < EXACT
 
 
+@pytest.mark.parametrize("labels", [["a", "b"], None])
+@pytest.mark.parametrize("idle", [{}, {"b": (0.3, 0.4)}])
+def test_readout_errors_of_idle_wires_change_nothing(idle: dict[str, Any], labels: Any) -> None:
+    """A device has one for each of its wires, and a circuit may use fewer of them."""
+
+    @qml.qnode(qml.device("varq.qubit", wires=labels, readout_error={"a": (0.1, 0.2), **idle}))
+    def circuit(x: Any) -> Any:
+        qml.RX(x, "a")
+        return qml.expval(qml.measure("a"))
+
+    one = np.sin(0.45) ** 2
+    assert abs(circuit(0.9) - (one * (1 - 0.2) + (1 - one) * 0.1)) < EXACT
+
+
 @pytest.mark.parametrize("mode", ["hw-like", "fill-shots"])
 def test_postselection_is_on_what_is_recorded(mode: str) -> None:
     def circuit() -> Any:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+from pennylane.exceptions import DeviceError
 from pennylane.ops import CompositeOp
 
 from varq.precision import double
@@ -152,3 +153,40 @@ def test_samples_of_a_variance_of_a_sum_of_words() -> None:
     found = qml.set_shots(qml.QNode(circuit, qml.device("varq.qubit", wires=2, seed=4)), SHOTS)(0.3)
     wanted = moments(qml.dot([0.3, 0.9], [qml.X(0), qml.Z(0)]))[1]
     np.testing.assert_allclose(found, wanted, atol=SIGMAS * 1.5 / np.sqrt(SHOTS))
+
+
+IMAGINARY = {
+    "multiple": (lambda: 1j * qml.Z(0), r"Got 1j in 1j \* Z\(0\)"),
+    "one of a sum": (lambda: qml.dot([1, 0.5j], [qml.Z(0), qml.X(0)]), r"Got 0\.5j in .*X\(0\)"),
+    "product on one wire": (lambda: qml.X(0) @ qml.Y(0), r"Got 1j in X\(0\) @ Y\(0\)"),
+    "multiple of a matrix": (lambda: qml.dot([1, 2j], [qml.X(0), qml.Hermitian(ONE, 1)]), r"Got 2j in"),
+}
+
+
+@pytest.mark.parametrize("shots", [None, 10])
+@pytest.mark.parametrize("measured", [False, True])
+@pytest.mark.parametrize("name", IMAGINARY)
+def test_imaginary_coefficients_are_refused(name: str, measured: bool, shots: int | None) -> None:
+    observable, said = IMAGINARY[name]
+
+    @qml.set_shots(shots)
+    @qml.qnode(qml.device("varq.qubit", wires=2))
+    def circuit() -> Any:
+        rotations()
+        if measured:
+            qml.measure(1)
+        return qml.expval(observable())
+
+    with pytest.raises(DeviceError, match=rf"must have real coefficients\. {said}.*imaginary part apart"):
+        circuit()
+
+
+def test_hermitian_products_with_an_imaginary_factor_are_taken() -> None:
+    observable = qml.prod(qml.X(0), qml.Y(0)) * 1j + (0.5 + 1e-9j) * qml.X(1)  # -Z and, up to rounding, X/2
+
+    @qml.qnode(qml.device("varq.qubit", wires=2))
+    def circuit() -> Any:
+        rotations()
+        return qml.expval(observable)
+
+    np.testing.assert_allclose(circuit(), moments(-qml.Z(0) + 0.5 * qml.X(1))[0], atol=EXACT)

@@ -178,6 +178,7 @@ def test_powers_of_what_is_traced_name_the_way_out() -> None:
         ({"max_branches": -5}, "max_branches must be an integer of at least 1. Got -5"),
         ({"stored_bytes": "x"}, "stored_bytes must be an integer of at least 0. Got 'x'"),
         ({"readout_error": 3}, "readout_error must be a probability between 0 and 1"),
+        ({"readout_error": {"b": 0.1}}, r"readout_error must name wires of its device\. Got \['b'\]"),
         ({"precision": "half"}, "precision must be one of"),
     ],
 )

@@ -192,7 +192,7 @@ def test_programs_grow_less_than_their_circuits(exact: bool) -> None:
             if exact:
                 made = _values.lower(Exact(program, tuple(range(4)), "float64"), layout, known, traced, 0)
             else:
-                chosen = {"shots": 100, "fill": False, "dtype": "float64", "held": 2**14}
+                chosen = {"shots": 100, "fill": False, "dtype": "float64", "size": 100}
                 made = draw.lower(program, layout, known, traced, jax.random.key(1), **chosen)
         return len(made.as_text().splitlines())
 

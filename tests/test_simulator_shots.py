@@ -199,6 +199,23 @@ def test_vmap_draws_anew_for_each_element() -> None:
         assert len(set(np.asarray(mapped(jnp.full(6, 0.8))).tolist())) > 1
 
 
+@pytest.mark.parametrize("axes", [(None, 0), (0, None)])
+def test_vmap_draws_anew_whichever_argument_is_mapped(axes: tuple[Any, Any]) -> None:
+    """The other one is shared, and traced as well inside jax.jit; of six means of 50 shots, no two need be alike."""
+
+    @qml.set_shots(50)
+    @qml.qnode(qml.device("varq.qubit", wires=1, seed=7))
+    def circuit(first: Any, second: Any) -> Any:
+        qml.RX(first, 0)
+        qml.RY(second, 0)
+        return qml.expval(qml.Z(0))
+
+    given = [jnp.full(6, 0.8) if axis == 0 else jnp.asarray(0.8) for axis in axes]
+    for function in (circuit, jax.grad(circuit)):
+        found = np.asarray(jax.jit(jax.vmap(function, in_axes=axes))(*given))
+        assert len(set(found.tolist())) > 1
+
+
 def test_gradients_by_parameter_shift() -> None:
     tolerance = SIGMAS / np.sqrt(MANY)
     circuit = node(lambda: qml.expval(qml.Z(0)), MANY)

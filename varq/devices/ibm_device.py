@@ -33,7 +33,7 @@ from varq.devices.ibm import IBMService, open_ibm
 from varq.devices.qiskit_circuits import refuse_middle, signature, taken
 from varq.devices.service import Bits, Circuit
 from varq.devices.slopes import followed
-from varq.simulator.slopes import check_method
+from varq.simulator.slopes import check_method, fewest_shots
 
 __all__ = ["IBMDevice"]
 
@@ -130,7 +130,7 @@ class IBMDevice(Device):  # type: ignore[misc]
             ValueError: for finite differences over a step that drowns in the noise of the shots.
         """
         if config is not None and circuit is not None and circuit.shots:
-            check_method(config.gradient_method, config.gradient_keyword_arguments, int(circuit.shots.total_shots))
+            check_method(config.gradient_method, config.gradient_keyword_arguments, fewest_shots(circuit.shots))
         return replace(config or ExecutionConfig(), use_device_gradient=False, use_device_jacobian_product=False)
 
     def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:

@@ -23,6 +23,7 @@ from varq.precision import double
 from varq.protocol import Array
 from varq.simulator.kept import Kept
 from varq.simulator.observables import WordSum, word_sum
+from varq.simulator.programs import noted
 
 __all__ = ["CompiledCost", "measured"]
 
@@ -162,6 +163,7 @@ class _Functions:
         self._shape = shape
         self._device = device
         self.double = partial(double, is_double)
+        self.held_bytes = 0  # of tables of the simulator that the compiled functions hold
         first, *others = observables
 
         def cost(x: Any, coefficients: Any) -> Any:
@@ -181,7 +183,10 @@ class _Functions:
             jax.eval_shape(self.value, np.zeros(shape), np.zeros(size))
 
     def _measured(self, measurement: Any, x: Any) -> Any:
-        return measured(self._circuit, self._device, measurement, x)
+        with noted() as used:
+            found = measured(self._circuit, self._device, measurement, x)
+        self.held_bytes = max(self.held_bytes, sum(program.held_bytes for program in used))
+        return found
 
     def _fubini_study(self, x: Any) -> Any:
         """Re(<d psi|d psi> - <d psi|psi><psi|d psi>), https://arxiv.org/abs/1909.02108, equation 3."""
@@ -195,4 +200,4 @@ class _Functions:
         return jnp.real(moved.conj().T @ moved - jnp.outer(along.conj(), along))
 
 
-_functions: Kept[_Functions] = Kept(weigh=lambda functions: 0, most_entries=32)
+_functions: Kept[_Functions] = Kept(weigh=lambda functions: functions.held_bytes, most_entries=32)

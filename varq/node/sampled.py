@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pennylane as qml
-from numpy.typing import NDArray
 
 from varq import checks
 from varq.devices.catalog import OpenDevice
 from varq.devices.service import Bits, Circuit
 from varq.estimation.groups import Group, measurement_groups
+from varq.estimation.intervals import combined
 from varq.estimation.shots import LEAST_SHOTS, shared
 from varq.estimation.weighing import weighed
 from varq.keys import Key
@@ -52,11 +52,12 @@ class _Observed:
     groups: list[Group]
     traced: Traced
     rule: str
+    least: int
 
     def shots(self, each: float) -> tuple[int, ...]:
         """Of each group, when they have so many on average."""
         count = len(self.groups)
-        return shared(max(LEAST_SHOTS * count, round(each * count)), self.groups, self.rule)
+        return shared(max(self.least * count, round(each * count)), self.groups, self.rule, self.least)
 
 
 class SampledCost:
@@ -96,6 +97,7 @@ class SampledCost:
         self._wires = observable.wires
         self._shape = shape
         self._shots = shots
+        least = min(shots, LEAST_SHOTS)  # whoever asks for one shot gets one, whose error bar is what is known before
 
         def traced(groups: list[Group]) -> Traced:
             circuits = [(_turned(g), [qml.sample(wires=range(observable.wires))]) for g in groups]
@@ -103,7 +105,7 @@ class SampledCost:
 
         def observed(entry: PauliSum) -> _Observed:
             constant, groups = measurement_groups(entry, grouping)
-            return _Observed(constant, groups, traced(groups), allocation)
+            return _Observed(constant, groups, traced(groups), allocation, least)
 
         self._cost = observed(observable)
         self._tracked = {name: observed(entry) for name, entry in tracked.items()}
@@ -161,11 +163,11 @@ class SampledCost:
         count = len(asked) - before
 
         def point(found: Iterator[Any]) -> Reply:
-            mean, variance = value(found)
+            mean, stderr = value(found)
             grad, spread = (None, None) if slope is None else slope(found)
             return Reply(
                 value=mean,
-                stderr=float(np.sqrt(variance)),
+                stderr=stderr,
                 grad=grad,
                 grad_stderr=spread,
                 tracked={name: read(found)[0] for name, read in further.items()},
@@ -182,8 +184,9 @@ class SampledCost:
             asked.append(_Asked(circuit, observed.groups[g]))
 
         def read(found: Iterator[Any]) -> tuple[float, float]:
-            parts = [next(found) for _ in observed.groups]
-            return observed.constant + sum(m for m, _ in parts), sum(v for _, v in parts)
+            parts = np.reshape([next(found) for _ in observed.groups], (-1, 2))
+            mean, stderr = combined(np.ones(len(parts)), *parts.T)
+            return observed.constant + float(mean), float(stderr)
 
         return read
 
@@ -194,7 +197,7 @@ class SampledCost:
         }
 
     def _read_gradient(self, x: Array, gates: Any, shots: float, key: Key, asked: list[_Asked]) -> _Read:
-        """By shift rules: each gate's slope is a sum of values of its own circuits."""
+        """By shift rules: each gate's slope is a sum of values of its own circuits, none of which has two places."""
         traced, places = self._cost.traced, []
         for g, share in enumerate(self._cost.shots(shots)):
             for k, rule in enumerate(shift_rules(traced.bind(g, 0, gates[g][0]))):
@@ -203,23 +206,19 @@ class SampledCost:
                     moved[k] += shift
                     circuit = self._circuit(traced, g, [moved], share, key.fold("shift", g, k, s))
                     asked.append(_Asked(circuit, self._cost.groups[g]))
-                    places.append((g, k, factor))
+                    places.append((k, factor))
 
         def read(found: Iterator[Any]) -> tuple[Array, Array]:
-            slopes, variances = traced.zeros(), traced.zeros()
-            for g, k, factor in places:
+            jacobian = traced.jacobian(x)  # of the ansatz' gates, which all circuits share
+            means, variances = np.zeros((2, len(jacobian)))
+            for k, factor in places:
                 mean, variance = next(found)
-                slopes[g][0][k] += factor * mean
-                variances[g][0][k] += factor**2 * variance
-            return traced.pull_back(x, slopes), self._spread(x, variances)
+                means[k] += factor * mean
+                variances[k] += factor**2 * variance
+            slopes, errors = combined(jacobian.T, means, variances)
+            return slopes.reshape(x.shape), errors.reshape(x.shape)
 
         return read
-
-    def _spread(self, x: Array, variances: list[list[NDArray[np.float64]]]) -> Array:
-        """Standard errors of the gradient: independent errors of the gates' slopes add in quadrature."""
-        by_gate = np.sum([circuit[0] for circuit in variances], axis=0)
-        jacobian = self._cost.traced.jacobian(x)  # of the ansatz' gates, which all circuits share
-        return np.asarray(np.sqrt(by_gate @ jacobian**2).reshape(x.shape))
 
     def _circuit(self, traced: Traced, circuit: int, values: Sequence[Any], shots: int, key: Key) -> Circuit:
         return traced.circuit(circuit, values, self._wires, shots, key.seed())

@@ -26,6 +26,7 @@ from varq.problems.pauli import PauliSum
 from varq.protocol import Array, Law, Many, Reply, Request, Value, ValueAndGrad
 from varq.simulator.kept import Kept
 from varq.simulator.observables import WordSum
+from varq.simulator.programs import noted
 
 __all__ = ["Together"]
 
@@ -149,6 +150,7 @@ class _Program:
         self._circuit, self._wires = circuit, wires
         self._device = open_device(DEFAULT, wires, precision).device
         self._double = partial(double, precision == "double")
+        self.held_bytes = 0  # of tables of the simulator that the compiled functions hold
         self._values = jax.jit(jax.vmap(self._cost))
         self._slopes = jax.jit(jax.vmap(jax.value_and_grad(self._cost, argnums=1)))
         self._probabilities = jax.jit(partial(measured, circuit, self._device, qml.probs(wires=range(wires))))
@@ -157,7 +159,10 @@ class _Program:
         """One cost, by the device's own stages; its coefficients are numbers of the compiled function."""
         with qml.QueuingManager.stop_recording():
             observable = WordSum(coefficients, self._words, range(self._wires))
-        return measured(self._circuit, self._device, qml.expval(observable), x)
+        with noted() as used:
+            found = measured(self._circuit, self._device, qml.expval(observable), x)
+        self.held_bytes = max(self.held_bytes, sum(program.held_bytes for program in used))
+        return found
 
     def run(self, numbers: NDArray[np.float64], points: Array, slopes: bool) -> tuple[Any, Any]:
         """Values, shape (seats,), and gradients, shape (seats, *parameters), or None."""
@@ -174,7 +179,7 @@ class _Program:
             return np.asarray(self._probabilities(x), dtype=np.float64).ravel()
 
 
-_programs: Kept[_Program] = Kept(lambda program: 0, most_entries=8)
+_programs: Kept[_Program] = Kept(lambda program: program.held_bytes, most_entries=8)
 
 
 def _words(found: PauliSum) -> list[_Word]:

@@ -22,7 +22,7 @@ from pennylane.transforms.core import CompilePipeline
 from pennylane.wires import Wires
 
 from varq.simulator import compile_cache, interfaces, preprocessing
-from varq.simulator.measured.execution import MOST_BRANCHES
+from varq.simulator.measured.execution import MOST_BRANCHES, flip_chances
 from varq.simulator.measurements import alone, finish
 from varq.simulator.midcircuit import run_measured
 from varq.simulator.paths import Options
@@ -32,7 +32,7 @@ from varq.simulator.scans import STORED
 from varq.simulator.seeds import Seeds
 from varq.simulator.shadows import SHADOWS, draw_recipes
 from varq.simulator.shifts import only_followed_outside, shift_rule
-from varq.simulator.slopes import check_method
+from varq.simulator.slopes import check_method, fewest_shots
 
 __all__ = ["VarqQubit"]
 
@@ -53,14 +53,18 @@ class VarqQubit(Device):  # type: ignore[misc]
             key, which makes results a pure function of it.  A key may be traced.  The bases of classical shadows are
             drawn with it too where it is a key or JAX traces the circuit; elsewhere by the seed of each shadow, as
             PennyLane does.  (A shadow's own seed cannot serve there: where none is given, PennyLane fills one in.)
-        precision: "double" or "single".  Double is computed whatever JAX's x64 flag says.
+        precision: "double" or "single".  Double is computed whatever JAX's x64 flag says, and so are derivatives of
+            expectation values of Pauli sums, of circuits with measurements in their middle, and all that NumPy and
+            autograd ask for.  JAX's derivatives of anything else (states, probabilities, variances, entropies, and
+            circuits with a matrix that is not known to be unitary) are computed in single where the flag is off:
+            turn it on for them, or differentiate inside `varq.precision.double()`.
         stored_bytes: how many bytes of intermediate states a gradient may keep; beyond, they are computed anew, which
             takes the states of about twice the square root of the steps.  Each element of a batch (of parameters, or
             of `jax.vmap`) keeps its own.
         readout_error: the probability that the outcome of `qml.measure` is recorded, and so fed forward, wrongly; for
             all wires, or as a mapping from a wire's label to such a number, to a pair (0 recorded as 1, 1 recorded as
             0) or to a 2x2 matrix whose entry [i, j] is the probability to record i where j was found.  The state is
-            not affected, nor are measurements at the end.  None for none.
+            not affected, nor are measurements at the end.  A circuit takes what concerns its wires.  None for none.
         max_branches: how many branches of outcomes are summed where shots are None.
         cache: whether compiled programs are kept on disk for later processes; see `varq.simulator.compile_cache`.
 
@@ -96,7 +100,7 @@ class VarqQubit(Device):  # type: ignore[misc]
         self._precision = _CHECKS["precision"](precision)
         self._stored_bytes = _CHECKS["stored_bytes"](stored_bytes)
         self._max_branches = _CHECKS["max_branches"](max_branches)
-        self._readout_error = _CHECKS["readout_error"](readout_error)
+        self._readout_error = self._of_own_wires(_CHECKS["readout_error"](readout_error))
         self._seeds = Seeds(seed)
         self._debugger: Any = None  # set by qml.snapshots while it looks
         if not isinstance(cache, bool):
@@ -155,7 +159,7 @@ class VarqQubit(Device):  # type: ignore[misc]
         """
         config = config or ExecutionConfig()
         if circuit is not None and circuit.shots:
-            check_method(config.gradient_method, config.gradient_keyword_arguments, int(circuit.shots.total_shots))
+            check_method(config.gradient_method, config.gradient_keyword_arguments, fewest_shots(circuit.shots))
         changed: dict[str, Any] = {"device_options": self._options_of(config)}
         # JAX and autograd differentiate through `execute` itself; other frameworks ask for products with the Jacobian.
         through = _through(config)
@@ -177,7 +181,19 @@ class VarqQubit(Device):  # type: ignore[misc]
             if option not in options:
                 raise DeviceError(f"device option {option} is unknown to {self.name}. Options: {sorted(options)}.")
             options[option] = _CHECKS[option](value)
+        self._of_own_wires(options["readout_error"])
         return options
+
+    def _of_own_wires(self, readout: Any) -> Any:
+        """A readout error whose labels this device has, as far as it knows its wires."""
+        if isinstance(readout, Mapping) and self.wires is not None:
+            unknown = [w for w in readout if w not in self.wires]
+            if unknown:
+                raise ValueError(
+                    f"readout_error must name wires of its device. Got {unknown}, where the device has "
+                    f"{self.wires.tolist()}. Leave them out, or give the device more wires."
+                )
+        return readout
 
     def _setup_measured(self, config: MCMConfig) -> MCMConfig:
         method = config.mcm_method or "device"
@@ -205,7 +221,7 @@ class VarqQubit(Device):  # type: ignore[misc]
 
         Raises:
             DeviceError: for what this device cannot run; names it and the way out.
-            ValueError: for more branches of outcomes than `max_branches`, or a readout error of unknown wires.
+            ValueError: for more branches of outcomes than `max_branches`.
         """
         config = execution_config or ExecutionConfig()
         options = self.options(config.device_options)
@@ -366,7 +382,7 @@ def _run(circuit: QuantumScript, parts: Taken, config: ExecutionConfig, words: A
         return alone(parts.program.exact(parts.numbers))
     if any(isbox(n) for n in parts.numbers):
         return alone(interfaces.differentiated(parts.program, parts.numbers))
-    return alone(interfaces.outside(parts.program.compiled, parts.numbers))
+    return alone(interfaces.outside(parts.program.exact, parts.numbers))
 
 
 def _is_jax(config: ExecutionConfig, parts: Taken) -> bool:
@@ -414,8 +430,10 @@ def _count(name: str, least: int, value: Any) -> int:
 
 
 def _readout(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        flip_chances(value, list(value))  # which raises for what is no probability
     if value is None or isinstance(value, (Mapping, jax.Array)):
-        return value  # checked with the wires of a circuit
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
         raise ValueError(
             f"readout_error must be a probability between 0 and 1, or a mapping from wires to such. Got {value!r}."

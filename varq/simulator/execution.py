@@ -58,6 +58,8 @@ class _Program:
         self.engine, self.observables = chosen(circuit, sums, options)
         self.tables = (self.engine.tables, tuple(o.tables for o in self.observables))
         self.exact = jax.tree.map(_packed, self.tables)
+        basis = getattr(self.engine, "basis", None)  # of a sector; it stays as long as the engine does
+        self.held = (self.tables, () if basis is None else basis.arrays)
         self.values = jax.jit(self._values)
         self.values_and_slopes = jax.jit(self._values_and_slopes)
         self.state = jax.jit(self._state)
@@ -159,7 +161,7 @@ def _inner(ket: Any, bra: Any) -> Any:
 
 
 def _weight(program: _Program) -> int:
-    return table_bytes(program.tables)
+    return table_bytes(program.held)
 
 
 @kept(_weight)
@@ -316,7 +318,8 @@ def _plain(program: _Program, name: str, tables: Any, given: tuple[Any, ...]) ->
 
 @_plain.defjvp
 def _plain_rule(program: _Program, name: str, primals: Any, tangents: Any) -> Any:
-    # Outside the block: what JAX transposes later must be in the precision that it allows there.
+    # Outside the block: what JAX transposes later must be in the precision that it allows there.  A product with the
+    # Jacobian, as `_narrowed` takes it, would be in double, but hold a state for each number.
     tables, given = primals
     found = _plain(program, name, tables, given)
     dtype = jax.dtypes.canonicalize_dtype(program.options.dtype)
@@ -342,6 +345,6 @@ def state(circuit: Circuit, numbers: Numbers, options: Options) -> Any:
 
 
 def held_bytes(circuit: Circuit, sums: tuple[PauliSum, ...], options: Options) -> int:
-    """The bytes of tables that have gone into compiled programs of a circuit: of its sums, and of its state."""
+    """The bytes that compiled programs of a circuit hold in tables: of its sums, and of its state."""
     found = [_program.kept.peek((circuit, wanted, options)) for wanted in {sums, ()}]
-    return table_bytes(*(program.tables for program in found if program is not None))
+    return table_bytes(*(program.held for program in found if program is not None))

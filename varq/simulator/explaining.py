@@ -21,7 +21,7 @@ from varq.simulator.circuit import Circuit
 from varq.simulator.device import VarqQubit
 from varq.simulator.explanation import GRADIENT, Explanation, Part
 from varq.simulator.measured.sizes import Sizes, sizes
-from varq.simulator.midcircuit import run_measured
+from varq.simulator.midcircuit import run_measured, without_idle
 from varq.simulator.paths import Options, engine
 from varq.simulator.precision import double
 from varq.simulator.preprocessing import is_measured
@@ -131,7 +131,7 @@ def _timed(tape: QuantumScript, parts: Taken, by_sums: bool) -> tuple[dict[str, 
         given = list(numbers)
         for place, number in zip(vary, moved, strict=True):
             given[place] = number
-        return program.compiled(given)
+        return program.exact(given)
 
     def total(moved: Any) -> Any:
         return sum(jax.numpy.sum(found) for found in whole(moved))
@@ -185,11 +185,13 @@ def _hints(
     large = facts.get("columns", 1) * facts["amplitudes"] >= _LARGE
     if large and options.dtype == "float64":
         yield "precision='single' halves the bytes, where 1e-5 is enough"
-    if large and path in ("layers", "alternating") and not facts.get("stored_bytes"):
+    # Of some layers no state is stored, however many bytes there are.
+    could = path in ("layers", "alternating") and facts["could_store"]
+    if large and could and not facts["stored_bytes"]:
         yield f"stored_bytes above {options.stored_bytes:,} would spare the gradient from undoing each layer"
     if by_state:
         yield "expectation values of Pauli sums have the fastest gradient; other measurements go by the whole state"
-    if not circuit.angles:
+    if not circuit.angles and not circuit.arrays:
         yield "nothing varies: every call after the first costs one run"
     yield from _compiling(seconds)
     reached = _REACHED.get(path)
@@ -207,6 +209,7 @@ def _compiling(seconds: dict[str, float]) -> Iterator[str]:
 
 def _measured(tape: QuantumScript, config: ExecutionConfig, options: Options, own: dict[str, Any]) -> Part:
     """Of a circuit that measures before its end."""
+    own = {**own, "readout_error": without_idle(own["readout_error"], tape)}
     found = sizes(tape, list(tape.wires), dtype=options.dtype, **own)
     seconds: dict[str, float] = {}
     hits, expected = 0, None

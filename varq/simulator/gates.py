@@ -11,7 +11,8 @@ the tests compare every entry with PennyLane's matrix.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from functools import lru_cache
 from math import pi
 from typing import Any, NamedTuple
 
@@ -20,9 +21,9 @@ import numpy as np
 import pennylane as qml
 from numpy.typing import NDArray
 
-from varq.simulator.circuit import MATRIX, Gate
+from varq.simulator.circuit import DIAGONAL, MATRIX, Gate
 
-__all__ = ["NAMES", "Block", "Move", "Primitive", "Turn", "expand", "is_real", "matrices"]
+__all__ = ["NAMES", "Block", "Move", "Primitive", "Turn", "expand", "is_diagonal", "is_real", "matrices"]
 
 
 class Turn(NamedTuple):
@@ -202,6 +203,19 @@ def expand(gate: Gate, style: str) -> list[Primitive]:
         if found is not None:
             return found
     return [Block(gate.name, gate.wires, gate.angles)]
+
+
+def is_diagonal(gate: Gate) -> bool:
+    """Whether a gate is diagonal: made of turns alone, or a matrix that is known to be so."""
+    if gate.name == MATRIX:
+        return gate.static == DIAGONAL
+    return _of_turns(gate.name, len(gate.wires), len(gate.angles), gate.static)
+
+
+@lru_cache(maxsize=1024)  # circuits have thousands of gates of few kinds
+def _of_turns(name: str, wires: int, angles: int, static: Hashable) -> bool:
+    made = expand(Gate(name, tuple(range(wires)), tuple(range(angles)), None, static), "frame")
+    return all(isinstance(primitive, Turn) for primitive in made)
 
 
 def is_real(name: str) -> bool:

@@ -88,5 +88,5 @@ def call(function: Differentiable, numbers: Sequence[Any]) -> tuple[Any, ...]:
 def differentiated(program: Any, numbers: Sequence[Any]) -> tuple[Any, ...]:
     """The exact results of a program for numbers that autograd follows."""
     if program.differentiable is None:
-        program.differentiable = Differentiable(lambda values: tuple(program.compiled(list(values))))
+        program.differentiable = Differentiable(lambda values: tuple(program.exact(list(values))))
     return call(program.differentiable, numbers)

@@ -11,7 +11,7 @@ import numpy as np
 import pennylane as qml
 from pennylane.tape import QuantumScript
 
-from varq.simulator.limits import check_size
+from varq.simulator.limits import check_columns, check_size
 from varq.simulator.measured.derivatives import evaluate_exactly
 from varq.simulator.measured.reading import read
 from varq.simulator.measured.records import Recorded
@@ -40,6 +40,7 @@ def log_likelihood(qnode: Any) -> Callable[..., Any]:
     Raises:
         ValueError: if outcomes have another shape or other values, if the circuit postselects, or if the QNode's
             transforms make several circuits.
+        DeviceError: for more wires or records than memory can hold.
 
     Example:
         >>> import jax, jax.numpy as jnp, numpy as np, pennylane as qml
@@ -81,7 +82,9 @@ def _of_tape(tape: QuantumScript, outcomes: Any) -> Any:
             "log_likelihood takes circuits that keep all outcomes. Got a postselection. Leave it out, and keep the "
             "records that have its outcome."
         )
-    record = inputs.array(_checked(outcomes, len(forms)))
+    rows = _checked(outcomes, len(forms))
+    check_columns(len(wires), "float64", rows.shape[1], "record", "Use fewer records at once, or fewer wires.")
+    record = inputs.array(rows)
     return evaluate_exactly(Recorded(program, tuple(wires), "float64", record=record.index), inputs)[0]
 
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from pennylane.exceptions import DeviceError
 
-__all__ = ["MOST_WIRES", "check_size", "memory_bytes"]
+__all__ = ["MOST_WIRES", "check_columns", "check_size", "memory_bytes", "states_held"]
 
 MOST_WIRES = 30
 """Basis states are counted by 32-bit integers, with one bit to spare."""
@@ -27,6 +27,43 @@ def memory_bytes() -> int | None:
         return None
 
 
+def _bytes(wires: int, dtype: str) -> int:
+    """Of a state."""
+    return 2 * np.dtype(dtype).itemsize << wires
+
+
+def states_held(wires: int, dtype: str) -> int | None:
+    """How many states memory can hold before and after a step; None if nobody says how large it is.
+
+    Args:
+        wires: of the register.
+        dtype: "float64" or "float32", of the amplitudes.
+    """
+    memory = memory_bytes()
+    return None if memory is None else memory // (_STATES * _bytes(wires, dtype))
+
+
+def check_columns(wires: int, dtype: str, columns: int, each: str, way: str) -> None:
+    """Raise for states of one register that cannot be held together.
+
+    Args:
+        wires: of the register.
+        dtype: "float64" or "float32", of the amplitudes.
+        columns: how many states.
+        each: what each of them is for, such as "record".
+        way: what to do, as a sentence.
+
+    Raises:
+        DeviceError: if that many states do not fit into memory twice.
+    """
+    most = states_held(wires, dtype)
+    if most is not None and columns > most:
+        raise DeviceError(
+            f"There is a state for each {each}, and all must fit into memory twice. Got {columns:,} of {wires} wires, "
+            f"{columns * _bytes(wires, dtype):,} bytes, and {memory_bytes():,} bytes of memory. {way}"
+        )
+
+
 def check_size(wires: int, dtype: str) -> None:
     """Raise for a register whose states cannot be held.
 
@@ -37,7 +74,7 @@ def check_size(wires: int, dtype: str) -> None:
     Raises:
         DeviceError: if its basis states cannot be counted, or two of its states do not fit into memory.
     """
-    each = 2 * np.dtype(dtype).itemsize << wires
+    each = _bytes(wires, dtype)
     memory = memory_bytes()
     if wires <= MOST_WIRES and (memory is None or _STATES * each <= memory):
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from varq.simulator.measurements import alone
 from varq.simulator.programs import make_keys
 from varq.simulator.shifts import BEYOND, only_followed_outside
 
-__all__ = ["run_measured"]
+__all__ = ["run_measured", "without_idle"]
 
 
 def run_measured(
@@ -47,7 +47,7 @@ def run_measured(
     numbers = [parameters[k] for k in given]
     if config.gradient_method != "backprop":
         numbers = [n._value if isbox(n) else n for n in numbers]  # PennyLane's own boundary follows them
-    options["dtype"] = dtype
+    options |= {"dtype": dtype, "readout_error": without_idle(options.get("readout_error"), circuit)}
     if circuit.shots:
         numbers = only_followed_outside(numbers)
         options |= {"shots": circuit.shots, "key": make_keys(*words, None)}
@@ -79,6 +79,13 @@ def run_measured(
             )
         return jax.tree.map(_cast, found)
     return jax.tree.map(_cast, run(numbers))
+
+
+def without_idle(readout: Any, circuit: QuantumScript) -> Any:
+    """A readout error without what it says of wires that a circuit leaves idle; None if nothing is left."""
+    if not isinstance(readout, Mapping):
+        return readout
+    return {wire: error for wire, error in readout.items() if wire in circuit.wires} or None
 
 
 def _is_number(value: Any) -> bool:

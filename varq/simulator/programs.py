@@ -10,6 +10,7 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ from varq.simulator.paths import Options
 from varq.simulator.precision import is_double
 from varq.simulator.seeds import as_key
 
-__all__ = ["Program", "Taken", "make_keys", "take_apart"]
+__all__ = ["Program", "Taken", "make_keys", "noted", "take_apart"]
 
 
 @jax.tree_util.register_static
@@ -75,7 +76,7 @@ class Program:
         self.compile: Callable[..., Any] = jax.jit if compiled else lambda function, **_: function
         self._inputs = self.compile(self._make_inputs)
         self._on_state = self.compile(self._measure, static_argnums=0)
-        self.compiled = self.compile(self._whole)
+        self._exact = self.compile(self._whole)
         self._on_samples = self.compile(self._measure_samples)
         self.differentiable: Any = None  # what autograd follows, made by `interfaces` when first wanted
         self._derived: dict[Any, Any] = {}
@@ -83,7 +84,7 @@ class Program:
 
     def exact(self, numbers: list[Any]) -> Any:
         """The exact results, one for each measurement, as JAX arrays of the caller's precision."""
-        return self.compiled(numbers)
+        return self._exact(numbers)
 
     def _whole(self, numbers: list[Any]) -> Any:
         return self._batched(self._staged, numbers)
@@ -180,6 +181,22 @@ class Taken(NamedTuple):
 
 
 _programs: Kept[Program] = Kept(lambda program: program.held_bytes)
+
+_noting: ContextVar[set[Program] | None] = ContextVar("noting", default=None)
+
+
+@contextmanager
+def noted() -> Iterator[set[Program]]:
+    """The programs that tapes get inside the block.
+
+    Whoever compiles them into a function of its own holds their tables as long as that function.
+    """
+    found: set[Program] = set()
+    token = _noting.set(found)
+    try:
+        yield found
+    finally:
+        _noting.reset(token)
 
 
 def _is_structure(value: Any, observed: bool) -> bool:
@@ -298,6 +315,9 @@ def take_apart(tape: QuantumScript, options: Options, joined: bool = True) -> Ta
     trusted = all(is_unitary(op) for op in tape.operations if not isinstance(op, StatePrepBase) and op.has_matrix)
     rebuild = _Rebuild(structure, fixed, takes, tape.shots)
     program = _kept_program(rebuild, axes and tuple(axes[k] for k in first), options, trusted)
+    noting = _noting.get()
+    if noting is not None:
+        noting.add(program)
     order = dict(zip(given, takes, strict=True))
     places = tuple(None if k is None else order.get(k) for k in at)
     return Taken(program, [_plain(leaves[k]) for k in first], places)

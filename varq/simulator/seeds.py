@@ -28,6 +28,10 @@ class Seeds:
     compile cache on disk, so that every process compiles it.  A program whose key is an argument (a JAX key as seed,
     passed to the jitted function) is kept like any other, and serves all keys.
 
+    Under `jax.vmap` a draw is made for each element if a parameter of the circuits is mapped over.  Numbers that only
+    functions of outcomes hold are not seen: where nothing else is mapped, all elements have the same key.  A JAX key
+    for each element, mapped over with the numbers, is what gives them samples of their own there.
+
     Args:
         seed: an integer or whatever `numpy.random.default_rng` takes, None for the system's entropy, "global" for a
             seed drawn from NumPy's global generator, or a JAX key (which may be traced).
@@ -66,12 +70,19 @@ class Seeds:
         """
         if self.key is not None:
             return self.key
-        traced = next((x for x in inputs if isinstance(x, jax.core.Tracer)), None)
-        if traced is None and not is_traced():
+        traced = [x for x in inputs if isinstance(x, jax.core.Tracer) and x.size]
+        if not traced and not is_traced():
             return self.draw()
-        anchor = () if traced is None else (jax.lax.stop_gradient(jnp.ravel(traced)[0]),)
         shape = jax.ShapeDtypeStruct(_WORDS, jnp.uint32)  # type: ignore[no-untyped-call]
-        return io_callback(self.draw, shape, *anchor)
+        return io_callback(self.draw, shape, *_anchor(traced))
+
+
+def _anchor(traced: list[Any]) -> tuple[Any, ...]:
+    """What the call back takes, so that JAX repeats it for each element: no one knows here which inputs are batched."""
+    if not traced:
+        return ()
+    firsts = [jnp.real(jnp.ravel(jax.lax.stop_gradient(x))[0]).astype(np.float32) for x in traced]
+    return (jnp.stack(firsts),)
 
 
 def as_key(words: Any) -> Any:

@@ -19,6 +19,7 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms.core import transform
 
 from varq.simulator.outcomes import outcome
+from varq.simulator.slopes import fewest_shots
 
 __all__ = ["BEYOND", "only_followed_outside", "shift_rule"]
 
@@ -86,7 +87,7 @@ def shift_rule(order: int) -> Any:
 
 def _differenced(tape: QuantumScript, **options: Any) -> Any:
     """Differences over a step h that is seen through noise: their bias, h**2 / 6 of a third derivative, is as large."""
-    step = (9 / (2 * tape.shots.total_shots)) ** (1 / 6)
+    step = (9 / (2 * fewest_shots(tape.shots))) ** (1 / 6)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Finite differences with float32", UserWarning)  # of tiny steps
         return qml.gradients.finite_diff(tape, h=step, approx_order=2, strategy="center", **options)

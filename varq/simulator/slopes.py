@@ -8,11 +8,22 @@ from types import MappingProxyType
 from typing import Any
 
 import pennylane as qml
+from pennylane.measurements import Shots
 
-__all__ = ["check_method", "least_step"]
+__all__ = ["check_method", "fewest_shots", "least_step"]
 
 STEPS = MappingProxyType({"finite-diff": 1e-7, "spsa": 1e-5})
 """PennyLane's own steps of finite differences, by the names of its methods: made for exact values."""
+
+
+def fewest_shots(shots: Shots) -> int:
+    """Of the results that a circuit gives: each entry of a shot vector makes one, with noise of its own.
+
+    Example:
+        >>> fewest_shots(Shots([10, (1000, 5)]))
+        10
+    """
+    return min(int(entry.shots) for entry in shots.shot_vector)
 
 
 def least_step(shots: int) -> float:
@@ -34,7 +45,7 @@ def check_method(method: Any, options: Mapping[str, Any], shots: int) -> None:
     Args:
         method: the `diff_method` of a QNode.
         options: its `gradient_kwargs`.
-        shots: of each circuit.
+        shots: of each result.
 
     Raises:
         ValueError: for such a step, with the one to use.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -13,23 +14,32 @@ __all__ = ["timed"]
 
 _HIT = "/jax/compilation_cache/cache_hits"
 
+_open: list[list[str]] = []
+"""Of each block that counts, what it has found so far."""
+
+
+def _listen(event: str, **_: Any) -> None:
+    if event == _HIT:
+        for found in _open:
+            found.append(event)
+
+
+@lru_cache(maxsize=1)
+def _register() -> None:
+    """Once in a process: before jax 0.8 no listener can be taken back."""
+    jax.monitoring.register_event_listener(_listen)
+
 
 @contextmanager
 def _counted() -> Iterator[list[str]]:
     """The names of cache hits inside the block."""
+    _register()
     found: list[str] = []
-
-    def listen(event: str, **_: Any) -> None:
-        if event == _HIT:
-            found.append(event)
-
-    jax.monitoring.register_event_listener(listen)
+    _open.append(found)
     try:
         yield found
     finally:
-        # Before jax 0.8 no listener can be taken back; this one then goes on adding to a list that nobody reads.
-        if hasattr(jax.monitoring, "unregister_event_listener"):
-            jax.monitoring.unregister_event_listener(listen)
+        _open[:] = [other for other in _open if other is not found]  # equal lists may be open beside it
 
 
 def timed(functions: Mapping[str, Callable[..., Any]], *arguments: Any) -> tuple[dict[str, float], int]:

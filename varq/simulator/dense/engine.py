@@ -46,6 +46,11 @@ def _steps(part: Part) -> int:
     return int(part.runner.count if isinstance(part.runner, Stream) else part.runner.repeats)
 
 
+def _storable(part: Part) -> int:
+    """How many states a part would store for `backward` if there were room."""
+    return _steps(part) * getattr(part.runner, "storing", True)
+
+
 def _cost_angles(steps: Sequence[Step]) -> int:
     """How many turns a cost has that would be precomputed if they went by one angle; 0 where there is no such cost."""
     mixers = [s for s in steps if isinstance(s, BlockStep)]
@@ -112,6 +117,7 @@ class DenseEngine:
             "arithmetic": "complex",
             "state_bytes": held,
             "stored_bytes": sum(self._keeps(dtype)) * held,
+            "could_store": any(_storable(p) for p in self.parts),
             "bytes_per_gradient": least.passes * held,
             "operations_per_gradient": least.operations * 2**self.wires,
             "bytes_per_run": once.passes * held,
@@ -144,7 +150,7 @@ class DenseEngine:
     def _keeps(self, dtype: Any) -> list[int]:
         """How many states each part stores for `backward`: one for each step, or none."""
         room = Room(self.stored)
-        return [room.take(_steps(p) * getattr(p.runner, "storing", True), self._bytes(dtype)) for p in self.parts]
+        return [room.take(_storable(p), self._bytes(dtype)) for p in self.parts]
 
     def _rooms(self, dtype: Any) -> list[int]:
         """How many states of each part JAX may keep where it differentiates by itself."""

@@ -11,17 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from varq.simulator.circuit import DIAGONAL, MATRIX, Gate, Numbers
-from varq.simulator.gates import Block
+from varq.simulator.circuit import Gate, Numbers
+from varq.simulator.gates import Block, is_diagonal
 
 __all__ = ["Local", "Segment", "ordered", "renumbered", "segments", "whole"]
 
 _LONGEST = 4096  # gates in one layer; a longer period would gain little and cost a quadratic search
 _FEWEST = 3  # repeats worth a loop of their own
 _STACK = 4  # axes of a stack of matrices
-_PHASES = frozenset(
-    ("RZ", "PhaseShift", "PauliZ", "S", "T", "CZ", "CCZ", "CRZ", "ControlledPhaseShift", "IsingZZ", "MultiRZ")
-)
 _LEAST = 6  # gates that a loop must save; and a tenth of the circuit, so that loops stay few and compile fast
 
 
@@ -101,7 +98,7 @@ def _diagonals_together(gates: Sequence[Gate]) -> tuple[Gate, ...]:
     turned: dict[int, int] = {}  # and that of the diagonal ones after it
     keys: list[tuple[int, tuple[int, ...], str, str, int]] = []
     for k, gate in enumerate(gates):
-        phases = gate.name in _PHASES or (gate.name == MATRIX and gate.static == DIAGONAL)
+        phases = is_diagonal(gate)
         before = [changed, *([] if phases else [turned])]
         level = 1 + max((levels.get(w, 0) for levels in before for w in gate.wires), default=0)
         for w in gate.wires:

@@ -13,7 +13,7 @@ from pennylane.measurements import Shots
 from pennylane.ops.mid_measure import MidMeasure
 from pennylane.tape import QuantumScript
 
-from varq.simulator.limits import check_size
+from varq.simulator.limits import check_columns, check_size, states_held
 from varq.simulator.mappings import make_room
 from varq.simulator.measured.branches import count_branches
 from varq.simulator.measured.derivatives import Exact, evaluate_exactly
@@ -21,7 +21,7 @@ from varq.simulator.measured.exact import check_exact
 from varq.simulator.measured.program import Program
 from varq.simulator.measured.reading import read
 from varq.simulator.measured.statistics import Plan
-from varq.simulator.measured.trajectories import ATTEMPTS, draw, held_amplitudes
+from varq.simulator.measured.trajectories import ATTEMPTS, columns_at_once, draw, held_amplitudes
 from varq.simulator.precision import double, inside
 from varq.simulator.scans import STORED
 from varq.simulator.shifts import only_followed_outside
@@ -32,6 +32,10 @@ MOST_BRANCHES = 2**10
 """How many branches an exact evaluation sums over unless told otherwise."""
 
 Readout = float | Mapping[Any, Any] | None
+_FEWER = (
+    "Set shots by qml.set_shots, or use fewer measurements, which make fewer branches, fewer wires or "
+    "precision='single'."
+)
 _MODES = (None, "hw-like", "fill-shots", "pad-invalid-samples")
 
 
@@ -76,8 +80,8 @@ def execute_measured(
 
     Raises:
         ValueError: for options that do not fit, for more branches than `max_branches`.
-        DeviceError: for operations and measurements that measured circuits do not support, for more wires than memory
-            can hold, and for shots to be filled that postselection rejects in every attempt.
+        DeviceError: for operations and measurements that measured circuits do not support, for more wires or branches
+            than memory can hold, and for shots to be filled that postselection rejects in every attempt.
     """
     if postselect_mode not in _MODES:
         raise ValueError(f"`postselect_mode` must be one of {_MODES}. Got {postselect_mode!r}.")
@@ -94,7 +98,8 @@ def execute_measured(
         program, inputs = read(script, wires, plan.bases, exact=False, flips=flips)
         layout, known, traced = inputs.pack()
         how: dict[str, Any] = {"shots": shots.total_shots, "fill": postselect_mode == "fill-shots", "dtype": dtype}
-        how["held"] = held_amplitudes(jax.default_backend())
+        most = states_held(len(wires), dtype)
+        how["size"] = columns_at_once(program, shots.total_shots, held_amplitudes(jax.default_backend()), most)
         slots = {op.meas_uid: k for k, op in enumerate(_measures(script))}
         sure = all(m.postselect is None for m in program.measurements())
         bins, pad = list(shots.bins()), postselect_mode == "pad-invalid-samples"
@@ -138,6 +143,7 @@ def _exact(script: QuantumScript, wires: Sequence[Any], flips: Any, most: int, s
         program, inputs = read(script, wires, (), exact=True, flips=flips)
     branches = count_branches(program)
     _check_branches(program, branches, most)
+    check_columns(len(wires), dtype, branches, "branch of outcomes", _FEWER)
     check_exact(script.measurements, branches)
     results = evaluate_exactly(Exact(program, tuple(wires), dtype, stored), inputs)
     return results[0] if len(results) == 1 else tuple(results)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from pennylane.tape import QuantumScript
 
+from varq.simulator.limits import states_held
 from varq.simulator.measured.branches import count_branches
 from varq.simulator.measured.execution import MOST_BRANCHES, Readout, flip_chances
 from varq.simulator.measured.machine import gate_kinds
@@ -133,7 +134,8 @@ def _of_branches(program: Program, dtype: str) -> dict[str, Any]:
 
 def _of_shots(program: Program, shots: int, dtype: str) -> dict[str, Any]:
     """One column for each shot from the first measurement on, and no more at once than a chunk has."""
-    columns = columns_at_once(program, shots, held_amplitudes(jax.default_backend()))
+    held = held_amplitudes(jax.default_backend())
+    columns = columns_at_once(program, shots, held, states_held(program.wires, dtype))
     luck = _WORD * random_numbers(program)
     chunks = -(-shots // columns)
     moved, operations = _work(program, dtype, lambda now, form: columns)

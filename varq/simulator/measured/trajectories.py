@@ -64,7 +64,7 @@ class _Task(NamedTuple):
     dtype: str
 
 
-@partial(jax.jit, static_argnames=("program", "layout", "shots", "fill", "dtype", "held"))
+@partial(jax.jit, static_argnames=("program", "layout", "shots", "fill", "dtype", "size"))
 def draw(
     program: Program,
     layout: Layout,
@@ -75,7 +75,7 @@ def draw(
     shots: int,
     fill: bool,
     dtype: str,
-    held: int,
+    size: int,
 ) -> Drawn:
     """Shots of a program.
 
@@ -89,11 +89,10 @@ def draw(
         fill: whether shots that fail postselection are drawn again, up to `ATTEMPTS` times in all, instead of being
             marked invalid.
         dtype: "float32" or "float64", of the amplitudes.
-        held: how many amplitudes are held at once: shots come in chunks of so many.
+        size: how many shots make a chunk.
     """
     numbers = assemble(layout, known, traced, dtype)
     flips = None if program.flips is None else numbers.arrays[program.flips]
-    size = columns_at_once(program, shots, held)
     task = _Task(program, numbers, flips, size, fill, dtype)
     one = partial(_accepted if fill and draws_again(program) else _chunk, task)
     chunks = -(-shots // size)
@@ -104,15 +103,17 @@ def draw(
     return joined
 
 
-def columns_at_once(program: Program, shots: int, held: int) -> int:
+def columns_at_once(program: Program, shots: int, held: int, most: int | None = None) -> int:
     """How many shots make a chunk.
 
     Args:
         program: what is drawn.
         shots: how many in all.
         held: how many amplitudes are held at once.
+        most: how many states memory can hold, if that is known.
     """
-    return min(shots, max(_FEWEST_SHOTS, min(held >> program.wires, _RANDOM // random_numbers(program))))
+    fast = max(_FEWEST_SHOTS, min(held >> program.wires, _RANDOM // random_numbers(program)))
+    return min(shots, fast if most is None else max(1, min(fast, most)))
 
 
 def random_numbers(program: Program) -> int:

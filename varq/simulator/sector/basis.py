@@ -45,6 +45,11 @@ class Basis:
             self._order = np.argsort(states)
             self._sorted = states[self._order]
 
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """Whatever it holds: a table over the register may weigh more than all that is made with it."""
+        return (self.states, *((self._order, self._sorted) if self.table is None else (self.table,)))
+
     def __len__(self) -> int:
         return len(self.states)
 

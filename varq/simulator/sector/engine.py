@@ -137,8 +137,8 @@ class SectorEngine:
         return self._observables.get(structure, lambda: observable(structure, self.basis, self.complex))
 
     def held_bytes(self) -> int:
-        """The bytes of its tables and of those of the observables that it keeps."""
-        return table_bytes(self.tables) + self._observables.held_bytes()
+        """The bytes of its tables and basis, and of the tables of the observables that it keeps."""
+        return table_bytes(self.tables, self.basis.arrays) + self._observables.held_bytes()
 
 
 def _weight(found: SectorObservable | None) -> int:
