@@ -10,7 +10,7 @@ from varq.session.budget import Budget, Use
 from varq.session.pace import Pace
 from varq.session.queue import packed
 
-__all__ = ["Costs", "check_circuits"]
+__all__ = ["Costs", "check_circuits", "in_parts"]
 
 
 class Costs:
@@ -79,3 +79,9 @@ def check_circuits(
             f"A limit on the cost needs the device's price. That of {device} is not known. "
             "Limit shots or seconds in its place, or say the price."
         )
+
+
+def in_parts(whole: float, weights: Sequence[float]) -> list[float]:
+    """A whole by weights: circuits that share a job need less than each in a job of its own."""
+    total = sum(weights)
+    return [whole * weight / total for weight in weights] if total else [whole / len(weights)] * len(weights)

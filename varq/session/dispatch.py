@@ -14,7 +14,7 @@ from varq.devices.prices import Price
 from varq.devices.service import Circuit, Service
 from varq.session.booking import Books, expected
 from varq.session.budget import NOTHING, Account, BudgetError, Use
-from varq.session.costs import Costs, check_circuits
+from varq.session.costs import Costs, check_circuits, in_parts
 from varq.session.job import Filled, Flight, Job, tickets_of, uses_of
 from varq.session.meter import Meter
 from varq.session.pace import Pace
@@ -395,8 +395,8 @@ class Dispatcher:
             return refused
         busy = 0.0 if self._trial.on else None
         alone = [self._costs.use([circuit], [[circuit]], busy=busy) for circuit in circuits]
-        seconds = _parts(0.0 if self._trial.on else use.seconds, [one.seconds for one in alone])
-        cost = _parts(use.cost, [one.cost for one in alone])
+        seconds = in_parts(0.0 if self._trial.on else use.seconds, [one.seconds for one in alone])
+        cost = in_parts(use.cost, [one.cost for one in alone])
         for item, one, *share in zip(items, alone, seconds, cost, strict=True):
             item.share = Use(1, one.shots, *share)
             self._account.hold(item.share)
@@ -498,9 +498,3 @@ class Dispatcher:
         for item in items:
             self._account.release(item.share)
             item.share = NOTHING
-
-
-def _parts(whole: float, weights: Sequence[float]) -> list[float]:
-    """A whole by weights: circuits that share a job need less than each in a job of its own."""
-    total = sum(weights)
-    return [whole * weight / total for weight in weights] if total else [whole / len(weights)] * len(weights)
