@@ -20,6 +20,7 @@ from varq.study.cells import Batch, Layout
 from varq.study.executors import Executor, Here
 from varq.study.lost import ClusterLost, WorkerLost
 from varq.study.needs import Labels, slots
+from varq.study.permits import touched
 from varq.study.placement import Placements
 from varq.study.purse import Purse
 from varq.study.waiting import Waiting
@@ -129,6 +130,7 @@ class Finishing:
             if stop and not told and hasattr(self._executor, "interrupt"):
                 told = True
                 self._executor.interrupt()
+            touched(self._permit)
             done, _ = wait(self._under_way, timeout=_BUSY, return_when=FIRST_COMPLETED)
             if not done and not stop:
                 self._idle()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from varq import checks, spec
@@ -19,7 +19,6 @@ from varq.session.budget import NOTHING, Budget, Use
 from varq.session.session import Session
 from varq.store.store import Store
 from varq.study.cells import Layout, resolved
-from varq.study.permits import signed, touched
 
 __all__ = ["Purse"]
 
@@ -30,6 +29,7 @@ _WHOLE = ("circuits", "shots")
 _MARGIN = 1.25  # beside what a cell is expected to use: methods differ in how often they ask
 _SHARES = 8  # parts of what is free, of which a cell gets one where nothing is known of it
 _MOST_DOUBLED = 30
+_OFTEN = 20.0  # a count of all cells takes at most one part in so many of the time
 _APART = {"problem": None, "initial": None, "seed": 0, "repeat": 0}  # fields that change little what a cell uses
 
 
@@ -41,11 +41,13 @@ class _Lease:
         use: the most that it may use.
         before: what its cells had used up by then.
         whole: whether that was all that there was.
+        runs: the ids of its cells.
     """
 
     use: Use
     before: Use
     whole: bool
+    runs: Sequence[str]
 
 
 class Purse:
@@ -73,19 +75,9 @@ class Purse:
         self._short: Counter[int] = Counter()
         self._unpaid: set[str] = set()
         self._kinds: dict[int, str] = {}
-        self._permit: Path | None = None
+        self._look = 0.0  # when all cells are counted again
         self._check_prices()
         self._count(layout.ids)
-
-    def sign(self, permit: Path, study: str) -> None:
-        """Write into the file without which workers stop that this purse pays: the next one takes it away.
-
-        Args:
-            permit: the file.
-            study: whose it is.
-        """
-        signed(permit, study)
-        self._permit = permit
 
     def _check_prices(self) -> None:
         if self._budget.cost is None:
@@ -116,9 +108,18 @@ class Purse:
                 known[name] = use
         return _sum([*jobs.values(), *own.values()])
 
+    def _count_others(self) -> None:
+        """Read again what cells have used up that have no part: a person may run one of them by itself."""
+        began = time.monotonic()
+        if began >= self._look:
+            out = {run for lease in self._leases.values() for run in lease.runs}
+            self._count([run for run in self._layout.ids if run not in out])
+            now = time.monotonic()
+            self._look = now + _OFTEN * (now - began)
+
     @property
     def spent(self) -> Use:
-        """By all cells of the study, as recorded when they last came back."""
+        """By all cells of the study, as recorded when they were last counted."""
         return self._spent
 
     def _free(self) -> Use:
@@ -164,13 +165,13 @@ class Purse:
             cells: of it, that are to be run.
             alone: whether nobody else has a part that may come back.
         """
-        touched(self._permit)
         kind = self._kind(number)
         if kind in self._unpaid:
             return None
         if number in self._leases:  # its worker was lost, perhaps not for ever: both together may use what one could
             found = self._leases[number]
             return self._part(found.use - (self._count(self._runs(cells)) - found.before))
+        self._count_others()
         free, want = self._free(), self._wanted(number, len(cells))
         whole = any(getattr(want, name) > getattr(free, name) for name in _NAMES)
         if whole and not alone:
@@ -179,7 +180,8 @@ class Purse:
             self._unpaid.add(kind)
             return None
         use = free if whole else want
-        self._leases[number] = _Lease(use, self._count(self._runs(cells)), whole)
+        runs = self._runs(cells)
+        self._leases[number] = _Lease(use, self._count(runs), whole, runs)
         self._held = self._held + _finite(use)
         return self._part(use)
 

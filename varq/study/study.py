@@ -24,7 +24,7 @@ from varq.study.finishing import Finishing
 from varq.study.forecast import Forecast, forecast
 from varq.study.grid import Grid, axes_of
 from varq.study.needs import check_offered
-from varq.study.permits import new_permit, sole_spender
+from varq.study.permits import free_spender, new_permit, signed, sole_spender
 from varq.study.placement import Placements
 from varq.study.purse import Purse
 from varq.study.record import StudyRecord, is_recorded, named, recorded, shown, state_of
@@ -117,7 +117,7 @@ class Study(StoredStudy):
             ValueError: for workers with a store in memory or that cannot do the work, a shard that there is not, or a
                 need that the executor does not offer; nothing ran then.
             ConnectionError: if no scheduler answers at an address.
-            OwnedError: if another process finishes the study with a budget just now.
+            OwnedError: if another process finishes the study just now, and one of both has a budget.
             RuntimeError: if the cluster is gone, or workers are lost again and again.
             StoreError: if the store cannot do its part; what is recorded stays.
         """
@@ -167,18 +167,20 @@ class Study(StoredStudy):
         facts = {} if dashboard is None else {"dashboard": clean_text(dashboard)}
         with ExitStack() as held:
             purse = None
-            if budget is not None:
+            if budget is None:
+                held.enter_context(free_spender(store, self.name))
+            else:
                 held.enter_context(sole_spender(store, self.name, self._layout.ids))
                 purse = Purse(store, self._layout, budget)
             permit = None
             if hasattr(executor, "prepare"):
                 permit = executor.prepare(store.path)
                 held.callback(executor.interrupt)
-            elif purse is not None and store.path is not None and not isinstance(executor, Here):
+            elif store.path is not None and not isinstance(executor, Here):
                 permit = new_permit(store.path)
                 held.callback(permit.unlink, missing_ok=True)
-            if purse is not None and permit is not None:
-                purse.sign(permit, self.name)
+            if permit is not None:  # a client that is killed leaves workers behind that go on with what they have
+                signed(permit, self.name)
             self._check_needs(executor, name, left)
             placements = Placements(store, self.name, name, facts)
             held.callback(placements.close)
