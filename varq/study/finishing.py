@@ -34,6 +34,7 @@ log = logging.getLogger("varq")
 _LOSSES = 5  # workers that may be lost with one batch before something is taken to be wrong with it
 _AHEAD = 2  # orders for each worker that are under way at a time: none waits, and few are held in memory
 _BUNDLE = 16  # most cells that are run by themselves in one order
+_OUT = "run it where it is made: finish() in this process, or finish(shard=(1, 4)) in the script of each of 4 jobs"
 _BUSY = 1.0  # seconds until cells that another process owned are asked again
 
 
@@ -233,7 +234,7 @@ class Finishing:
         task = self._layout.task(index)
         if not self._here:
             text = spec.dumps(task, arrays)
-            refuse_objects({}, {task.title: text})
+            refuse_objects({}, {task.title: text}, _OUT)
             task = text
         return Cell(index, batch.cells.index(index), task, self._layout.ids[index])
 
