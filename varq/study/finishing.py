@@ -72,6 +72,7 @@ class Finishing:
         self._left = {number: cells for number, cells in missing.items() if cells}
         self._waiting = Waiting(layout.batches, self._left)
         self._losses: Counter[int] = Counter()
+        self._reached: Counter[int] = Counter()  # steps of batches that were recorded when they lost a worker
         self._solo: set[int] = set()  # batches that are asked for by themselves, to see which of several loses workers
         self._under_way: dict[Future[Any], Order] = {}
         self._flying: Counter[Labels] = Counter()
@@ -316,6 +317,9 @@ class Finishing:
             self._solo.update(numbers)
             return True
         (number,) = numbers
+        if self._got_further(number):  # machines that are taken away, say, and no fault of what they did
+            del self._losses[number]
+            return True
         self._losses[number] += getattr(error, "times", 1)
         if self._losses[number] < _LOSSES:
             return True
@@ -326,6 +330,12 @@ class Finishing:
         elif not begun:
             self._errors.append(_broken(error))
         return False
+
+    def _got_further(self, number: int) -> bool:
+        """Whether more steps of a batch are recorded than when its worker was lost before."""
+        records = self._store.several([self._layout.ids[index] for index in self._left[number]])
+        before, self._reached[number] = self._reached[number], sum(record.steps for record in records)
+        return self._reached[number] > before
 
     def _given_up(self, number: int, error: BaseException) -> bool | None:
         """Keep as the end of cells that had begun that they end whatever runs them; whether there were such cells.
