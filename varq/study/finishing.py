@@ -169,7 +169,9 @@ class Finishing:
         """Give orders while there is room for them."""
         while not self._errors and (numbers := self._next()):
             order = self._order(numbers)
-            if order is None and self._under_way:
+            if order is None:
+                if self._purse is not None and self._purse.over(numbers[0]):
+                    continue  # those of other kinds are not kept waiting by it
                 return  # what others do not use up comes back
             if order is None:
                 continue
@@ -217,7 +219,7 @@ class Finishing:
             if self._purse is not None:
                 part = self._purse.lease(number, self._left[number], alone=not self._under_way)
                 if part is None:
-                    if self._under_way:
+                    if not self._purse.over(number):
                         self._waiting.put(number)
                     return None
                 parts[number] = part

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import statistics
 import time
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from varq import checks, spec
+from varq import checks
 from varq.devices.catalog import DEFAULT
 from varq.display.words import duration
 from varq.keys import Key
@@ -21,7 +20,7 @@ from varq.session.forecast import Forecast as OfRun
 from varq.session.session import Session
 from varq.store.records import RunRecord
 from varq.store.store import Store
-from varq.study.cells import Batch, Layout, resolved
+from varq.study.cells import Batch, Layout, alike, resolved
 from varq.study.record import state_of
 from varq.study.work import State
 
@@ -33,7 +32,6 @@ ASSUMED = 100  # steps of a cell where neither a rule nor a cell that ended tell
 _BYTES = 16  # of an amplitude
 _STATES = 4  # of them that a gradient holds at the least: forwards, backwards, and each with the Hamiltonian
 _TRIED = 8  # shapes that are timed, those of most cells: each is compiled for that
-_APART = {"problem": None, "initial": None, "seed": 0, "repeat": 0}  # fields that change little what a cell takes
 
 
 @dataclass(frozen=True)
@@ -168,25 +166,17 @@ def _shapes(layout: Layout, wanted: set[int], known: Sequence[RunRecord]) -> lis
         if not cells:
             continue
         task = resolved(layout.grid.spec(batch.cells[0]))  # without the run that it starts from, which may be missing
-        shape = found.setdefault((_kind(task), batch.seats), _Shape(batch, task))
+        shape = found.setdefault((alike(task), batch.seats), _Shape(batch, task))
         shape.batches += 1
         shape.cells += cells
     cell_of = {run: index for index, run in reversed(list(enumerate(layout.ids)))}
     by_kind: dict[str, list[float]] = {}
     for record in known:
         if record.seconds > 0 and state_of(record) is State.DONE:
-            by_kind.setdefault(_kind(resolved(layout.grid.spec(cell_of[record.id]))), []).append(record.seconds)
+            by_kind.setdefault(alike(resolved(layout.grid.spec(cell_of[record.id]))), []).append(record.seconds)
     for (kind, _), shape in found.items():
         shape.ended = by_kind.get(kind, [])
     return sorted(found.values(), key=lambda shape: -shape.cells)
-
-
-def _kind(task: Any) -> str:
-    """What cells have in common that take about the same."""
-    common = {name: value for name, value in spec.fields(task).items() if name not in _APART}
-    problem = getattr(task, "problem", None)
-    what = [task.kind, common, getattr(problem, "kind", ""), getattr(problem, "wires", 0)]
-    return hashlib.sha256(spec.dumps(what, {}).encode()).hexdigest()
 
 
 def _told(shape: _Shape, store: Store) -> OfRun | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import time
@@ -18,7 +17,7 @@ from varq.devices.several import Spread
 from varq.session.budget import NOTHING, Budget, Use
 from varq.session.session import Session
 from varq.store.store import Store
-from varq.study.cells import Layout, resolved
+from varq.study.cells import Layout, alike, resolved
 
 __all__ = ["Purse"]
 
@@ -30,7 +29,6 @@ _MARGIN = 1.25  # beside what a cell is expected to use: methods differ in how o
 _SHARES = 8  # parts of what is free, of which a cell gets one where nothing is known of it
 _MOST_DOUBLED = 30
 _OFTEN = 20.0  # a count of all cells takes at most one part in so many of the time
-_APART = {"problem": None, "initial": None, "seed": 0, "repeat": 0}  # fields that change little what a cell uses
 
 
 @dataclass
@@ -130,11 +128,7 @@ class Purse:
     def _kind(self, number: int) -> str:
         """What batches have in common whose cells use about the same."""
         if number not in self._kinds:
-            task = self._layout.task(self._layout.batches[number].cells[0])
-            common = {name: value for name, value in spec.fields(task).items() if name not in _APART}
-            wires = getattr(getattr(task, "problem", None), "wires", 0)
-            text = spec.dumps([task.kind, common, wires], {})
-            self._kinds[number] = hashlib.sha256(text.encode()).hexdigest()
+            self._kinds[number] = alike(resolved(self._layout.grid.spec(self._layout.batches[number].cells[0])))
         return self._kinds[number]
 
     def _expect(self, number: int) -> dict[str, float]:
@@ -184,6 +178,10 @@ class Purse:
         self._leases[number] = _Lease(use, self._count(runs), whole, runs)
         self._held = self._held + _finite(use)
         return self._part(use)
+
+    def over(self, number: int) -> bool:
+        """Whether nothing is left for a batch, whatever comes back of others."""
+        return self._kind(number) in self._unpaid
 
     def _runs(self, cells: Sequence[int]) -> list[str]:
         return [self._layout.ids[cell] for cell in cells]
