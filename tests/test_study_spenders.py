@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import varq
 from varq.algorithms import VQE
+from varq.cli.app import app
 from varq.optimizers import SPSA
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Stop
@@ -33,17 +35,22 @@ CELLS = 4
 PATIENCE = 240.0  # seconds for processes that have to load PennyLane and JAX on a busy machine
 
 
-def sampled(steps: int = 3) -> Study:
-    """Cells of a few evaluations with shots each."""
-    task = VQE(
+def cell(steps: int = 3, shots: int | None = 50, device: str = "default.qubit", seed: int = 0) -> VQE:
+    return VQE(
         problem=TransverseFieldIsing(2),
         ansatz="hardware-efficient",
         optimizer=SPSA(learning_rate=0.1, perturbation=0.1),
-        device="default.qubit",
-        shots=50,
+        device=device,
+        shots=shots,
         stop=Stop(steps=steps),
+        seed=seed,
     )
-    return varq.sweep(task, {"seed": range(CELLS)}, name="sampled", store="store", progress=False)
+
+
+def sampled(steps: int = 3) -> Study:
+    """Cells of a few evaluations with shots each."""
+    over = {"seed": range(CELLS)}
+    return varq.sweep(cell(steps), over, name="sampled", store="store", progress=False)
 
 
 def used(study: Study) -> int:
@@ -119,6 +126,99 @@ def test_a_cell_that_a_person_runs_by_itself_meanwhile_counts() -> None:
         purse._look = 0.0  # as some time later
         purse.lease(2, [2], alone=False)
         assert purse.spent.shots == used(study) > 0
+
+
+class Idle:
+    """An executor of two places whose orders are done once both are taken, or when nobody gives it more."""
+
+    workers = 2
+
+    def __init__(self) -> None:
+        self.waits: list[tuple[Future[Any], Any, Order]] = []
+        self.idle = 0
+
+    def submit(self, function: Any, /, order: Order) -> Future[Any]:
+        self.waits.append((Future(), function, order))
+        future = self.waits[-1][0]
+        if len(self.waits) == 2:
+            self.do()
+        return future
+
+    def do(self) -> None:
+        for future, function, order in self.waits:
+            future.set_result(function(order))
+        self.waits.clear()
+
+    def standing(self) -> str:
+        self.idle += 1
+        self.do()
+        return ""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        pass
+
+
+def test_a_kind_for_which_nothing_is_left_does_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("varq.study.finishing._BUSY", 0.01)
+    tasks = [cell(shots=shots, seed=seed) for seed in range(2) for shots in (50, None)]
+    executor = Idle()
+    with varq.sweep(tasks, name="two", store="store", progress=False) as study:
+        status = study.finish(executor, budget=Budget(shots=0))
+        assert (status["done"], status["missing"]) == (2, 2)
+        assert used(study) == executor.idle == 0
+
+
+def test_prices_of_ones_own_make_a_budget_of_money() -> None:
+    limit, each = 6.0, 0.01
+    prices = {"default.*": {"per_shot": each, "currency": "EUR", "dated": "2026-01-01", "source": "our contract"}}
+    unknown = varq.sweep(cell(device="reference.qubit"), {"seed": [0]}, store=None, progress=False)
+    with unknown, pytest.raises(ValueError, match=r"None is known for reference.qubit.*or finish\(prices=...\)"):
+        unknown.finish(budget=Budget(cost=limit))
+    with sampled() as study:
+        whole = study.forecast(prices=prices)
+        assert whole.cost is not None
+        assert whole.cost > limit
+        status = study.finish(Elsewhere(), budget=Budget(cost=limit), prices=prices)
+        assert 0 < each * used(study) <= limit
+        assert "of 6 cost are used up" in status.note
+
+
+def test_a_file_says_the_budget_and_the_prices_of_its_study() -> None:
+    text = """
+algorithm = "vqe"
+ansatz = "hardware-efficient"
+[problem]
+kind = "transverse-field-ising"
+sites = 2
+[optimizer]
+kind = "spsa"
+[stop]
+steps = 1
+[session]
+device = "DEVICE"
+shots = 20
+store = "store"
+budget.cost = 0.5
+[sweep]
+name = "priced"
+over.seed.range = 3
+"""
+    prices = '"default.*" = {per_shot = 0.01, currency = "EUR", dated = "2026-01-01", source = "our contract"}\n'
+    Path("prices.toml").write_text(prices, encoding="utf-8")
+
+    def run(described: str, *options: str, device: str = "default.qubit") -> Any:
+        Path("study.toml").write_text(described.replace("DEVICE", device), encoding="utf-8")
+        return CliRunner().invoke(app, ["sweep", "run", "study.toml", "--quiet", *options])
+
+    refused = run(text, "--store", "refused", device="reference.qubit")
+    assert refused.exit_code == 2
+    assert "None is known for reference.qubit" in " ".join(refused.output.split())
+    short = run(text.replace("[sweep]", 'prices = "prices.toml"\n[sweep]'))
+    assert short.exit_code == 3, short.output
+    assert "of 0.5 cost are used up" in " ".join(short.output.split())
+    enough = run(text, "--prices", "prices.toml", "--budget-cost", "1000")
+    assert enough.exit_code == 0, enough.output
+    assert "no key 'retry'" in run(text.replace("[sweep]", "retry.attempts = 3\n[sweep]")).output
 
 
 CLIENT = """

@@ -116,7 +116,9 @@ class _Shape:
         return self.batch.seats * _STATES * _BYTES * (1 << wires) if wires else 0
 
 
-def forecast(layout: Layout, left: Sequence[int], known: Sequence[RunRecord], store: Store) -> Forecast:
+def forecast(
+    layout: Layout, left: Sequence[int], known: Sequence[RunRecord], store: Store, prices: Any = None
+) -> Forecast:
     """What the cells that are left are expected to take.
 
     Args:
@@ -124,11 +126,12 @@ def forecast(layout: Layout, left: Sequence[int], known: Sequence[RunRecord], st
         left: the numbers of these cells.
         known: runs of the study that have ended.
         store: of the study.
+        prices: of devices, those of one's own, as a session takes them; None for none.
     """
     shapes = _shapes(layout, set(left), known)
     if not shapes:
         return Forecast(0, 0, 0.0, 0, "nothing is left")
-    told = {k: _told(shape, store) for k, shape in enumerate(shapes) if shape.sampled}
+    told = {k: _told(shape, store, prices) for k, shape in enumerate(shapes) if shape.sampled}
     seconds, why = _seconds(shapes, told)
     currencies = {run.currency for run in told.values() if run is not None} - {""}
     cost = _sum(
@@ -179,10 +182,10 @@ def _shapes(layout: Layout, wanted: set[int], known: Sequence[RunRecord]) -> lis
     return sorted(found.values(), key=lambda shape: -shape.cells)
 
 
-def _told(shape: _Shape, store: Store) -> OfRun | None:
+def _told(shape: _Shape, store: Store, prices: Any) -> OfRun | None:
     """What one cell of a shape sends; None where that is not known."""
     try:
-        with Session(store=store, progress=False) as session:
+        with Session(store=store, prices=prices, progress=False) as session:
             return session.forecast(shape.task)
     except Exception as error:  # what is wrong with a cell is told where it runs
         log.info("what a cell will use up is not known: %s", error)

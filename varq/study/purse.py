@@ -6,13 +6,13 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from varq import checks, spec
 from varq.devices.catalog import called
-from varq.devices.prices import price
+from varq.devices.prices import Price, price
 from varq.devices.several import Spread
 from varq.session.budget import NOTHING, Budget, Use
 from varq.session.session import Session
@@ -55,13 +55,15 @@ class Purse:
         store: of the study; what is recorded there counts.
         layout: of the study.
         budget: of all cells; its reserve is not used, as each cell's last estimate is part of the cell.
+        prices: of devices, those of one's own; None for none.
 
     Raises:
         TypeError: for something else than a budget.
         ValueError: for a limit on money with a device whose price is not known.
     """
 
-    def __init__(self, store: Store, layout: Layout, budget: Budget) -> None:
+    def __init__(self, store: Store, layout: Layout, budget: Budget, prices: Mapping[str, Price] | None = None) -> None:
+        self._prices = prices
         self._budget = checks.instance("budget", budget, Budget, "Give varq.Budget(shots=...).")
         self._limit = budget.limit
         self._store, self._layout = store, layout
@@ -87,10 +89,10 @@ class Purse:
                 continue
             device = spec.unwrap(task.device)
             for name in map(called, device.devices if isinstance(device, Spread) else [device]):
-                if not known.setdefault(name, price(name) is not None):
+                if not known.setdefault(name, price(name, self._prices) is not None):
                     raise ValueError(
                         f"A budget of money needs the price of each device. None is known for {name}. Give a budget of "
-                        "shots or seconds."
+                        "shots or seconds, or finish(prices=...)."
                     )
 
     # -- what was used up
@@ -137,7 +139,7 @@ class Purse:
         if kind not in self._expected:
             task = self._layout.task(self._layout.batches[number].cells[0])
             try:
-                with Session(store=self._store, progress=False) as session:
+                with Session(store=self._store, prices=self._prices, progress=False) as session:
                     found = session.forecast(task)
             except Exception as error:  # what is wrong with a cell is told where it runs
                 log.info("what a cell will use up is not known: %s", error)
