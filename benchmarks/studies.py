@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,9 @@ from varq.problems import EigenPhase, Molecule, TransverseFieldIsing
 from varq.protocol import Stop
 from varq.store.store import open_store
 from varq.study import ClusterLost, local_cluster
+from varq.study.cluster import Dask
 from varq.study.environment import worker_environment
-from varq.study.executors import Processes
+from varq.study.executors import Here, Processes
 from varq.study.study import Study
 
 BONDS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.595, 1.65, 1.7, 1.75, 1.8, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0)
@@ -84,12 +86,8 @@ def curve_study(store: str, batch: int = 50) -> Study:
 CURVE = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1])
-import jax
 import studies
 from varq.node import together
-compiled = []
-jax.monitoring.register_event_duration_secs_listener(
-    lambda name, seconds, **more: compiled.append(seconds) if "backend_compile" in name else None)
 wall, used = time.perf_counter(), time.process_time()
 study = studies.curve_study("store")
 status = study.finish()
@@ -97,8 +95,7 @@ wall, used = time.perf_counter() - wall, time.process_time() - used
 table = study.table()
 programs = [p for p in together._programs._values.values()]
 print(json.dumps({"wall": wall, "used": used, "done": status["done"], "runs": len(set(study.layout.ids)),
-    "programs": sum(p._slopes._cache_size() for p in programs), "compiles": sum(s > 1 for s in compiled),
-    "steps": int(table["steps"].sum())}))
+    "programs": sum(p._slopes._cache_size() for p in programs), "steps": int(table["steps"].sum())}))
 """
 
 
@@ -151,22 +148,33 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def halfway(executor: Any, left: int) -> list[float]:
+    """Where the memory of this process will stand when so many cells came back: only a number is kept meanwhile."""
+    place, seen = executor.place, list[float]()
+
+    def counted(*arguments: Any) -> Future[Any]:
+        future: Future[Any] = place(*arguments)
+        future.add_done_callback(lambda done: count(len(arguments[-1].cells)))
+        return future
+
+    def count(cells: int) -> None:
+        nonlocal left
+        left -= cells
+        if left <= 0 and not seen:
+            seen.append(resident())
+
+    executor.place = counted
+    return seen
+
+
 def cells(number: int = TRIVIAL) -> Iterator[Line]:
     """Many trivial cells in this process."""
     with tempfile.TemporaryDirectory() as folder, trivial(folder, number) as study:
-        half, seen = number // 2, []
-
-        def look() -> None:
-            while study.status()["done"] < half:
-                time.sleep(0.5)
-            seen.append(resident())
-
-        watcher = threading.Thread(target=look, daemon=True)
-        watcher.start()
+        here = Here()
+        seen = halfway(here, number // 2)
         wall, used = time.perf_counter(), time.process_time()
-        study.finish()
+        study.finish(here)
         wall, used = (time.perf_counter() - wall) / number, (time.process_time() - used) / number
-        watcher.join()
         beside = f"; {1000 * used:.3g} ms of the processor"
         yield Line(f"{number:,} cells of one step, each", 1000 * wall, 2, "ms", beside=beside)
         yield Line("memory that the second half of them added", resident() - seen[0], 20, "MB")
@@ -335,20 +343,11 @@ def dask_cells(number: int = TRIVIAL) -> Iterator[Line]:
         )
         with varq.sweep(task, {"seed": range(8)}, name="warm", store=f"{folder}/warm", progress=False) as warm:
             warm.finish(executor=cluster)  # the workers load what they need
-        with small(f"{folder}/store", number) as study:
-            half, seen = number // 2, []
-
-            def look() -> None:
-                while study.status()["done"] < half:
-                    time.sleep(1)
-                seen.append(resident())
-
-            watcher = threading.Thread(target=look, daemon=True)
-            watcher.start()
+        with small(f"{folder}/store", number) as study, Dask(cluster) as executor:
+            seen = halfway(executor, number // 2)
             began = time.perf_counter()
-            done = study.finish(executor=cluster)["done"]
+            done = study.finish(executor)["done"]
             each = (time.perf_counter() - began) / number
-            watcher.join()
             yield Line("cells done on Dask", done, MANY, least=number)
             yield Line(f"{number:,} cells of one step on 2 workers of Dask, each", 1000 * each, 5, "ms")
             yield Line("memory of the client that the second half of them added", resident() - seen[0], 20, "MB")

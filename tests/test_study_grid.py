@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -47,6 +48,29 @@ def test_fields_that_change_together_are_one_axis() -> None:
     ]
 
 
+@pytest.mark.parametrize("part_first", [True, False])
+def test_a_part_and_a_field_of_it_are_both_swept_over(part_first: bool) -> None:
+    over = {"problem": [TransverseFieldIsing(2), TransverseFieldIsing(2, coupling=2.0)], "problem.field": [0.5, 0.8]}
+    over = over if part_first else dict(reversed(over.items()))
+    study = sweep(VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient"), over)
+    for index in range(4):
+        told = study.layout.grid.values(index)
+        wanted = replace(told["problem"], field=told["problem.field"])
+        assert study.layout.task(index).problem == wanted
+    assert len(set(study.layout.ids)) == 4
+
+
+@pytest.mark.parametrize("part_first", [True, False])
+def test_a_name_that_stands_for_a_part_has_its_fields(part_first: bool) -> None:
+    over = {"optimizer": ["adam", "sgd"], "optimizer.arguments": [{"learning_rate": 0.1}],
+            "optimizer.arguments.learning_rate": [0.2, 0.3]}  # fmt: skip
+    grid = Grid(h2(), axes_of(over if part_first else dict(reversed(over.items()))))
+    for index in range(4):
+        told = grid.values(index)
+        rate = told["optimizer.arguments.learning_rate"]
+        assert grid.spec(index).optimizer == Optax(told["optimizer"], learning_rate=rate)
+
+
 def test_a_cell_is_the_run_of_its_spec() -> None:
     study = sweep(h2(), {"problem.bond": BONDS})
     alone = [varq.start(VQE(problem=Molecule.load("H2", bond=b), ansatz="uccsd", optimizer="L-BFGS-B"),
@@ -66,6 +90,7 @@ def test_values_reach_into_parts_and_mappings() -> None:
         ({"problem.bnd": [1]}, "Molecule has no field 'bnd'.*Did you mean bond"),
         ({"bond": [1]}, "VQE has no field 'bond'"),
         ({"seed.more": [1]}, "has no field 'more'.*name a part that has"),
+        ({"optimizer": [None], "optimizer.arguments": [{}]}, "NoneType has no field 'arguments'.*optimizer=None"),
         ({"seed": []}, "must hold at least one value"),
         ({"seed": [0], ("seed", "repeat"): [(1, 1)]}, "'seed' on two"),
         ({("seed", "repeat"): [(1, 2), (1,)]}, "rows of 2 values"),

@@ -59,8 +59,8 @@ _CODE = MappingProxyType(
 )
 """What only Python can say."""
 
-_OF_SPECS = ("store", "device", "shots")
-_SESSION = (*_OF_SPECS, "budget", "retry", "prices", "on_error", "priority", "deadline")
+_OF_STUDIES = ("store", "device", "shots", "budget", "prices")
+_SESSION = (*_OF_STUDIES, "retry", "on_error", "priority", "deadline")
 _TABLES: Mapping[str, Callable[..., Any]] = MappingProxyType({"budget": Budget, "retry": Retry})
 
 
@@ -114,12 +114,12 @@ def described(path: Path, data: dict[str, Any], swept: bool = False) -> Describe
     Args:
         path: of the file.
         data: what it holds.
-        swept: whether it is one of many, whose sessions the study opens: only store, device and shots are said then.
+        swept: whether it is one of many, whose sessions the study opens: what one of them is like is not said then.
 
     Raises:
         InputError: as `read`.
     """
-    return _Reader(path, _OF_SPECS if swept else _SESSION).described(data)
+    return _Reader(path, _OF_STUDIES if swept else _SESSION).described(data)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from varq import cli
-from varq.cli.options import BudgetCircuits, BudgetCost, BudgetSeconds, BudgetShots, Json, Out, Quiet, Store
+from varq.cli.options import BudgetCircuits, BudgetCost, BudgetSeconds, BudgetShots, Json, Out, Prices, Quiet, Store
 from varq.cli.waiting import waiting
+from varq.study.requeue import requeued
 
 __all__ = ["sweep"]
 
@@ -36,6 +37,14 @@ PlotColumn = Annotated[str, typer.Option("--y", metavar="COLUMN", help="What; a 
 Failed = Annotated[bool, typer.Option("--failed", help="Run failed cells again, too.")]
 
 
+def _run(*arguments: Any) -> None:
+    """Leave with the status of `run_study`; after SIGTERM, while packages load say, with the one that it has then."""
+    with requeued():
+        with waiting():
+            work = cli.run_study
+        raise typer.Exit(work(*arguments))
+
+
 @sweep.command("run")
 def sweep_run(
     file: StudyFile,
@@ -49,6 +58,7 @@ def sweep_run(
     budget_circuits: BudgetCircuits = None,
     budget_seconds: BudgetSeconds = None,
     budget_cost: BudgetCost = None,
+    prices: Prices = None,
     quiet: Quiet = False,
 ) -> None:
     """Run what is missing of a study.
@@ -56,10 +66,8 @@ def sweep_run(
     A budget holds over the whole study, on all workers, what is recorded included.  Status 1 if cells failed; 3 if the
     budget has no place for the rest; 130 after Ctrl-C and 75 after SIGTERM, when `resume` goes on.
     """
-    with waiting():
-        work = cli.run_study
     budget = {"shots": budget_shots, "circuits": budget_circuits, "seconds": budget_seconds, "cost": budget_cost}
-    raise typer.Exit(work(file, store, workers, executor, shard, failed, False, dry_run, quiet, budget))
+    _run(file, store, workers, executor, shard, failed, False, dry_run, quiet, budget, prices)
 
 
 @sweep.command("resume")
@@ -74,13 +82,12 @@ def sweep_resume(
     budget_circuits: BudgetCircuits = None,
     budget_seconds: BudgetSeconds = None,
     budget_cost: BudgetCost = None,
+    prices: Prices = None,
     quiet: Quiet = False,
 ) -> None:
     """Carry a study on; what is recorded costs nothing."""
-    with waiting():
-        work = cli.run_study
     budget = {"shots": budget_shots, "circuits": budget_circuits, "seconds": budget_seconds, "cost": budget_cost}
-    raise typer.Exit(work(file, store, workers, executor, shard, failed, False, False, quiet, budget))
+    _run(file, store, workers, executor, shard, failed, False, False, quiet, budget, prices)
 
 
 @sweep.command("retry")
@@ -94,13 +101,12 @@ def sweep_retry(
     budget_circuits: BudgetCircuits = None,
     budget_seconds: BudgetSeconds = None,
     budget_cost: BudgetCost = None,
+    prices: Prices = None,
     quiet: Quiet = False,
 ) -> None:
     """Run the failed cells again, and nothing else."""
-    with waiting():
-        work = cli.run_study
     budget = {"shots": budget_shots, "circuits": budget_circuits, "seconds": budget_seconds, "cost": budget_cost}
-    raise typer.Exit(work(file, store, workers, executor, shard, True, True, False, quiet, budget))
+    _run(file, store, workers, executor, shard, True, True, False, quiet, budget, prices)
 
 
 @sweep.command("list")

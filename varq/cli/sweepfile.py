@@ -11,6 +11,7 @@ from typing import Any
 from varq import checks
 from varq.cli import specfile
 from varq.cli.mistakes import InputError, asked
+from varq.session.budget import Budget
 
 __all__ = ["Swept", "read"]
 
@@ -26,12 +27,16 @@ class Swept:
         over: what it is swept over, as `varq.sweep` takes it.
         options: further arguments of `varq.sweep`.
         store: folder of the store; None for the default.
+        budget: of the whole study; None for none.
+        prices: of devices; None for those that varq knows.
     """
 
     task: Any
     over: Mapping[Any, Any]
     options: Mapping[str, Any]
     store: Path | None
+    budget: Budget | None = None
+    prices: Mapping[str, Any] | None = None
 
 
 def read(path: Path) -> Swept:
@@ -60,7 +65,7 @@ def read(path: Path) -> Swept:
         chosen = {key: value for key, value in named.items() if value is not None}
         task = dataclasses.replace(task, **chosen) if chosen else task
     options = {key: table[key] for key in _KEYS if key != "over" and key in table}
-    return Swept(task, over, options, found.store)
+    return Swept(task, over, options, found.store, found.options.get("budget"), found.options.get("prices"))
 
 
 def _axes(table: Mapping[str, Any], path: str) -> dict[Any, Any]:

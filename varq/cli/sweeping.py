@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from varq.cli.console import note, print_json, say, table
 from varq.cli.mistakes import InputError, asked
 from varq.cli.running import INTERRUPTED
 from varq.cli.stores import DEFAULT_FOLDER, reading
+from varq.devices.prices import load_prices
 from varq.display.words import duration
 from varq.session.budget import Budget
 from varq.session.opening import UNSET
@@ -44,6 +46,7 @@ def run_study(
     dry_run: bool,
     quiet: bool,
     budget: Mapping[str, float | None],
+    prices: Path | None = None,
 ) -> int:
     """Run what is missing of the study that a file describes; returns the exit status.
 
@@ -57,7 +60,8 @@ def run_study(
         only_failed: whether to run nothing else.
         dry_run: whether only to say what there is to do.
         quiet: whether to show no live table.
-        budget: limits of the whole study by name, as of `varq.Budget`.
+        budget: limits of the whole study by name, as of `varq.Budget`; they come before those of the file.
+        prices: a file of prices; None for those that the study's file has.
 
     Raises:
         InputError: if the file, an option or the store is wrong, or a cluster does not answer or cannot do the work.
@@ -69,13 +73,16 @@ def run_study(
     limits: dict[str, Any] = {name: most for name, most in budget.items() if most is not None}
     described = sweepfile.read(file)
     folder = store or described.store
+    with asked():
+        own = described.prices if prices is None else load_prices(prices)
+        most = replace(described.budget or Budget(), **limits) if limits else described.budget
     with asked(str(file)):
         where = UNSET if folder is None else folder
         study = sweep(described.task, described.over, store=where, progress=not quiet, **described.options)
     with study:
         if dry_run:
             with asked():
-                ahead = study.forecast(failed=failed, only_failed=only_failed, shard=part)
+                ahead = study.forecast(failed=failed, only_failed=only_failed, shard=part, prices=own)
             say(f"{study.name}: {ahead}{_shared(ahead.seconds, workers)}")
             return _DONE
         try:
@@ -85,14 +92,15 @@ def run_study(
                     failed=failed,
                     only_failed=only_failed,
                     shard=part,
-                    budget=Budget(**limits) if limits else None,
+                    budget=most,
+                    prices=own,
                 )
         except (ModuleNotFoundError, ConnectionError, ClusterLost) as error:
             raise InputError(str(error)) from error
         except KeyboardInterrupt:
             note(f"Stopped. Carry on with: varq sweep resume {file}")
             return INTERRUPTED
-        return _said(study, status, part is not None, file)
+        return _said(study, status, file)
 
 
 def _shared(seconds: float | None, workers: int | None) -> str:
@@ -108,14 +116,14 @@ def _address(executor: str) -> str:
     return executor
 
 
-def _said(study: Study, status: Status, sharded: bool, file: Path) -> int:
+def _said(study: Study, status: Status, file: Path) -> int:
     say(repr(status))
     if status["failed"]:
         _failures(study.table(), study.record)
         note(f"`varq sweep retry {file}` runs them again.")
     if status.note:
         return _UNPAID
-    if not status.complete and not sharded:
+    if status.stopped:
         note(f"Stopped. Carry on with: varq sweep resume {file}")
         return INTERRUPTED
     return _SOME_FAILED if status["failed"] else _DONE

@@ -64,12 +64,15 @@ def read_terms(settings: str) -> dict[str, Any]:
     }
 
 
-def refuse_objects(terms: Mapping[str, Any], specs: Mapping[str, str]) -> None:
+def refuse_objects(
+    terms: Mapping[str, Any], specs: Mapping[str, str], way: str = "keep the run here: session.drain()"
+) -> None:
     """Raises where a session or a spec holds what no other process can make again.
 
     Args:
         terms: of the session.
         specs: the canonical JSON of each spec, by its title.
+        way: out of it, beside a description by specs.
 
     Raises:
         ValueError: names what it is, and the way out.
@@ -80,8 +83,7 @@ def refuse_objects(terms: Mapping[str, Any], specs: Mapping[str, str]) -> None:
         if any(mark in text for mark in _UNWRITTEN):
             raise ValueError(
                 f"What another process is to run must be data. {title!r} holds a function or an object of this "
-                "process. Describe it by specs (VQE(...) of a problem, an ansatz and an optimizer by name), or keep "
-                "the run here: session.drain()."
+                f"process. Describe it by specs (VQE(...) of a problem, an ansatz and an optimizer by name), or {way}."
             )
 
 

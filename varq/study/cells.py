@@ -16,7 +16,7 @@ from varq.protocol import FromRun
 from varq.study.grid import Grid
 from varq.study.needs import Labels, labels_of, priority_of
 
-__all__ = ["AMPLITUDES", "PARTS", "TOGETHER", "Batch", "Layout", "resolved", "shards"]
+__all__ = ["AMPLITUDES", "PARTS", "TOGETHER", "Batch", "Layout", "alike", "resolved", "shards"]
 
 AMPLITUDES = 1 << 21  # of the states of a batch together: beyond it, company saves no time and costs memory
 TOGETHER = 25  # most cells of a batch where nobody says how many
@@ -28,6 +28,7 @@ _TOGETHER = (
     "optimizer:rotosolve",
     "optimizer:excitation-solve",
 )
+_CHANGING_LITTLE = ("problem", "initial", "seed", "repeat")  # fields, where the problem keeps its kind and its size
 _ALONE = {"problem": None, "initial": None, "seed": 0, "repeat": 0, "stop": None}
 
 
@@ -53,6 +54,25 @@ class Batch:
 def resolved(task: Any) -> Any:
     """A spec with every choice made, as a session without a device of its own makes them."""
     return task.resolve(task.device, task.shots)
+
+
+def alike(task: Any) -> str:
+    """What cells have in common that take and use about the same.
+
+    Args:
+        task: the spec of one of them, every choice made.
+
+    Example:
+        >>> from varq.algorithms import VQE
+        >>> from varq.problems import TransverseFieldIsing
+        >>> near, far, large = (VQE(problem=TransverseFieldIsing(n, field=g)) for n, g in [(2, 1), (2, 5), (9, 5)])
+        >>> alike(resolved(near)) == alike(resolved(far)), alike(resolved(far)) == alike(resolved(large))
+        (True, False)
+    """
+    common = {name: value for name, value in spec.fields(task).items() if name not in _CHANGING_LITTLE}
+    problem = getattr(task, "problem", None)
+    what = [task.kind, common, getattr(problem, "kind", ""), getattr(problem, "wires", 0)]
+    return hashlib.sha256(spec.dumps(what, {}).encode()).hexdigest()
 
 
 class Layout:

@@ -141,6 +141,7 @@ class Dask:
         self._sent: dict[str, _Sent] = {}
         self._lock = threading.Lock()  # of what was sent
         self._called_back: set[str] = set()
+        self._workless: set[str] = set()  # what no worker had at the last look
         self._moved: set[str] = set()
         self._avoided: set[str] = set()
         self._permit: Path | None = None
@@ -331,10 +332,10 @@ class Dask:
                 self._sent.pop(future.key, None)
 
     def _explained(self, future: Any, error: BaseException | None = None) -> BaseException:
-        from distributed.scheduler import KilledWorker
-
         if future.key in self._called_back:
             return CancelledError()
+        from distributed.scheduler import KilledWorker
+
         if future.status == "error":
             found = future.exception()
             if isinstance(found, KilledWorker):
@@ -374,14 +375,28 @@ class Dask:
         """
         if self._permit is not None:
             self._permit.unlink(missing_ok=True)
+        self._take_back(lambda key: True)
+
+    def call_back(self) -> None:
+        """Call back what no worker has since the last call of this or of `interrupt`: its worker was lost meanwhile.
+
+        What no worker has at one look alone may be an answer that is on its way.
+        """
+        before = self._workless
+        self._take_back(before.__contains__)
+
+    def _take_back(self, which: Callable[[str], bool]) -> None:
+        """Call back those of what no worker has now of which `which` says so."""
         with self._lock:
             out = {key: sent.future for key, sent in self._sent.items()}
         if not out or self._client.status != "running":
             return
         try:
             begun = {key for keys in self._client.processing().values() for key in keys}
-            self._called_back.update(key for key in out if key not in begun)
-            self._client.cancel([future for key, future in out.items() if key not in begun])
+            self._workless = {key for key in out if key not in begun}
+            back = [key for key in self._workless if which(key)]
+            self._called_back.update(back)
+            self._client.cancel([out[key] for key in back])
         except Exception as error:  # the connection may go at any moment; then nothing comes back anyway
             log.warning("What waits at %s could not be called back: %s", self.name, error)
 

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
@@ -18,11 +19,11 @@ from typing import Any, Protocol
 from varq import checks
 from varq.study.cluster import Dask, is_of_dask
 from varq.study.environment import devices_apart, worker_environment
-from varq.study.lost import WorkerLost
+from varq.study.lost import Unsuited, WorkerLost
 from varq.study.needs import Labels, offered, shared
 from varq.study.suited import check_graphics, graphics
 
-__all__ = ["Executor", "Here", "Placing", "Processes", "executor_of"]
+__all__ = ["Executor", "Here", "Placing", "Processes", "executor_of", "opened"]
 
 
 class Executor(Protocol):
@@ -121,7 +122,7 @@ class Processes:
         self._jobs: list[_Job] = []
         self._changed = threading.Condition()  # of the jobs that wait, and of the labels that are taken
         self._lives: dict[int, _Worker] = {}
-        self._closed = False
+        self._closed = self._killed = False
         self._threads = [
             threading.Thread(target=self._serve, args=(number,), name=f"varq-workers-{number}", daemon=True)
             for number in range(self.workers)
@@ -191,6 +192,13 @@ class Processes:
             for thread in self._threads:
                 thread.join()
 
+    def kill(self) -> None:
+        """End the processes at once, whatever they do; nothing more is taken."""
+        self._killed = True
+        self.shutdown(wait=False, cancel_futures=True)
+        for worker in list(self._lives.values()):
+            worker.process.kill()
+
     def _next(self, number: int) -> _Job | None:
         """The job that a worker does next, when there is one whose labels are free; None when there will be none."""
         with self._changed:
@@ -229,15 +237,18 @@ class Processes:
 
     def _do(self, number: int, job: _Job) -> None:
         try:
-            if number not in self._lives or self._lives[number].process.poll() is not None:
-                self._lives[number] = _Worker(self._seen[number])
-            if "gpu" in dict(job.labels):
-                self._check_graphics(number)
-            kind, answer = self._lives[number].ask(job.call)
+            worker = self._worker(number)
+        except OSError as error:  # no fault of the call's, nor of another process
+            job.future.set_exception(OSError(f"A worker process could not be started: {error}"))
+            return
+        try:
+            kind, answer = "error", self._lacks(number, worker) if "gpu" in dict(job.labels) else None
+            if answer is None:
+                kind, answer = worker.ask(job.call)
         except (EOFError, OSError) as error:
-            status = self._lives.pop(number).end() if number in self._lives else None
+            status = self._lives.pop(number).end()
             job.future.set_exception(WorkerLost(f"A worker process ended with status {status}: {error}"))
-        except Exception as error:  # the call cannot be pickled
+        except BaseException as error:  # the call cannot be pickled; whatever it is, somebody waits for the future
             job.future.set_exception(error)
         else:
             if kind == "result":
@@ -247,13 +258,25 @@ class Processes:
                 self._lives.pop(number).end()
             job.future.set_exception(answer)
 
-    def _check_graphics(self, number: int) -> None:
-        """Raises unless JAX has in a worker what its label says."""
-        kind, has = self._lives[number].ask((graphics, (), {}))
-        if kind != "result":
-            raise has
-        who = f"process {self._lives[number].process.pid}"
-        check_graphics({who: has}, {who: self._gpus[number]})
+    def _worker(self, number: int) -> _Worker:
+        """The process of a thread, started anew where there is none."""
+        if number not in self._lives or self._lives[number].process.poll() is not None:
+            self._lives[number] = _Worker(self._seen[number])
+            if self._killed:  # meanwhile
+                self._lives[number].process.kill()
+        return self._lives[number]
+
+    def _lacks(self, number: int, worker: _Worker) -> BaseException | None:
+        """Why a worker cannot have the label of graphics processors; None if JAX has there what that says."""
+        kind, has = worker.ask((graphics, (), {}))
+        if kind != "result":  # an error there, or somebody stopped it
+            return has  # type: ignore[no-any-return]
+        who = f"process {worker.process.pid}"
+        try:
+            check_graphics({who: has}, {who: self._gpus[number]})
+        except Unsuited as error:
+            return error
+        return None
 
 
 class _Worker:
@@ -266,7 +289,7 @@ class _Worker:
     def __init__(self, seen: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair()
         alone = worker_environment(flags=os.environ.get("XLA_FLAGS", ""))
-        with theirs:
+        with theirs, ours:
             words = [sys.executable, "-m", "varq.study.process", str(theirs.fileno()), str(os.getpid())]
             self.process = subprocess.Popen(
                 words,
@@ -275,7 +298,7 @@ class _Worker:
                 start_new_session=True,  # Ctrl-C is for the one process that a person sees
                 env={**os.environ, **alone, **seen},
             )
-        self.wire = Connection(ours.detach())
+            self.wire = Connection(ours.detach())
 
     def ask(self, call: Any) -> Any:
         self.wire.send(call)
@@ -330,6 +353,21 @@ def executor_of(given: Any) -> tuple[Executor, bool]:
         f"cluster or client of Dask, or an object with submit, as of concurrent.futures. Got {given!r}. "
         "Give executor=2, or executor='tcp://host:8786'."
     )
+
+
+@contextmanager
+def opened(given: Any) -> Iterator[Any]:
+    """What a person names as an executor, as of `executor_of`; what was made for that is ended with the block."""
+    chosen, own = executor_of(given)
+    try:
+        yield chosen
+    except KeyboardInterrupt:  # the second press: nothing in flight is waited for
+        if own and isinstance(chosen, Processes):
+            chosen.kill()
+        raise
+    finally:
+        if own:
+            chosen.shutdown(wait=True, cancel_futures=True)
 
 
 def _forks(pool: ProcessPoolExecutor) -> bool:

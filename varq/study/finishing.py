@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from varq import checks, spec
+from varq.devices.prices import Price
 from varq.session.interrupt import REQUEUE, Interrupts
 from varq.session.terms import refuse_objects
 from varq.store.faults import OwnedError, StoreError
@@ -20,6 +21,7 @@ from varq.study.cells import Batch, Layout
 from varq.study.executors import Executor, Here
 from varq.study.lost import ClusterLost, WorkerLost
 from varq.study.needs import Labels, slots
+from varq.study.permits import touched
 from varq.study.placement import Placements
 from varq.study.purse import Purse
 from varq.study.waiting import Waiting
@@ -33,6 +35,7 @@ log = logging.getLogger("varq")
 _LOSSES = 5  # workers that may be lost with one batch before something is taken to be wrong with it
 _AHEAD = 2  # orders for each worker that are under way at a time: none waits, and few are held in memory
 _BUNDLE = 16  # most cells that are run by themselves in one order
+_OUT = "run it where it is made: finish() in this process, or finish(shard=(1, 4)) in the script of each of 4 jobs"
 _BUSY = 1.0  # seconds until cells that another process owned are asked again
 
 
@@ -49,6 +52,7 @@ class Finishing:
         placements: is told where they ran.
         purse: what they may use up; None for no limit.
         permit: the file that workers see while the work is wanted; None for none.
+        prices: of devices, those of one's own; None for none.
     """
 
     def __init__(
@@ -62,26 +66,38 @@ class Finishing:
         placements: Placements,
         purse: Purse | None = None,
         permit: Path | None = None,
+        prices: Mapping[str, Price] | None = None,
     ) -> None:
         self._layout, self._store, self._executor = layout, store, executor
         self._watching, self._placements, self._purse, self._permit = watching, placements, purse, permit
+        self._prices = prices
         wanted = set(left)
         missing = {number: self._missing(layout.batches[number], wanted) for number in among}
         self._left = {number: cells for number, cells in missing.items() if cells}
         self._waiting = Waiting(layout.batches, self._left)
         self._losses: Counter[int] = Counter()
+        self._reached: Counter[int] = Counter()  # steps of batches that were recorded when they lost a worker
         self._solo: set[int] = set()  # batches that are asked for by themselves, to see which of several loses workers
         self._under_way: dict[Future[Any], Order] = {}
         self._flying: Counter[Labels] = Counter()
         self._errors: list[BaseException] = []
+        self._interrupts = Interrupts()
         self._here = isinstance(executor, Here)
         self._run: Callable[[Order], Done] = (
-            partial(work_in, store=store, observers=(watching.observe,)) if self._here else work
+            partial(work_in, store=store, observers=(watching.observe,), ended=self._pressed) if self._here else work
         )
         self._later: list[int] = []
         self._owned: set[int] = set()  # batches of which it was said that another process has some cells
         self._said = ""
-        self.stopped = False
+        self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody stopped it while something was left of what it was to do."""
+        return self._stopped and any(self._left.values())
+
+    def _pressed(self) -> bool:
+        return self._interrupts.count > 0
 
     @staticmethod
     def _missing(batch: Batch, wanted: set[int]) -> list[int]:
@@ -95,26 +111,23 @@ class Finishing:
             RuntimeError: if a batch lost its worker again and again, or the executor is gone.
             SystemExit: after SIGTERM, with the status on which a batch script requeues.
         """
-        interrupts = Interrupts()
         try:
-            if self._here:  # the loop of the runs counts the signals
-                self._go(interrupts)
-            else:
-                with interrupts.watched():
-                    self._go(interrupts)
+            with self._interrupts.watched():  # while runs are driven in this process, what drives them counts
+                self._go()
         except KeyboardInterrupt:
-            self.stopped = True
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            for future in self._under_way:  # what has not begun; the executor is perhaps of use to somebody else
+                future.cancel()
             raise
-        if interrupts.terminated:
+        if self._interrupts.terminated:
             raise SystemExit(REQUEUE)
         if self._errors:
             raise self._errors[0]
 
-    def _go(self, interrupts: Interrupts) -> None:
+    def _go(self) -> None:
         told = False
         while True:
-            stop = self.stopped or interrupts.count > 0 or bool(self._errors)
+            self._stopped = self._stopped or self._pressed()
+            stop = self._stopped or bool(self._errors)
             if not stop:
                 try:
                     self._hand_out()
@@ -126,20 +139,32 @@ class Finishing:
                 time.sleep(_BUSY)
                 self._ask_later()
                 continue
-            if stop and not told and hasattr(self._executor, "interrupt"):
+            if stop and not told:
                 told = True
-                self._executor.interrupt()
+                self._stop()
+            touched(self._permit)
             done, _ = wait(self._under_way, timeout=_BUSY, return_when=FIRST_COMPLETED)
-            if not done and not stop:
-                self._idle()
+            if not done:
+                self._idle(stop)
             for future in done:
                 order = self._under_way.pop(future)
                 self._flying[self._labels(order)] -= 1
                 self._take(order, future)
-        self.stopped = self.stopped or interrupts.count > 0
+        self._stopped = self._stopped or self._pressed()
 
-    def _idle(self) -> None:
+    def _stop(self) -> None:
+        """Have workers stop after the evaluation in flight."""
+        if self._permit is not None:  # whoever they are; and a signal does not reach a worker that is about to begin
+            self._permit.unlink(missing_ok=True)
+        if hasattr(self._executor, "interrupt"):
+            self._executor.interrupt()
+
+    def _idle(self, stop: bool) -> None:
         """Nothing came back for a while."""
+        if stop:  # what was at work when all others were called back may have lost its worker since
+            if hasattr(self._executor, "call_back"):
+                self._executor.call_back()
+            return
         try:
             said = self._executor.standing() if hasattr(self._executor, "standing") else ""
         except ClusterLost as error:
@@ -165,10 +190,10 @@ class Finishing:
         """Give orders while there is room for them."""
         while not self._errors and (numbers := self._next()):
             order = self._order(numbers)
-            if order is None and self._under_way:
-                return  # what others do not use up comes back
             if order is None:
-                continue
+                if self._purse is not None and self._purse.over(numbers[0]):
+                    continue  # those of other kinds are not kept waiting by it
+                return  # what others do not use up comes back
             batch = self._layout.batches[numbers[0]]
             self._watching.tell(order.cells, None)
             self._placements.given(order, batch)
@@ -213,7 +238,7 @@ class Finishing:
             if self._purse is not None:
                 part = self._purse.lease(number, self._left[number], alone=not self._under_way)
                 if part is None:
-                    if self._under_way:
+                    if not self._purse.over(number):
                         self._waiting.put(number)
                     return None
                 parts[number] = part
@@ -225,13 +250,13 @@ class Finishing:
             apart = [index for index in batch.cells if batch.seats > 1 and index not in left]
             cells, others = ([self._cell(index, batch, arrays) for index in some] for some in (left, apart))
             parties.append(Party(number, batch.seats, tuple(cells), parts.get(number), tuple(others)))
-        return Order(self._store.path, tuple(parties), arrays, self._permit)
+        return Order(self._store.path, tuple(parties), arrays, self._permit, self._prices)
 
     def _cell(self, index: int, batch: Batch, arrays: dict[str, Any]) -> Cell:
         task = self._layout.task(index)
         if not self._here:
             text = spec.dumps(task, arrays)
-            refuse_objects({}, {task.title: text})
+            refuse_objects({}, {task.title: text}, _OUT)
             task = text
         return Cell(index, batch.cells.index(index), task, self._layout.ids[index])
 
@@ -271,7 +296,7 @@ class Finishing:
         if not left:
             self._waiting.finished(number)
         elif causes & {Cause.STOPPED, Cause.NONE} and Cause.OWNED not in causes:
-            self.stopped = True
+            self._stopped = True
         elif Cause.OWNED in causes:
             self._later.append(number)
         elif paid:
@@ -298,7 +323,7 @@ class Finishing:
                 return
             error = WorkerLost(f"A worker ended itself with status {error.code}.")
         if isinstance(error, KeyboardInterrupt):
-            self.stopped = True
+            self._stopped = True
         elif not isinstance(error, (BrokenExecutor, StoreError, OSError)):
             self._errors.append(error)
         elif self._here:
@@ -313,6 +338,9 @@ class Finishing:
             self._solo.update(numbers)
             return True
         (number,) = numbers
+        if self._got_further(number):  # machines that are taken away, say, and no fault of what they did
+            del self._losses[number]
+            return True
         self._losses[number] += getattr(error, "times", 1)
         if self._losses[number] < _LOSSES:
             return True
@@ -323,6 +351,12 @@ class Finishing:
         elif not begun:
             self._errors.append(_broken(error))
         return False
+
+    def _got_further(self, number: int) -> bool:
+        """Whether more steps of a batch are recorded than when its worker was lost before."""
+        records = self._store.several([self._layout.ids[index] for index in self._left[number]])
+        before, self._reached[number] = self._reached[number], sum(record.steps for record in records)
+        return self._reached[number] > before
 
     def _given_up(self, number: int, error: BaseException) -> bool | None:
         """Keep as the end of cells that had begun that they end whatever runs them; whether there were such cells.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import statistics
 import time
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from varq import checks, spec
+from varq import checks
 from varq.devices.catalog import DEFAULT
 from varq.display.words import duration
 from varq.keys import Key
@@ -21,7 +20,7 @@ from varq.session.forecast import Forecast as OfRun
 from varq.session.session import Session
 from varq.store.records import RunRecord
 from varq.store.store import Store
-from varq.study.cells import Batch, Layout, resolved
+from varq.study.cells import Batch, Layout, alike, resolved
 from varq.study.record import state_of
 from varq.study.work import State
 
@@ -33,7 +32,6 @@ ASSUMED = 100  # steps of a cell where neither a rule nor a cell that ended tell
 _BYTES = 16  # of an amplitude
 _STATES = 4  # of them that a gradient holds at the least: forwards, backwards, and each with the Hamiltonian
 _TRIED = 8  # shapes that are timed, those of most cells: each is compiled for that
-_APART = {"problem": None, "initial": None, "seed": 0, "repeat": 0}  # fields that change little what a cell takes
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,9 @@ class _Shape:
         return self.batch.seats * _STATES * _BYTES * (1 << wires) if wires else 0
 
 
-def forecast(layout: Layout, left: Sequence[int], known: Sequence[RunRecord], store: Store) -> Forecast:
+def forecast(
+    layout: Layout, left: Sequence[int], known: Sequence[RunRecord], store: Store, prices: Any = None
+) -> Forecast:
     """What the cells that are left are expected to take.
 
     Args:
@@ -126,11 +126,12 @@ def forecast(layout: Layout, left: Sequence[int], known: Sequence[RunRecord], st
         left: the numbers of these cells.
         known: runs of the study that have ended.
         store: of the study.
+        prices: of devices, those of one's own, as a session takes them; None for none.
     """
     shapes = _shapes(layout, set(left), known)
     if not shapes:
         return Forecast(0, 0, 0.0, 0, "nothing is left")
-    told = {k: _told(shape, store) for k, shape in enumerate(shapes) if shape.sampled}
+    told = {k: _told(shape, store, prices) for k, shape in enumerate(shapes) if shape.sampled}
     seconds, why = _seconds(shapes, told)
     currencies = {run.currency for run in told.values() if run is not None} - {""}
     cost = _sum(
@@ -168,31 +169,23 @@ def _shapes(layout: Layout, wanted: set[int], known: Sequence[RunRecord]) -> lis
         if not cells:
             continue
         task = resolved(layout.grid.spec(batch.cells[0]))  # without the run that it starts from, which may be missing
-        shape = found.setdefault((_kind(task), batch.seats), _Shape(batch, task))
+        shape = found.setdefault((alike(task), batch.seats), _Shape(batch, task))
         shape.batches += 1
         shape.cells += cells
     cell_of = {run: index for index, run in reversed(list(enumerate(layout.ids)))}
     by_kind: dict[str, list[float]] = {}
     for record in known:
         if record.seconds > 0 and state_of(record) is State.DONE:
-            by_kind.setdefault(_kind(resolved(layout.grid.spec(cell_of[record.id]))), []).append(record.seconds)
+            by_kind.setdefault(alike(resolved(layout.grid.spec(cell_of[record.id]))), []).append(record.seconds)
     for (kind, _), shape in found.items():
         shape.ended = by_kind.get(kind, [])
     return sorted(found.values(), key=lambda shape: -shape.cells)
 
 
-def _kind(task: Any) -> str:
-    """What cells have in common that take about the same."""
-    common = {name: value for name, value in spec.fields(task).items() if name not in _APART}
-    problem = getattr(task, "problem", None)
-    what = [task.kind, common, getattr(problem, "kind", ""), getattr(problem, "wires", 0)]
-    return hashlib.sha256(spec.dumps(what, {}).encode()).hexdigest()
-
-
-def _told(shape: _Shape, store: Store) -> OfRun | None:
+def _told(shape: _Shape, store: Store, prices: Any) -> OfRun | None:
     """What one cell of a shape sends; None where that is not known."""
     try:
-        with Session(store=store, progress=False) as session:
+        with Session(store=store, prices=prices, progress=False) as session:
             return session.forecast(shape.task)
     except Exception as error:  # what is wrong with a cell is told where it runs
         log.info("what a cell will use up is not known: %s", error)

@@ -217,14 +217,20 @@ class Grid:
         for part, some in groups.items():
             if part not in spec.fields(task):
                 replaced(task, next(iter(some)), None)
-            changes[part] = some[part] if part in some else self._part(task, part, some)
+            changes[part] = some[part] if [*some] == [part] else self._part(task, part, some)
         return dataclasses.replace(task, **changes)
 
     def _part(self, task: Any, part: str, some: Values) -> Any:
-        key = spec.dumps([part, *some.items()])
+        # A part comes before its own fields, in whatever order a person names them: it would undo them.
+        inner = sorted(some.items(), key=lambda item: item[0].count("."))
+        key = spec.dumps([part, *inner])
         if key not in self._shared:
             made = getattr(task, part)
-            for name, value in some.items():
+            if part in some:
+                _, made = inner.pop(0)
+                if isinstance(made, str):  # a name becomes what it stands for
+                    made = getattr(dataclasses.replace(task, **{part: made}), part)
+            for name, value in inner:
                 made = replaced(made, name.partition(".")[2], value, name)
             if len(self._shared) >= _SHARED:
                 self._shared.pop(next(iter(self._shared)))

@@ -10,15 +10,17 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from varq.store.faults import OwnedError
 from varq.store.job_records import STUDY
 from varq.store.store import Store
 
-__all__ = ["new_permit", "order_lease", "signed", "sole_spender"]
+__all__ = ["free_spender", "new_permit", "order_lease", "signed", "sole_spender", "touched"]
 
 log = logging.getLogger("varq")
 
 _BEGIN, _END = ".study-", ".running"
 _ORDER = "order-"
+_FREE = "free-"  # begins the leases of those who finish a study without a budget
 _TOUCH = 600.0  # seconds between signs of life of the client
 _LOOK = 0.25  # seconds between looks whether workers have ended
 
@@ -46,7 +48,7 @@ def _age(permit: Path) -> float:
 
 
 def signed(permit: Path, study: str) -> None:
-    """Write into a permit that a study's budget pays for what is done by it: who spends that next takes it away."""
+    """Write into a permit for which study it is: who next spends that one's budget takes it away."""
     with permit.open("a", encoding="utf-8") as file:
         file.write(f"\n{STUDY}{study}")
 
@@ -74,12 +76,41 @@ def sole_spender(store: Store, study: str, runs: Sequence[str]) -> Iterator[None
         runs: the ids of its cells.
 
     Raises:
-        OwnedError: if another process finishes the study with a budget just now.
+        OwnedError: if another process finishes the study just now, with a budget or without one.
     """
     name = STUDY + study
     with store.lease(name, take_over=store.jobs.abandoned(name)):
+        for holder in store.jobs.at_work():
+            if holder.run.rpartition("-")[0] == _FREE + study:
+                raise OwnedError(
+                    f"The budget of a study holds over all who work on it. {study} is finished without one by pid "
+                    f"{holder.pid} on host {holder.host} just now. Wait for it, stop it, or leave budget= out."
+                )
         _withdraw(store, name)
         _wait(store, study, frozenset(runs))
+        yield
+
+
+@contextmanager
+def free_spender(store: Store, study: str) -> Iterator[None]:
+    """Inside the block nobody else spends a study's budget; others may work on it without one, as this process does.
+
+    Args:
+        store: of the study.
+        study: its name.
+
+    Raises:
+        OwnedError: if another process finishes the study with a budget just now.
+    """
+    # First the own lease, then a look at that of the budget.  Who holds that one looks at these: one of both sees it.
+    with store.lease(f"{_FREE}{study}-{secrets.token_hex(8)}"):
+        name = STUDY + study
+        holder = store.jobs.owner(name)
+        if holder is not None and not store.jobs.silent(holder):
+            raise OwnedError(
+                f"The budget of a study holds over all who work on it. {study} is finished with one by pid "
+                f"{holder.pid} on host {holder.host} just now. Wait for it, or stop it."
+            )
         yield
 
 

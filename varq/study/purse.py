@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from varq import checks, spec
 from varq.devices.catalog import called
-from varq.devices.prices import price
+from varq.devices.prices import Price, price
 from varq.devices.several import Spread
 from varq.session.budget import NOTHING, Budget, Use
 from varq.session.session import Session
 from varq.store.store import Store
-from varq.study.cells import Layout, resolved
-from varq.study.permits import signed, touched
+from varq.study.cells import Layout, alike, resolved
 
 __all__ = ["Purse"]
 
@@ -30,7 +28,7 @@ _WHOLE = ("circuits", "shots")
 _MARGIN = 1.25  # beside what a cell is expected to use: methods differ in how often they ask
 _SHARES = 8  # parts of what is free, of which a cell gets one where nothing is known of it
 _MOST_DOUBLED = 30
-_APART = {"problem": None, "initial": None, "seed": 0, "repeat": 0}  # fields that change little what a cell uses
+_OFTEN = 20.0  # a count of all cells takes at most one part in so many of the time
 
 
 @dataclass
@@ -41,11 +39,13 @@ class _Lease:
         use: the most that it may use.
         before: what its cells had used up by then.
         whole: whether that was all that there was.
+        runs: the ids of its cells.
     """
 
     use: Use
     before: Use
     whole: bool
+    runs: Sequence[str]
 
 
 class Purse:
@@ -55,13 +55,15 @@ class Purse:
         store: of the study; what is recorded there counts.
         layout: of the study.
         budget: of all cells; its reserve is not used, as each cell's last estimate is part of the cell.
+        prices: of devices, those of one's own; None for none.
 
     Raises:
         TypeError: for something else than a budget.
         ValueError: for a limit on money with a device whose price is not known.
     """
 
-    def __init__(self, store: Store, layout: Layout, budget: Budget) -> None:
+    def __init__(self, store: Store, layout: Layout, budget: Budget, prices: Mapping[str, Price] | None = None) -> None:
+        self._prices = prices
         self._budget = checks.instance("budget", budget, Budget, "Give varq.Budget(shots=...).")
         self._limit = budget.limit
         self._store, self._layout = store, layout
@@ -73,19 +75,9 @@ class Purse:
         self._short: Counter[int] = Counter()
         self._unpaid: set[str] = set()
         self._kinds: dict[int, str] = {}
-        self._permit: Path | None = None
+        self._look = 0.0  # when all cells are counted again
         self._check_prices()
         self._count(layout.ids)
-
-    def sign(self, permit: Path, study: str) -> None:
-        """Write into the file without which workers stop that this purse pays: the next one takes it away.
-
-        Args:
-            permit: the file.
-            study: whose it is.
-        """
-        signed(permit, study)
-        self._permit = permit
 
     def _check_prices(self) -> None:
         if self._budget.cost is None:
@@ -97,10 +89,10 @@ class Purse:
                 continue
             device = spec.unwrap(task.device)
             for name in map(called, device.devices if isinstance(device, Spread) else [device]):
-                if not known.setdefault(name, price(name) is not None):
+                if not known.setdefault(name, price(name, self._prices) is not None):
                     raise ValueError(
                         f"A budget of money needs the price of each device. None is known for {name}. Give a budget of "
-                        "shots or seconds."
+                        "shots or seconds, or finish(prices=...)."
                     )
 
     # -- what was used up
@@ -116,9 +108,18 @@ class Purse:
                 known[name] = use
         return _sum([*jobs.values(), *own.values()])
 
+    def _count_others(self) -> None:
+        """Read again what cells have used up that have no part: a person may run one of them by itself."""
+        began = time.monotonic()
+        if began >= self._look:
+            out = {run for lease in self._leases.values() for run in lease.runs}
+            self._count([run for run in self._layout.ids if run not in out])
+            now = time.monotonic()
+            self._look = now + _OFTEN * (now - began)
+
     @property
     def spent(self) -> Use:
-        """By all cells of the study, as recorded when they last came back."""
+        """By all cells of the study, as recorded when they were last counted."""
         return self._spent
 
     def _free(self) -> Use:
@@ -129,11 +130,7 @@ class Purse:
     def _kind(self, number: int) -> str:
         """What batches have in common whose cells use about the same."""
         if number not in self._kinds:
-            task = self._layout.task(self._layout.batches[number].cells[0])
-            common = {name: value for name, value in spec.fields(task).items() if name not in _APART}
-            wires = getattr(getattr(task, "problem", None), "wires", 0)
-            text = spec.dumps([task.kind, common, wires], {})
-            self._kinds[number] = hashlib.sha256(text.encode()).hexdigest()
+            self._kinds[number] = alike(resolved(self._layout.grid.spec(self._layout.batches[number].cells[0])))
         return self._kinds[number]
 
     def _expect(self, number: int) -> dict[str, float]:
@@ -142,7 +139,7 @@ class Purse:
         if kind not in self._expected:
             task = self._layout.task(self._layout.batches[number].cells[0])
             try:
-                with Session(store=self._store, progress=False) as session:
+                with Session(store=self._store, prices=self._prices, progress=False) as session:
                     found = session.forecast(task)
             except Exception as error:  # what is wrong with a cell is told where it runs
                 log.info("what a cell will use up is not known: %s", error)
@@ -164,13 +161,13 @@ class Purse:
             cells: of it, that are to be run.
             alone: whether nobody else has a part that may come back.
         """
-        touched(self._permit)
         kind = self._kind(number)
         if kind in self._unpaid:
             return None
         if number in self._leases:  # its worker was lost, perhaps not for ever: both together may use what one could
             found = self._leases[number]
             return self._part(found.use - (self._count(self._runs(cells)) - found.before))
+        self._count_others()
         free, want = self._free(), self._wanted(number, len(cells))
         whole = any(getattr(want, name) > getattr(free, name) for name in _NAMES)
         if whole and not alone:
@@ -179,9 +176,14 @@ class Purse:
             self._unpaid.add(kind)
             return None
         use = free if whole else want
-        self._leases[number] = _Lease(use, self._count(self._runs(cells)), whole)
+        runs = self._runs(cells)
+        self._leases[number] = _Lease(use, self._count(runs), whole, runs)
         self._held = self._held + _finite(use)
         return self._part(use)
+
+    def over(self, number: int) -> bool:
+        """Whether nothing is left for a batch, whatever comes back of others."""
+        return self._kind(number) in self._unpaid
 
     def _runs(self, cells: Sequence[int]) -> list[str]:
         return [self._layout.ids[cell] for cell in cells]

@@ -18,15 +18,17 @@ class Status(Mapping[str, int]):
         name: of the study.
         counts: by the name of a state.
         note: what else is to be said, such as that a budget is used up.
+        stopped: whether somebody stopped `finish`, by Ctrl-C say, before it had done what it was to do.
 
     Example:
         >>> print(Status("demo", {"done": 3, "failed": 1}))
         demo: 3 of 4 cells done, 1 failed
     """
 
-    def __init__(self, name: str, counts: Mapping[str, int], note: str = "") -> None:
+    def __init__(self, name: str, counts: Mapping[str, int], note: str = "", stopped: bool = False) -> None:
         self.name = name
         self.note = note
+        self.stopped = stopped
         self._counts = {state.value: counts.get(state.value, 0) for state in State}
 
     def __getitem__(self, state: str) -> int:

@@ -8,10 +8,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from varq import checks, names, spec
 from varq.devices.credentials import clean_text
+from varq.devices.prices import Price, load_prices
 from varq.protocol import Result
 from varq.session.budget import Budget
 from varq.session.known import finished
@@ -19,15 +21,16 @@ from varq.session.opening import UNSET, Unset, store_of
 from varq.store.records import RunRecord
 from varq.store.store import Store
 from varq.study.cells import Layout, resolved, shards
-from varq.study.executors import Here, executor_of
+from varq.study.executors import Here, opened
 from varq.study.finishing import Finishing
 from varq.study.forecast import Forecast, forecast
 from varq.study.grid import Grid, axes_of
 from varq.study.needs import check_offered
-from varq.study.permits import new_permit, sole_spender
+from varq.study.permits import free_spender, new_permit, signed, sole_spender
 from varq.study.placement import Placements
 from varq.study.purse import Purse
 from varq.study.record import StudyRecord, is_recorded, named, recorded, shown, state_of
+from varq.study.requeue import requeued
 from varq.study.status import Status
 from varq.study.stored import StoredStudy
 from varq.study.watching import Watching
@@ -39,6 +42,7 @@ log = logging.getLogger("varq")
 
 Needs: TypeAlias = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None
 Priority: TypeAlias = int | Callable[[Any], int]
+Prices: TypeAlias = str | Path | Mapping[str, Any] | None
 
 
 class Study(StoredStudy):
@@ -94,6 +98,7 @@ class Study(StoredStudy):
         only_failed: bool = False,
         shard: tuple[int, int] | None = None,
         budget: Budget | None = None,
+        prices: Prices = None,
     ) -> Status:
         """Run what is missing; what is done is found, and an unfinished cell goes on where it stood.
 
@@ -109,17 +114,19 @@ class Study(StoredStudy):
                 machines.  Each writes a file of its own in the store, which `varq compact` unites.
             budget: what all cells together may use up, on all workers; what is recorded already counts.  When nothing
                 is left the rest stays unfinished.
+            prices: of devices, those of one's own, as of `varq.Session`: a budget of money counts by them.
 
         Returns:
-            How the cells stand.
+            How the cells stand, and whether it was stopped.
 
         Raises:
             ValueError: for workers with a store in memory or that cannot do the work, a shard that there is not, or a
                 need that the executor does not offer; nothing ran then.
             ConnectionError: if no scheduler answers at an address.
-            OwnedError: if another process finishes the study with a budget just now.
+            OwnedError: if another process finishes the study just now, and one of both has a budget.
             RuntimeError: if the cluster is gone, or workers are lost again and again.
             StoreError: if the store cannot do its part; what is recorded stays.
+            SystemExit: after SIGTERM, with the status 75, on which a batch script requeues.
         """
         among = self._shard(shard)
         if budget is not None and shard is not None:
@@ -127,8 +134,8 @@ class Study(StoredStudy):
                 "A budget holds over a whole study, and shards do not know of each other. Got both. Leave one out, or "
                 "give budget= to one finish(executor=...)."
             )
-        chosen, own = executor_of(executor)
-        try:
+        own = None if prices is None else dict(load_prices(prices))
+        with requeued(), opened(executor) as chosen:
             if self._store.path is None and executor is not None:
                 raise ValueError(
                     "Workers need a store on disk, where each writes a file of its own. This one is in memory. "
@@ -139,11 +146,8 @@ class Study(StoredStudy):
             left = [index for index, state in enumerate(states) if state in wanted]
             with self._written(shard is not None) as store:
                 recorded(store, self.record)
-                note = self._run(chosen, left, among, states, budget, store) if left else ""
-        finally:
-            if own:
-                chosen.shutdown(wait=True, cancel_futures=True)
-        return self.status(note)
+                note, stopped = self._run(chosen, left, among, states, budget, own, store) if left else ("", False)
+        return Status(self.name, self.status(), note, stopped)
 
     def _written(self, alone: bool) -> AbstractContextManager[Store]:
         """The store, or with `alone` the same one with a file that no other process writes."""
@@ -157,9 +161,10 @@ class Study(StoredStudy):
         among: Iterable[int],
         states: Sequence[State],
         budget: Budget | None,
+        prices: Mapping[str, Price] | None,
         store: Store,
-    ) -> str:
-        """Have cells run and recorded by a store; returns what is to be said of those that could not be."""
+    ) -> tuple[str, bool]:
+        """Have cells run and recorded by a store; what is to be said of the rest, and whether somebody stopped it."""
         name = getattr(executor, "name", type(executor).__name__)
         board = names.find("display", "study")(self.name, self.record.names, len(self)) if self._progress else None
         watching = Watching(board, self.record, store)
@@ -167,18 +172,20 @@ class Study(StoredStudy):
         facts = {} if dashboard is None else {"dashboard": clean_text(dashboard)}
         with ExitStack() as held:
             purse = None
-            if budget is not None:
+            if budget is None:
+                held.enter_context(free_spender(store, self.name))
+            else:
                 held.enter_context(sole_spender(store, self.name, self._layout.ids))
-                purse = Purse(store, self._layout, budget)
+                purse = Purse(store, self._layout, budget, prices)
             permit = None
             if hasattr(executor, "prepare"):
                 permit = executor.prepare(store.path)
                 held.callback(executor.interrupt)
-            elif purse is not None and store.path is not None and not isinstance(executor, Here):
+            elif store.path is not None and not isinstance(executor, Here):
                 permit = new_permit(store.path)
                 held.callback(permit.unlink, missing_ok=True)
-            if purse is not None and permit is not None:
-                purse.sign(permit, self.name)
+            if permit is not None:  # a client that is killed leaves workers behind that go on with what they have
+                signed(permit, self.name)
             self._check_needs(executor, name, left)
             placements = Placements(store, self.name, name, facts)
             held.callback(placements.close)
@@ -187,8 +194,9 @@ class Study(StoredStudy):
                 watching.begin(states, left)
                 if dashboard is not None:
                     board.say(f"{name}, whose dashboard is at {dashboard}")
-            Finishing(self._layout, store, executor, left, among, watching, placements, purse, permit).run()
-        return "" if purse is None else purse.note()
+            going = Finishing(self._layout, store, executor, left, among, watching, placements, purse, permit, prices)
+            going.run()
+        return "" if purse is None else purse.note(), going.stopped
 
     def _check_needs(self, executor: Any, name: str, left: Sequence[int]) -> None:
         """Raises unless everything that cells take is offered."""
@@ -274,7 +282,12 @@ class Study(StoredStudy):
         return result
 
     def forecast(
-        self, *, failed: bool = False, only_failed: bool = False, shard: tuple[int, int] | None = None
+        self,
+        *,
+        failed: bool = False,
+        only_failed: bool = False,
+        shard: tuple[int, int] | None = None,
+        prices: Prices = None,
     ) -> Forecast:
         """What is left to do: cells, seconds, memory, and where circuits are sent jobs, shots and money.
 
@@ -284,12 +297,13 @@ class Study(StoredStudy):
             failed: as of `finish`.
             only_failed: as of `finish`.
             shard: as of `finish`.
+            prices: as of `finish`.
         """
         among = {cell for number in self._shard(shard) for cell in self._layout.batches[number].cells}
         wanted = _wanted(failed, only_failed)
         left = [index for index, state in enumerate(self._states(precise=True)) if state in wanted and index in among]
         known = [record for record in self._store.several(self._layout.ids) if record.reason is not None]
-        return forecast(self._layout, left, known, self._store)
+        return forecast(self._layout, left, known, self._store, prices)
 
 
 def _wanted(failed: bool, only_failed: bool) -> set[State]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from varq import names, spec
 from varq.devices.credentials import clean_text
+from varq.devices.prices import Price
 from varq.node.together import Together
 from varq.protocol import Event, Observer, Reason, Result
 from varq.session.budget import Budget
@@ -113,12 +115,14 @@ class Order:
         parties: one after the other.
         arrays: the large arrays that the specs name, by SHA-256.
         permit: a file in that folder without which nothing more of it is done; None for none.
+        prices: of devices, those of one's own; None for none.
     """
 
     store: Path | None
     parties: tuple[Party, ...]
     arrays: Mapping[str, NDArray[Any]]
     permit: Path | None = None
+    prices: Mapping[str, Price] | None = None
 
     @property
     def cells(self) -> list[int]:
@@ -173,25 +177,37 @@ class Done:
 
 
 class _Halting:
-    """Stops runs after the evaluation in flight once nobody wants them any more."""
+    """Stops runs after the evaluation in flight once nobody wants them any more.
 
-    def __init__(self, permit: Path) -> None:
+    Args:
+        permit: the file without which they are not wanted; None for none.
+        ended: whether somebody in this process ended it.
+    """
+
+    def __init__(self, permit: Path | None, ended: Callable[[], bool]) -> None:
         self._permit = permit
+        self._ended = ended
         self._runs: list[Run] = []
-        self._looked = 0.0
+        self._looked = -math.inf
+        self._gone = False
+
+    def over(self) -> bool:
+        """Whether nobody wants them; looks for the file now and then."""
+        now = time.monotonic()
+        if self._permit is not None and now - self._looked >= _LOOK:
+            self._looked = now
+            self._gone = not self._permit.exists()
+        return self._gone or self._ended()
 
     def begin(self, run: Run) -> None:
         """Watch a run, too."""
         self._runs = [known for known in self._runs if not known.done] + [run]
 
     def __call__(self, event: Event) -> None:
-        """Look now and then."""
-        now = time.monotonic()
-        if now - self._looked >= _LOOK:
-            self._looked = now
-            if not self._permit.exists():
-                for run in self._runs:
-                    run.stop()
+        """Something happened in a run."""
+        if self.over():
+            for run in self._runs:
+                run.stop()
 
 
 def work(order: Order) -> Done:
@@ -237,25 +253,29 @@ def _done(ends: Sequence[End], host: str) -> Done:
     return Done(tuple(ends), host, os.getpid(), names.versions())
 
 
-def work_in(order: Order, store: Store, observers: Sequence[Observer] = ()) -> Done:
-    """`work`, with a store that is open; stops after a party that was interrupted."""
+def work_in(
+    order: Order, store: Store, observers: Sequence[Observer] = (), ended: Callable[[], bool] = lambda: False
+) -> Done:
+    """`work`, with a store that is open; stops after a party that was interrupted, or once it is said to be ended."""
     ends: list[End] = []
-    halting = None if order.permit is None else _Halting(order.permit)
-    watching: list[Observer] = [*observers] if halting is None else [*observers, halting]
+    halting = _Halting(order.permit, ended)
+    watching: list[Observer] = [*observers, halting]
     # While any lease is held the store's heartbeat goes on: it need not be started anew for each cell.
     with store.lease(order_lease(order.permit)):
         # Looked at once more: who takes the permit away and then sees no such lease may be sure that nothing goes on.
         wanted = order.permit is None or order.permit.exists()
         for party in order.parties if wanted else ():
-            session = Session(store=store, budget=party.budget, progress=False, observers=watching)
+            if halting.over():
+                break
+            session = Session(store=store, budget=party.budget, prices=order.prices, progress=False, observers=watching)
             began = time.time()
             try:
                 working = _Working(session, order, halting)
                 found = working.together(party) if party.seats > 1 else working.alone(party)
             finally:
                 session.close()
-            ended = time.time()
-            ends += [dataclasses.replace(end, began=began, ended=ended) for end in found]
+            now = time.time()
+            ends += [dataclasses.replace(end, began=began, ended=now) for end in found]
             if any(end.cause is Cause.STOPPED for end in found):
                 break
     return _done(ends if wanted else _unwanted(order), socket.gethostname())
@@ -267,12 +287,14 @@ class _Working:
 
     session: Session
     order: Order
-    halting: _Halting | None
+    halting: _Halting
 
     def alone(self, party: Party) -> list[End]:
         """One cell after the other."""
         ends = []
         for cell in party.cells:
+            if self.halting.over():
+                break
             try:
                 run = self._started(cell)
                 result = run.result or run.finish()
@@ -313,8 +335,7 @@ class _Working:
         gone = self.session.store.jobs.abandoned(cell.run)
         run = self.session.start(self.order.task(cell), take_over=gone)
         run.spoken_for = True
-        if self.halting is not None:
-            self.halting.begin(run)
+        self.halting.begin(run)
         return run
 
     def _seated(self, cell: Cell, costs: Together) -> None:
