@@ -44,7 +44,7 @@ def jobs() -> Iterator[Jobs]:
         ({"settings": "[1]"}, ValueError, r"settings must be the text of a JSON object. Got '\[1\]'"),
         ({"settings": "{"}, ValueError, r"settings must be the text of a JSON object. Got '\{'"),
         ({"settings": {"a": 1}}, TypeError, r"settings must be of type str.*varq.spec.canonical"),
-        ({"state": "shut"}, ValueError, r"state must be one of 'broken', 'closed', 'open', 'paused'. Got 'shut'"),
+        ({"state": "shut"}, ValueError, r"state must be one of 'broken', 'closed', 'open'. Got 'shut'"),
     ],
 )
 def test_bad_sessions(changes: dict[str, Any], error: type[Exception], match: str) -> None:

@@ -80,8 +80,8 @@ def test_states_of_a_session(jobs: Jobs) -> None:
     for state in (*SessionState, SessionState.OPEN):
         jobs.set_state(session_id(), state)
         assert jobs.session(session_id()).state is state
-    with pytest.raises(ValueError, match=r"state must be one of .*'paused'.* Got 'pause'. Did you mean 'paused'"):
-        jobs.set_state(session_id(), "pause")
+    with pytest.raises(ValueError, match=r"state must be one of .*'closed'.* Got 'close'. Did you mean 'closed'"):
+        jobs.set_state(session_id(), "close")
     with pytest.raises(LookupError, match="There is no session 'session-00000007'"):
         jobs.set_state(session_id(7), "open")
 

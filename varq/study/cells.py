@@ -65,7 +65,8 @@ def alike(task: Any) -> str:
     Example:
         >>> from varq.algorithms import VQE
         >>> from varq.problems import TransverseFieldIsing
-        >>> near, far, large = (VQE(problem=TransverseFieldIsing(n, field=g)) for n, g in [(2, 1), (2, 5), (9, 5)])
+        >>> chains = [TransverseFieldIsing(n, field=g) for n, g in [(2, 1), (2, 5), (9, 5)]]
+        >>> near, far, large = (VQE(problem=chain, ansatz="hardware-efficient") for chain in chains)
         >>> alike(resolved(near)) == alike(resolved(far)), alike(resolved(far)) == alike(resolved(large))
         (True, False)
     """

@@ -291,13 +291,18 @@ class _Worker:
         alone = worker_environment(flags=os.environ.get("XLA_FLAGS", ""))
         with theirs, ours:
             words = [sys.executable, "-m", "varq.study.process", str(theirs.fileno()), str(os.getpid())]
-            self.process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the one process that a person sees
-                env={**os.environ, **alone, **seen},
-            )
+            # `interrupt` may come while Python starts there: held back until the process can take it, it ends nothing.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                self.process = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C is for the one process that a person sees
+                    env={**os.environ, **alone, **seen},
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self.wire = Connection(ours.detach())
 
     def ask(self, call: Any) -> Any:

@@ -22,8 +22,9 @@ def main(wire: int, parent: int) -> None:
         wire: descriptor of a socket.
         parent: pid of the process that started this one.
     """
-    threading.Thread(target=_watch, args=(parent,), name="varq-parent", daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # while nothing is in flight
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # as it was while Python started
+    threading.Thread(target=_watch, args=(parent,), name="varq-parent", daemon=True).start()
     calls = Connection(wire)
     while True:
         try:
