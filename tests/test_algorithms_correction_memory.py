@@ -322,6 +322,25 @@ def test_memories_of_several_kinds_are_no_study(other: Memory) -> None:
         ThresholdStudy.of(runs)
 
 
+def test_two_codes_of_one_distance_are_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Any] = []
+    monkeypatch.setattr("varq.algorithms.correction.threshold.run", lambda task, **_: ran.append(task))
+    with pytest.raises(ValueError, match=r"those of one distance in p and seed.*RotatedSurface.*Make a study of each"):
+        threshold_study([Repetition(3), RotatedSurface(3)], [0.02])
+    assert not ran
+
+
+def test_one_point_of_a_study_stands_there_once() -> None:
+    with pytest.raises(ValueError, match=r"once. Got distance 3 twice at p = 0.02. Give runs to ThresholdStudy.of"):
+        ThresholdStudy((3, 5, 3), (0.02, 0.02, 0.02), (0.1, 0.05, 0.2), (0.01,) * 3, (3, 5, 3))
+    with pytest.raises(ValueError, match=r"must be equally long. Got \[2, 1, 2, 2, 2\]"):
+        ThresholdStudy((3, 5), (0.02,), (0.1, 0.05), (0.01, 0.01), (3, 5))
+    # What rounding tells apart is one noise strength, here as where a rate is asked for.
+    runs = [counted(Memory(Repetition(3), p), 3, 100, run) for p, run in ((0.3, "a"), (0.1 + 0.2, "b"))]
+    study = ThresholdStudy.of(runs)
+    assert (study.distances, study.rates) == ((3,), (6 / 200,))
+
+
 def test_lambda_is_found_again() -> None:
     """Rates of a round that fall by 3 with each two of distance."""
     distances, each = (3, 5, 7), (0.009, 0.003, 0.001)

@@ -77,6 +77,7 @@ TABLE = MappingProxyType(
         "device:ibm": "varq.devices.ibm:open_ibm",
         "device:qiskit-aer": "varq.devices.aer:open_aer",
         "data:chain": "varq.testing.storms:Chain",
+        "data:evolution": "varq.problems.evolution:Evolution",
         "data:integrals": "varq.problems.integrals:Integrals",
         "data:device": "varq.devices.choice:Device",
         "data:spread": "varq.devices.several:Spread",

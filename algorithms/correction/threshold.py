@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.optimize import curve_fit
 
 from varq import checks, names
 from varq.algorithms.correction.memory import Memory, jeffreys, per_round_with_error
+from varq.algorithms.correction.memory_circuits import usual_rounds
 from varq.protocol import Array, Result
 from varq.session.api import run
 
@@ -67,6 +68,9 @@ class ThresholdStudy:
         rounds: of each memory, shape (n,).
         title: of what.
         results: of the runs, one of each memory, or several that differ in their seeds.
+
+    Raises:
+        ValueError: if lengths differ, or if one distance has one noise strength twice.
     """
 
     distances: tuple[int, ...]
@@ -76,6 +80,20 @@ class ThresholdStudy:
     rounds: tuple[int, ...]
     title: str = "memories"
     results: tuple[Result, ...] = ()
+
+    def __post_init__(self) -> None:
+        lengths = [len(column) for column in (self.distances, self.ps, self.rates, self.stderrs, self.rounds)]
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"distances, ps, rates, stderrs and rounds must be equally long. Got {lengths}. Give one of each."
+            )
+        points = sorted(zip(self.distances, self.ps, strict=True))
+        for (d, p), (other, at) in pairwise(points):
+            if d == other and math.isclose(p, at):
+                raise ValueError(
+                    f"Each distance must have each noise strength once. Got distance {d} twice at p = {p:g}. "
+                    "Give runs to ThresholdStudy.of, which adds up their failures and shots."
+                )
 
     @classmethod
     def of(cls, runs: Any, title: str = "memories") -> ThresholdStudy:
@@ -104,8 +122,14 @@ class ThresholdStudy:
                 raise ValueError(f"Each result must have a value. Got none from {task.title}. Let the run go on first.")
             runs_by_id[result.run_id] = (task, result)
         found = sorted(runs_by_id.values(), key=lambda pair: (pair[0].code.distance, pair[0].p))
-        _check_alike(found)
-        points = [list(group) for _, group in groupby(found, key=lambda pair: (pair[0].code.distance, pair[0].p))]
+        _check_alike([(task, int(result.details["rounds"])) for task, result in found])
+        points: list[list[tuple[Memory, Result]]] = []
+        for task, result in found:
+            last = points[-1][0][0] if points else None
+            if last is not None and last.code.distance == task.code.distance and math.isclose(last.p, task.p):
+                points[-1].append((task, result))
+            else:
+                points.append([(task, result)])
         counts = [[sum(r.details[name] for _, r in point) for name in ("failures", "shots")] for point in points]
         rates, stderrs = tuple(zip(*(jeffreys(*count) for count in counts), strict=True)) or ((), ())
         return cls(
@@ -227,11 +251,11 @@ class ThresholdStudy:
         return list(zip(self.distances, self.ps, self.rates, self.stderrs, self.rounds, strict=True))
 
 
-def _check_alike(runs: Sequence[tuple[Memory, Result]]) -> None:
-    """Raise ValueError unless memories, and those of one distance all the more, are of one kind."""
+def _check_alike(memories: Sequence[tuple[Memory, int]]) -> None:
+    """Raise ValueError unless memories, each with its rounds, are of one kind, those of one distance all the more."""
     first: dict[Any, tuple[Memory, str]] = {}
-    for task, result in runs:
-        of_one_distance = (task.code, task.decoder, int(result.details["rounds"]))
+    for task, rounds in memories:
+        of_one_distance = (task.code, task.decoder, rounds)
         for scope, what in ((None, (task.noise, task.basis)), (task.code.distance, of_one_distance)):
             known, text = first.setdefault(scope, (task, repr(what)))
             if text != repr(what):
@@ -264,7 +288,7 @@ def threshold_study(
         **options: fields of `Memory`: `noise`, `shots`, `failures`, `decoder`, ...
 
     Raises:
-        ValueError: if there is no code or no noise strength.
+        ValueError: if there is no code or no noise strength, or if two codes of one distance differ; nothing runs then.
 
     Example:
         >>> from varq.algorithms.correction import Repetition
@@ -275,6 +299,7 @@ def threshold_study(
     if not len(codes) or not len(ps):
         raise ValueError(f"codes and ps must not be empty. Got {len(codes)} codes and {len(ps)} strengths. Give some.")
     tasks = [Memory(code, p=p, **options) for code in codes for p in ps]
+    _check_alike([(task, task.rounds or usual_rounds(task.code, task.noise)) for task in tasks])
     runs = [(task, run(task, store=store, progress=progress, existing=existing)) for task in tasks]
     kinds = ", ".join(dict.fromkeys(_words(type(code).__name__) for code in codes)).capitalize()
     return ThresholdStudy.of(runs, title=f"{kinds}, {tasks[0].noise.name} noise")

@@ -14,6 +14,14 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from varq import checks
+from varq.problems.evolution import (
+    MOST_WIRES,
+    Evolution,
+    as_data,
+    fitting_time,
+    hamiltonian_matrix,
+    suzuki_order,
+)
 from varq.problems.gates import (
     applied,
     as_gates,
@@ -22,17 +30,13 @@ from varq.problems.gates import (
     matrix_of,
     product_formula,
 )
-from varq.problems.operator import Operator
 from varq.problems.pauli import PauliSum
 
 __all__ = ["EigenPhase", "circular_difference", "energy_from_phase"]
 
-MOST_WIRES = 10  # a dense unitary of 16 MB, diagonalized in seconds
 MERGED = 1e-9  # eigenphases closer than this are one, radians
 GATES = 1e-7  # distance at which gates give another vector; a unitary itself is checked to 1e-8
 EMPTY = 1e-12  # a weight below this is rounding
-
-MARGIN = 0.95  # of half a turn between the middle of the levels and the outermost
 SEAM = 1e-12  # radians below 2 pi that count as 0
 TURN = 2 * math.pi
 
@@ -57,11 +61,13 @@ class EigenPhase:
             holds them so.
         steps: how often `gates` are applied for one unitary; None for once.
         preparation: the gates that prepare `state` from |0...0>, up to a global phase.
+        origin: what `from_hamiltonian` made it of, which then is its identity: the last bits of the unitary are
+            another machine's others. None for an identity by the unitary and the state themselves.
 
     Raises:
         TypeError: if the unitary is neither.
         ValueError: if the matrix is not unitary or not 2^n wide, the state is not normalized, of another length, or
-            out of range, or gates give another unitary or another state.
+            out of range, gates give another unitary or another state, or the origin gives another evolution.
 
     Example:
         >>> gate = EigenPhase(qml.T(0), state=1)
@@ -78,6 +84,7 @@ class EigenPhase:
     gates: Any = None
     steps: int | None = None
     preparation: Any = None
+    origin: Evolution | None = None
 
     kind: ClassVar[str] = "problem:eigenphase"
     version: ClassVar[int] = 2
@@ -95,6 +102,9 @@ class EigenPhase:
             if self.time == 0:
                 raise ValueError("time must not be 0: the phase would say nothing of the energy.")
         object.__setattr__(self, "near", checks.real("near", self.near))
+        if self.origin is not None:
+            hint = "EigenPhase.from_hamiltonian makes it; leave it out elsewhere."
+            checks.instance("origin", self.origin, Evolution, hint).check(self)
 
     def _keep_gates(self, given: Any) -> None:
         if given is None:
@@ -194,24 +204,29 @@ class EigenPhase:
             >>> round(clock.reference(), 9), round(clock.energy(clock.reference()), 9)
             (0.5, -1.0)
         """
-        matrix = _hamiltonian_matrix(problem)
+        problem = as_data(problem)
+        origin = Evolution(problem, time, near, trotter, order, ground=state is None)
+        matrix = hamiltonian_matrix(problem)
         middle = float(np.trace(matrix).real) / len(matrix)
         levels, vectors = np.linalg.eigh(matrix)
         widest = float(np.max(np.abs(levels - middle)))
         if time is None:
-            time = MARGIN * math.pi / widest if widest > EMPTY else 1.0
+            time = fitting_time(widest)
         span = checks.real("time", time)
         if span == 0:
             raise ValueError("time must not be 0: every phase would be 0. Leave it out for one that fits.")
         middle = _middle(middle, widest, span, near)
         start = vectors[:, 0] if state is None else state
-        order = _order(order)
+        order = suzuki_order(order)
         if trotter is None:
-            return cls((vectors * np.exp(-1j * span * levels)) @ vectors.conj().T, start, span, middle)
-        steps, words = checks.integer("trotter", trotter, 1), PauliSum.from_matrix(matrix)
-        gates = product_formula(words, span / steps, order)
-        unitary = matrix_of(gates, words.wires, steps)
-        return cls(unitary, _closest(unitary, start) if state is None else start, span, middle, gates, steps)
+            unitary, gates, steps = (vectors * np.exp(-1j * span * levels)) @ vectors.conj().T, None, None
+        else:
+            steps, words = checks.integer("trotter", trotter, 1), PauliSum.from_matrix(matrix)
+            gates = product_formula(words, span / steps, order)
+            unitary = matrix_of(gates, words.wires, steps)
+            start = _closest(unitary, start) if state is None else start
+        told = origin if origin.settles(span, start, levels, vectors[:, 0]) else None
+        return cls(unitary, start, span, middle, gates, steps, origin=told)
 
     @classmethod
     def from_phases(cls, phases: Sequence[float], weights: Sequence[float] | None = None) -> EigenPhase:
@@ -243,6 +258,16 @@ class EigenPhase:
     def __repr__(self) -> str:
         held = f"phase {self.phases[0]:.6g}" if len(self.phases) == 1 else f"{len(self.phases)} phases"
         return f"EigenPhase({checks.counted(self.wires, 'wire')}, {held})"
+
+    @property
+    def hashed_as(self) -> Any:
+        """What stands for it in the identity of a run: what it was made of, where that is known."""
+        if self.origin is None:
+            return self
+        given = {} if self.origin.ground else {"state": self.state, "preparation": None}
+        if self.preparation is not None:  # the vector is computed from these
+            given = {"state": None, "preparation": self.preparation}
+        return {"kind": self.kind, "version": self.version, "origin": self.origin, **given}
 
     @property
     def title(self) -> str:
@@ -412,20 +437,3 @@ def _middle(mean: float, widest: float, time: float, near: float | None) -> floa
             f"near=..., a guess of the energy that is right within {math.pi / abs(time):.4g}."
         )
     return mean
-
-
-def _order(order: int) -> int:
-    number = checks.integer("order", order, 1)
-    if number != 1 and number % 2:
-        raise ValueError(f"order must be 1 or even, as Suzuki's formulas are. Got {number}. Use order=2.")
-    return number
-
-
-def _hamiltonian_matrix(problem: Any) -> NDArray[np.complex128]:
-    found = getattr(problem, "pauli", None)
-    if not isinstance(found, PauliSum):
-        operator = problem if isinstance(problem, Operator) else Operator(getattr(problem, "hamiltonian", problem))
-        checks.integer("problem's wires", operator.wires, 1, MOST_WIRES, "The evolution is kept as a dense matrix.")
-        return checks.hermitian("problem", operator.matrix.toarray())
-    checks.integer("problem's wires", found.wires, 1, MOST_WIRES, "The evolution is kept as a dense matrix.")
-    return checks.hermitian("problem", found.sparse().toarray())
