@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from varq.devices.faults import UncertainError
-from varq.devices.service import Circuit, JobResult
+from varq.devices.service import Circuit, JobResult, Service
+from varq.session import budget
 from varq.session.tickets import Item, Ticket
 from varq.store.circuit_records import CircuitRow, Use
-from varq.store.job_records import JobRecord
+from varq.store.job_records import JobRecord, new_job_id
 
-__all__ = ["Filled", "Flight", "Job", "tickets_of", "uses_of"]
+__all__ = ["Filled", "Flight", "Job", "tickets_of", "uses_of", "written"]
 
 
 @dataclass(eq=False)
@@ -84,3 +85,36 @@ def uses_of(items: Sequence[Item]) -> tuple[Use, ...]:
         for owner, step in [item.ticket.place[:2]]
         for place in item.places
     )
+
+
+def written(
+    service: Service, session: str, number: int, when: float, use: budget.Use, items: Sequence[Sequence[Item]]
+) -> tuple[JobRecord, list[CircuitRow]]:
+    """A job as it is written down before it is sent, and its circuits.
+
+    Args:
+        service: that it goes to.
+        session: the session's id.
+        number: its order in the session.
+        when: seconds since 1970.
+        use: what it will use up, as far as that is known.
+        items: whom each of its circuits serves.
+    """
+    record = JobRecord(
+        id=new_job_id(),
+        session=session,
+        number=number,
+        device=service.name,
+        created=when,
+        circuits=len(items),
+        shots=int(use.shots),
+        paid=service.paid,
+        estimate_seconds=use.seconds,
+        estimate_cost=use.cost,
+    )
+    circuits = [same[0].circuit for same in items]
+    rows = [
+        CircuitRow(record.id, k, circuit.digest, circuit.shots, circuit.seed, uses_of(same))
+        for k, (circuit, same) in enumerate(zip(circuits, items, strict=True))
+    ]
+    return record, rows
