@@ -72,6 +72,13 @@ def test_what_the_device_says_of_itself_now() -> None:
     assert opened(Cloud(QPU)).standing() == {"queue": "12 tasks", "calibrated": "2025-02-03"}
 
 
+def test_jobs_are_those_of_a_profile_in_a_region() -> None:
+    from braket_cloud import REGION
+
+    assert opened(Cloud(QPU)).payer() == f"profile default, region {REGION}"
+    assert open_braket("braket.local").payer() is None
+
+
 def test_what_the_device_says_of_itself() -> None:
     service = opened(Cloud(QPU, executables=34, total=5000))
     assert service.limits.circuits == 34

@@ -83,6 +83,19 @@ def test_what_the_machine_says_of_itself_now(server, monkeypatch):
     assert open_ibm("ibm.fake_manila").standing() == {"queue": "none", "calibrated": "2024-05-27"}
 
 
+def test_jobs_are_those_of_an_instance(server):
+    from ibm_stub import CRN, StubService
+
+    assert opened(server).payer() == f"instance {CRN}", "the one that the account chose"
+    named = open_ibm("ibm.stub", client=StubService(server), account="lab", instance="crn:of:another")
+    assert named.payer() == "instance crn:of:another"
+    named._site.backend._instance = None
+    assert named.payer() == "account lab, instance crn:of:another"
+    named._site._names = {}
+    assert named.payer() is None
+    assert open_ibm("ibm.fake_manila").payer() is None
+
+
 def test_a_job_from_here_to_there_and_back(server):
     from ibm_stub import MACHINE, SECONDS
 

@@ -39,6 +39,9 @@ class Machine(Protocol):
     def tagged(self, job: str, tag: str) -> bool | None:
         """Whether these are the tasks of a tag."""
 
+    def payer(self) -> str | None:
+        """Whose jobs these are on AWS."""
+
     def status(self, job: str) -> JobStatus:
         """Where a job stands."""
 
@@ -105,6 +108,10 @@ class BraketService(Plain):
     def tasks(self, shapes: Sequence[tuple[int, int]]) -> int:
         """How many quantum tasks a job is."""
         return task_count(shapes, self._task_limits)
+
+    def payer(self) -> str | None:
+        """The profile of the AWS configuration and the region whose jobs these are; None on a local simulator."""
+        return self._machine.payer()
 
     def standing(self) -> dict[str, str | None]:
         """What the machine says of itself now: "queue", tasks that wait, and "calibrated", how long ago; None untold.

@@ -130,6 +130,11 @@ class AwsMachine:
         renewed = getattr(device.properties.service, "updatedAt", None)
         return {"queue": None if size is None else f"{size} tasks", "calibrated": age(renewed)}
 
+    def payer(self) -> str:
+        """The profile of the AWS configuration, and the region; keys in the environment have no names of their own."""
+        boto = self._session.boto_session
+        return f"profile {boto.profile_name}, region {boto.region_name}"
+
     def open(self) -> None:
         """Sign in anew if the credentials have expired."""
         if self._expired:

@@ -38,6 +38,10 @@ class LocalMachine:
         self._tags: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.limits = Limits(wires=int(simulator.properties.paradigm.qubitCount))
 
+    def payer(self) -> str | None:
+        """None: nobody pays."""
+        return None
+
     def open(self) -> None:
         """Nothing to open."""
 

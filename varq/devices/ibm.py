@@ -117,6 +117,10 @@ class IBMService(Plain):
         """Seconds for which IBM has metered the open session until now; None for batches and single jobs."""
         return self._site.metered()
 
+    def payer(self) -> str | None:
+        """The instance whose jobs these are, by its CRN where IBM's client knows it; None on a snapshot."""
+        return self._site.payer()
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Send one job.
 
@@ -359,7 +363,7 @@ def open_ibm(
         secrets = tuple(s for s in (token,) if s)
         client = client or _connected(account, channel, token, instance, secrets)
         settled = checks.real("settled", settled, 0.0)
-        site = Account(client, _OWN + machine, instance, chosen, given, max_time, settled, secrets)
+        site = Account(client, _OWN + machine, instance, chosen, given, max_time, settled, secrets, account=account)
     _checked(site, name, wires, layout)
     return IBMService(name, site, layout, optimization_level, seed_transpiler, given)
 

@@ -44,6 +44,9 @@ class Site(Protocol):
     def metered(self) -> float | None:
         """Seconds for which the open session has been metered."""
 
+    def payer(self) -> str | None:
+        """Whose jobs these are at IBM."""
+
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
         """Send one job; returns its id."""
 
@@ -147,6 +150,10 @@ class Local:
         """None: nothing is metered here."""
         return None
 
+    def payer(self) -> str | None:
+        """None: nobody pays."""
+        return None
+
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
         """Start a job in a thread of its own."""
         if tag in self._by_tag and self._by_tag[tag] in self._jobs:
@@ -216,6 +223,7 @@ class Account:
         secrets: what no error may show.
         sleep: waits so many seconds.
         clock: seconds that only grow.
+        account: the name under which the account is saved here, if it was opened by it.
     """
 
     paid = True
@@ -232,8 +240,10 @@ class Account:
         secrets: tuple[str, ...],
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        account: str | None = None,
     ) -> None:
         self._client = client
+        self._names = {"account": account, "instance": instance}
         self._secrets = secrets
         self._wanted = self.mode = mode
         self._options = dict(options)
@@ -275,6 +285,11 @@ class Account:
             return None
         used = self.call(session.usage)
         return None if used is None else float(used)
+
+    def payer(self) -> str | None:
+        """The instance, by the CRN that `find` lists its jobs with, whatever the account is called here; else names."""
+        names = self._names if self._instance is None else {"instance": self._instance}
+        return ", ".join(f"{kind} {name}" for kind, name in names.items() if name is not None) or None
 
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
         """Send one job; IBM's client repeats calls that surely did not arrive, for a quarter of a minute and more."""

@@ -183,6 +183,12 @@ class Service(Protocol):
         None where no session is open, or where jobs are metered alone.
         """
 
+    def payer(self) -> str | None:
+        """Whose jobs these are at the vendor, by names, such as "profile lab, region us-east-1"; None where untold.
+
+        A job is found through the one that sent it alone.  Never what gives access, such as a token.
+        """
+
     def tasks(self, shapes: Sequence[tuple[int, int]]) -> int:
         """How many pieces of work a job is to its vendor, who charges for each of them.
 
@@ -244,6 +250,10 @@ class Plain:
 
     def metered(self) -> float | None:
         """None: there is no session that is metered."""
+        return None
+
+    def payer(self) -> str | None:
+        """None: there is one account alone, or it is not told."""
         return None
 
     def tagged(self, job: str, tag: str) -> bool | None:
