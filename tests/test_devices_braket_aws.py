@@ -294,6 +294,15 @@ def test_what_an_earlier_process_sent_is_looked_for_until_it_is_listed() -> None
     assert now == [began + 20.0 + FRESH]
 
 
+def test_what_an_earlier_process_sent_has_one_time_to_be_listed() -> None:
+    _, now, service = late()
+    tags = [f"tag {k}" for k in range(10)]
+    later, began = service(), now[0]
+    later.expect(tags)
+    assert [later.find(tag) for tag in tags] == [None] * len(tags)
+    assert now == [began + FRESH]
+
+
 def refuses(cloud: Cloud, tries: int) -> None:
     from botocore.exceptions import ConnectTimeoutError
 

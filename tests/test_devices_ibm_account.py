@@ -206,6 +206,16 @@ def test_none_is_said_only_when_a_job_would_be_listed(server):
     assert now == [153.0]
 
 
+def test_jobs_of_an_earlier_process_have_one_time_to_be_listed(server):
+    service = opened(server)
+    now = timed(service, 3.0)
+    tags = [f"tag {k}" for k in range(10)]
+    service.expect(tags)
+    assert [service.find(tag) for tag in tags] == [None] * len(tags)
+    assert now == [103.0]
+    assert open_ibm("ibm.fake_manila").expect(tags) is None
+
+
 def test_the_time_until_a_job_is_listed_begins_when_its_sending_has_ended(server, monkeypatch):
     """IBM's client repeats a call by itself for about 15 s, and in those cases above all an answer is lost."""
     server.faults, server.hidden_for = ["lost"], 2

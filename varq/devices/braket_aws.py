@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -185,6 +185,10 @@ class AwsMachine:
             return str(sdk.Program(source=program.source, inputs=numbers or None).json())
         programs = [sdk.Program(source=p.source, inputs=p.columns(inputs)) for p, inputs in task.programs]
         return str(sdk.ProgramSet(programs, task.shots).to_ir().json())
+
+    def expect(self, tags: Collection[str]) -> None:
+        """From now on AWS has the time until it lists them."""
+        self._settling.expect(tags)
 
     def find(self, tag: str) -> str | None:
         """The job whose tasks carry the tag; None if there surely is none.

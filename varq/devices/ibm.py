@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from math import ceil
 from typing import Any, TypeVar
@@ -150,6 +150,10 @@ class IBMService(Plain):
                 f"Twirling rounds {circuit.shots} shots up to {run}, which are paid. Ask for {run} shots, or set "
                 "num_randomizations and shots_per_randomization so that their product is the shots."
             )
+
+    def expect(self, tags: Collection[str]) -> None:
+        """For an account, the time until IBM lists what earlier processes sent begins now, for all of these tags."""
+        self._site.expect(tags)
 
     def find(self, tag: str) -> str | None:
         """The job sent under a tag.  For an account, looks for some seconds before it says that there is none."""

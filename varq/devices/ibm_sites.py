@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from varq.devices import ibm_faults, qiskit_noise, qiskit_packages
@@ -49,6 +49,9 @@ class Site(Protocol):
 
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
         """Send one job; returns its id."""
+
+    def expect(self, tags: Collection[str]) -> None:
+        """Jobs of other processes under these tags are looked for soon."""
 
     def find(self, tag: str) -> str | None:
         """The job sent under a tag."""
@@ -165,6 +168,9 @@ class Local:
         self._jobs[name] = (job, machine)
         self._by_tag[tag] = name
         return name
+
+    def expect(self, tags: Collection[str]) -> None:
+        """Nothing: other processes keep their own."""
 
     def find(self, tag: str) -> str | None:
         """A job of this process."""
@@ -309,6 +315,10 @@ class Account:
     def _tagged(self, tag: str) -> dict[str, Any]:
         environment = {**self._options.get("environment", {}), "job_tags": ["varq", tag]}
         return {**self._options, "environment": environment}
+
+    def expect(self, tags: Collection[str]) -> None:
+        """From now on IBM has the time until it lists them."""
+        self._settling.expect(tags)
 
     def find(self, tag: str) -> str | None:
         """The oldest living job under a tag; later ones, if any, are cancelled.

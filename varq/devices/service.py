@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -211,6 +211,12 @@ class Service(Protocol):
             PartialError: if a part of it was, and it may be sent again under its tag.
         """
 
+    def expect(self, tags: Collection[str]) -> None:
+        """Be told under which tags earlier processes may have sent jobs: `find` is asked for each of them next.
+
+        A vendor lists late what it has received: one time of waiting for that serves them all.
+        """
+
     def find(self, tag: str) -> str | None:
         """The id of the job that was sent under `tag`; None if the vendor surely has none.
 
@@ -251,6 +257,9 @@ class Plain:
     def metered(self) -> float | None:
         """None: there is no session that is metered."""
         return None
+
+    def expect(self, tags: Collection[str]) -> None:
+        """Nothing: what was received is listed at once."""
 
     def payer(self) -> str | None:
         """None: there is one account alone, or it is not told."""
