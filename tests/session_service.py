@@ -73,6 +73,8 @@ class Scripted(Plain):
         self.cancels = False  # whether it is still possible
         self.change: Callable[[Bits], Bits] = lambda bits: bits
         self.clock: float | None = None  # of a session that is metered from its first job on
+        self.account: str | None = None  # that sends jobs, and alone sees its own
+        self.senders: dict[str, str | None] = {}
 
     @contextmanager
     def _call(self, name: str, what: str = "") -> Iterator[None]:
@@ -100,14 +102,21 @@ class Scripted(Plain):
         with self._call("submit", tag):
             job = f"job {len(self.jobs)}"
             self.jobs[job] = (tag, list(circuits))
+            self.senders[job] = self.account
             return job
 
     def find(self, tag: str) -> str | None:
         with self._call("find", tag):
-            return next((job for job, (known, _) in self.jobs.items() if known == tag), None)
+            own = [job for job in self.jobs if self.senders.get(job) == self.account]
+            return next((job for job in own if self.jobs[job][0] == tag), None)
+
+    def payer(self) -> str | None:
+        return self.account
 
     def status(self, job: str) -> JobStatus:
         with self._call("status", job):
+            if job in self.jobs and self.senders.get(job) != self.account:
+                raise GoneError(f"There is no {job}.")
             return self.status_of.get(job, JobStatus.DONE)
 
     def result(self, job: str) -> JobResult:

@@ -72,6 +72,13 @@ def test_what_the_device_says_of_itself_now() -> None:
     assert opened(Cloud(QPU)).standing() == {"queue": "12 tasks", "calibrated": "2025-02-03"}
 
 
+def test_jobs_are_those_of_a_profile_in_a_region() -> None:
+    from braket_cloud import REGION
+
+    assert opened(Cloud(QPU)).payer() == f"profile default, region {REGION}"
+    assert open_braket("braket.local").payer() is None
+
+
 def test_what_the_device_says_of_itself() -> None:
     service = opened(Cloud(QPU, executables=34, total=5000))
     assert service.limits.circuits == 34
@@ -285,6 +292,15 @@ def test_what_an_earlier_process_sent_is_looked_for_until_it_is_listed() -> None
     assert now == [began + 20.0 + FRESH]
     assert later.find("another") is None
     assert now == [began + 20.0 + FRESH]
+
+
+def test_what_an_earlier_process_sent_has_one_time_to_be_listed() -> None:
+    _, now, service = late()
+    tags = [f"tag {k}" for k in range(10)]
+    later, began = service(), now[0]
+    later.expect(tags)
+    assert [later.find(tag) for tag in tags] == [None] * len(tags)
+    assert now == [began + FRESH]
 
 
 def refuses(cloud: Cloud, tries: int) -> None:

@@ -83,6 +83,19 @@ def test_what_the_machine_says_of_itself_now(server, monkeypatch):
     assert open_ibm("ibm.fake_manila").standing() == {"queue": "none", "calibrated": "2024-05-27"}
 
 
+def test_jobs_are_those_of_an_instance(server):
+    from ibm_stub import CRN, StubService
+
+    assert opened(server).payer() == f"instance {CRN}", "the one that the account chose"
+    named = open_ibm("ibm.stub", client=StubService(server), account="lab", instance="crn:of:another")
+    assert named.payer() == "instance crn:of:another"
+    named._site.backend._instance = None
+    assert named.payer() == "account lab, instance crn:of:another"
+    named._site._names = {}
+    assert named.payer() is None
+    assert open_ibm("ibm.fake_manila").payer() is None
+
+
 def test_a_job_from_here_to_there_and_back(server):
     from ibm_stub import MACHINE, SECONDS
 
@@ -191,6 +204,16 @@ def test_none_is_said_only_when_a_job_would_be_listed(server):
     assert now == [153.0], "another process may have sent it just before"
     assert service.find("tag") is None
     assert now == [153.0]
+
+
+def test_jobs_of_an_earlier_process_have_one_time_to_be_listed(server):
+    service = opened(server)
+    now = timed(service, 3.0)
+    tags = [f"tag {k}" for k in range(10)]
+    service.expect(tags)
+    assert [service.find(tag) for tag in tags] == [None] * len(tags)
+    assert now == [103.0]
+    assert open_ibm("ibm.fake_manila").expect(tags) is None
 
 
 def test_the_time_until_a_job_is_listed_begins_when_its_sending_has_ended(server, monkeypatch):

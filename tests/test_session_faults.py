@@ -43,6 +43,21 @@ def test_runs_in_a_storm_end_as_undisturbed_ones() -> None:
     check(storms(tight, {**SHARED, "seed": 5, "kills": 2, "timed": 1, "cloud_kills": 1}), 6, 2)
 
 
+# A cloud that lists a job some time after it was received, as vendors do, and whose answers are lost.
+LATE = {"runs": 1, "rate": 0.15, "lag": 0.4, "kinds": ["lost"], "seed": 7}
+
+
+def test_a_storm_over_a_cloud_that_lists_jobs_late() -> None:
+    early, settled = storms({**LATE, "settled": 0}, {**LATE, "kills": 3})
+    assert early["paid_twice"] > 0, "who asks too early hears that there is no job: the storm can see it"
+    assert early["other_results"] == 0
+    assert settled["kills"] == 3
+    assert settled["faults"] > 0
+    for quantity in ("other_results", "results_lost", "paid_twice", "shots_over"):
+        assert settled[quantity] == 0, settled
+    assert set(settled["states"]) <= {"done", "unsent"}
+
+
 # One run on two clouds, each of which stays away for longer than it is waited for, now and then.
 SPREAD = {"runs": 1, "rate": 0.3, "clouds": 2}
 

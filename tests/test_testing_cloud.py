@@ -137,6 +137,26 @@ def test_a_tag_that_comes_again_is_one_job_unless_the_plan_says_otherwise(cloud:
     assert cloud.tally().twice >= 1
 
 
+@pytest.mark.parametrize("settled", [0.0, 60.0])
+def test_a_job_is_listed_late_and_waited_for(cloud: Cloud, settled: float) -> None:
+    """It is known by its id at once, by its tag later: who asks too early hears that there is none."""
+    tag, service = f"tag-of-{settled}", opened(cloud, settled=settled)
+    cloud.plan(script={submitted(cloud): "lost"}, lag=0.3 if settled else 600)
+    with pytest.raises(UncertainError, match="did not"):
+        service.submit([circuit(qml.X(0))], tag)
+    assert cloud.tally().tags[tag] == 1
+    found = service.find(tag)
+    assert (found is not None) == bool(settled)
+    cloud.plan(lag=600)
+    service.expect([tag])
+    job = service.submit([circuit(qml.X(0))], tag)  # the cloud itself knows what it has
+    assert job == (found or job)
+    assert service.tagged(job, tag)
+    assert not service.tagged(job, "tag-of-another")
+    with pytest.raises(GoneError, match="There is no job 'cloud-999'"):
+        service.tagged("cloud-999", tag)
+
+
 def test_jobs_that_wait_fail_or_are_cancelled(cloud: Cloud) -> None:
     service = opened(cloud)
     cloud.plan(script={submitted(cloud): "slow"}, slow=600)
@@ -178,6 +198,7 @@ def test_gates_that_the_cloud_lacks_are_refused() -> None:
         ({"url": "http://127.0.0.1"}, ValueError, "with a port"),
         ({"url": "http://127.0.0.1:1", "circuits": 0}, ValueError, "circuits must be at least 1"),
         ({"url": "http://127.0.0.1:1", "timeout": 0}, ValueError, "timeout must be greater than 0"),
+        ({"url": "http://127.0.0.1:1", "settled": -1}, ValueError, "settled must be at least 0"),
         ({"url": "http://127.0.0.1:1", "mode": "batch"}, ValueError, "mode"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -33,11 +33,17 @@ class Machine(Protocol):
     def send(self, tasks: tuple[Task, ...], circuits: tuple[Circuit, ...], tag: str) -> str:
         """Send the tasks of a job."""
 
+    def expect(self, tags: Collection[str]) -> None:
+        """Jobs of other processes under these tags are looked for soon."""
+
     def find(self, tag: str) -> str | None:
         """The job that was sent under a tag."""
 
     def tagged(self, job: str, tag: str) -> bool | None:
         """Whether these are the tasks of a tag."""
+
+    def payer(self) -> str | None:
+        """Whose jobs these are on AWS."""
 
     def status(self, job: str) -> JobStatus:
         """Where a job stands."""
@@ -106,6 +112,10 @@ class BraketService(Plain):
         """How many quantum tasks a job is."""
         return task_count(shapes, self._task_limits)
 
+    def payer(self) -> str | None:
+        """The profile of the AWS configuration and the region whose jobs these are; None on a local simulator."""
+        return self._machine.payer()
+
     def standing(self) -> dict[str, str | None]:
         """What the machine says of itself now: "queue", tasks that wait, and "calibrated", how long ago; None untold.
 
@@ -134,6 +144,10 @@ class BraketService(Plain):
         with translated(self.name):
             tasks = job_tasks(circuits, self._programs, self._task_limits)
         return self._machine.send(tasks, tuple(circuits), tag)
+
+    def expect(self, tags: Collection[str]) -> None:
+        """On AWS, the time until what earlier processes sent is listed begins now, for all of these tags."""
+        self._machine.expect(tags)
 
     def find(self, tag: str) -> str | None:
         """The id of the job that was sent under `tag`; None if Braket has none.

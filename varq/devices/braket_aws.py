@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -130,6 +130,11 @@ class AwsMachine:
         renewed = getattr(device.properties.service, "updatedAt", None)
         return {"queue": None if size is None else f"{size} tasks", "calibrated": age(renewed)}
 
+    def payer(self) -> str:
+        """The profile of the AWS configuration, and the region; keys in the environment have no names of their own."""
+        boto = self._session.boto_session
+        return f"profile {boto.profile_name}, region {boto.region_name}"
+
     def open(self) -> None:
         """Sign in anew if the credentials have expired."""
         if self._expired:
@@ -180,6 +185,10 @@ class AwsMachine:
             return str(sdk.Program(source=program.source, inputs=numbers or None).json())
         programs = [sdk.Program(source=p.source, inputs=p.columns(inputs)) for p, inputs in task.programs]
         return str(sdk.ProgramSet(programs, task.shots).to_ir().json())
+
+    def expect(self, tags: Collection[str]) -> None:
+        """From now on AWS has the time until it lists them."""
+        self._settling.expect(tags)
 
     def find(self, tag: str) -> str | None:
         """The job whose tasks carry the tag; None if there surely is none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from varq.devices.braket_circuits import Program, Task, bits_in_wire_order
@@ -37,6 +38,10 @@ class LocalMachine:
         self._results: dict[str, JobResult] = {}
         self._tags: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.limits = Limits(wires=int(simulator.properties.paradigm.qubitCount))
+
+    def payer(self) -> str | None:
+        """None: nobody pays."""
+        return None
 
     def open(self) -> None:
         """Nothing to open."""
@@ -75,6 +80,9 @@ class LocalMachine:
 
     def _program(self, program: Program, inputs: tuple[tuple[float, ...], ...]) -> Any:
         return self._sdk.Program(source=program.source, inputs=program.columns(inputs))
+
+    def expect(self, tags: Collection[str]) -> None:
+        """Nothing: other processes keep their own."""
 
     def find(self, tag: str) -> str | None:
         """The job that ran under the tag in this process."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from math import ceil
 from typing import Any, TypeVar
@@ -117,6 +117,10 @@ class IBMService(Plain):
         """Seconds for which IBM has metered the open session until now; None for batches and single jobs."""
         return self._site.metered()
 
+    def payer(self) -> str | None:
+        """The instance whose jobs these are, by its CRN where IBM's client knows it; None on a snapshot."""
+        return self._site.payer()
+
     def submit(self, circuits: Sequence[Circuit], tag: str) -> str:
         """Send one job.
 
@@ -146,6 +150,10 @@ class IBMService(Plain):
                 f"Twirling rounds {circuit.shots} shots up to {run}, which are paid. Ask for {run} shots, or set "
                 "num_randomizations and shots_per_randomization so that their product is the shots."
             )
+
+    def expect(self, tags: Collection[str]) -> None:
+        """For an account, the time until IBM lists what earlier processes sent begins now, for all of these tags."""
+        self._site.expect(tags)
 
     def find(self, tag: str) -> str | None:
         """The job sent under a tag.  For an account, looks for some seconds before it says that there is none."""
@@ -359,7 +367,7 @@ def open_ibm(
         secrets = tuple(s for s in (token,) if s)
         client = client or _connected(account, channel, token, instance, secrets)
         settled = checks.real("settled", settled, 0.0)
-        site = Account(client, _OWN + machine, instance, chosen, given, max_time, settled, secrets)
+        site = Account(client, _OWN + machine, instance, chosen, given, max_time, settled, secrets, account=account)
     _checked(site, name, wires, layout)
     return IBMService(name, site, layout, optimization_level, seed_transpiler, given)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from varq.devices import ibm_faults, qiskit_noise, qiskit_packages
@@ -44,8 +44,14 @@ class Site(Protocol):
     def metered(self) -> float | None:
         """Seconds for which the open session has been metered."""
 
+    def payer(self) -> str | None:
+        """Whose jobs these are at IBM."""
+
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
         """Send one job; returns its id."""
+
+    def expect(self, tags: Collection[str]) -> None:
+        """Jobs of other processes under these tags are looked for soon."""
 
     def find(self, tag: str) -> str | None:
         """The job sent under a tag."""
@@ -147,6 +153,10 @@ class Local:
         """None: nothing is metered here."""
         return None
 
+    def payer(self) -> str | None:
+        """None: nobody pays."""
+        return None
+
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
         """Start a job in a thread of its own."""
         if tag in self._by_tag and self._by_tag[tag] in self._jobs:
@@ -158,6 +168,9 @@ class Local:
         self._jobs[name] = (job, machine)
         self._by_tag[tag] = name
         return name
+
+    def expect(self, tags: Collection[str]) -> None:
+        """Nothing: other processes keep their own."""
 
     def find(self, tag: str) -> str | None:
         """A job of this process."""
@@ -216,6 +229,7 @@ class Account:
         secrets: what no error may show.
         sleep: waits so many seconds.
         clock: seconds that only grow.
+        account: the name under which the account is saved here, if it was opened by it.
     """
 
     paid = True
@@ -232,8 +246,10 @@ class Account:
         secrets: tuple[str, ...],
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        account: str | None = None,
     ) -> None:
         self._client = client
+        self._names = {"account": account, "instance": instance}
         self._secrets = secrets
         self._wanted = self.mode = mode
         self._options = dict(options)
@@ -276,6 +292,11 @@ class Account:
         used = self.call(session.usage)
         return None if used is None else float(used)
 
+    def payer(self) -> str | None:
+        """The instance, by the CRN that `find` lists its jobs with, whatever the account is called here; else names."""
+        names = self._names if self._instance is None else {"instance": self._instance}
+        return ", ".join(f"{kind} {name}" for kind, name in names.items() if name is not None) or None
+
     def send(self, pubs: Sequence[Any], tag: str, seed: int) -> str:
         """Send one job; IBM's client repeats calls that surely did not arrive, for a quarter of a minute and more."""
         if self.mode is not Mode.JOB and self._session is None:
@@ -294,6 +315,10 @@ class Account:
     def _tagged(self, tag: str) -> dict[str, Any]:
         environment = {**self._options.get("environment", {}), "job_tags": ["varq", tag]}
         return {**self._options, "environment": environment}
+
+    def expect(self, tags: Collection[str]) -> None:
+        """From now on IBM has the time until it lists them."""
+        self._settling.expect(tags)
 
     def find(self, tag: str) -> str | None:
         """The oldest living job under a tag; later ones, if any, are cancelled.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -183,6 +183,12 @@ class Service(Protocol):
         None where no session is open, or where jobs are metered alone.
         """
 
+    def payer(self) -> str | None:
+        """Whose jobs these are at the vendor, by names, such as "profile lab, region us-east-1"; None where untold.
+
+        A job is found through the one that sent it alone.  Never what gives access, such as a token.
+        """
+
     def tasks(self, shapes: Sequence[tuple[int, int]]) -> int:
         """How many pieces of work a job is to its vendor, who charges for each of them.
 
@@ -203,6 +209,12 @@ class Service(Protocol):
         Raises:
             UncertainError: if it may have been received; never `TransientError` then.
             PartialError: if a part of it was, and it may be sent again under its tag.
+        """
+
+    def expect(self, tags: Collection[str]) -> None:
+        """Be told under which tags earlier processes may have sent jobs: `find` is asked for each of them next.
+
+        A vendor lists late what it has received: one time of waiting for that serves them all.
         """
 
     def find(self, tag: str) -> str | None:
@@ -244,6 +256,13 @@ class Plain:
 
     def metered(self) -> float | None:
         """None: there is no session that is metered."""
+        return None
+
+    def expect(self, tags: Collection[str]) -> None:
+        """Nothing: what was received is listed at once."""
+
+    def payer(self) -> str | None:
+        """None: there is one account alone, or it is not told."""
         return None
 
     def tagged(self, job: str, tag: str) -> bool | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -18,7 +18,8 @@ class Settling:
     """Jobs that may have been received, by their tags.
 
     A job is surely listed so many seconds after the last attempt to send it has ended: an attempt takes long just when
-    its answer is lost.  Nobody here knows when another process sent what it wrote down: before it was first looked for.
+    its answer is lost.  Nobody here knows when another process sent what it wrote down: before it was first expected or
+    looked for.
 
     Args:
         seconds: after which what was received is surely listed.
@@ -57,6 +58,12 @@ class Settling:
             yield
         finally:
             self._since[tag] = self._clock()
+
+    def expect(self, tags: Iterable[str]) -> None:
+        """Have one time serve for all jobs that other processes sent and that are looked for one after the other."""
+        now = self._clock()
+        for tag in tags:
+            self._since.setdefault(tag, now)
 
     def look(self, tag: str, ask: Callable[[], T], enough: Callable[[T], object] = bool) -> T:
         """What the vendor lists of a tag, asked again until it is enough, or surely all there is.

@@ -15,7 +15,7 @@ from varq.devices.service import Circuit, Service
 from varq.session.booking import Books, expected
 from varq.session.budget import NOTHING, Account, BudgetError, Use
 from varq.session.costs import Costs, check_circuits, in_parts
-from varq.session.job import Filled, Flight, Job, tickets_of, uses_of
+from varq.session.job import Filled, Flight, Job, tickets_of, written
 from varq.session.meter import Meter
 from varq.session.pace import Pace
 from varq.session.queue import Queue, Slot, Work
@@ -26,9 +26,8 @@ from varq.session.shares import AnyTicket
 from varq.session.tickets import Item, Place, Ticket, distinct
 from varq.session.trial import Trial
 from varq.session.turns import alone, in_turn
-from varq.store.circuit_records import CircuitRow
 from varq.store.faults import StoreError
-from varq.store.job_records import JobRecord, JobState, new_job_id
+from varq.store.job_records import JobState
 from varq.store.jobs import Jobs
 
 __all__ = ["LATE", "Dispatcher", "LateError"]
@@ -415,23 +414,8 @@ class Dispatcher:
             self._fail(slots, BudgetError(refused))
             return None
         self._account.spend(use)
-        record = JobRecord(
-            id=new_job_id(),
-            session=self._session,
-            number=number,
-            device=self.service.name,
-            created=self._clock(),
-            circuits=len(circuits),
-            shots=int(use.shots),
-            paid=self.service.paid,
-            estimate_seconds=use.seconds,
-            estimate_cost=use.cost,
-        )
-        rows = [
-            CircuitRow(record.id, k, same[0].circuit.digest, same[0].circuit.shots, same[0].circuit.seed, uses_of(same))
-            for k, same in enumerate(items.values())
-        ]
         served = list(items.values())
+        record, rows = written(self.service, self._session, number, self._clock(), use, served)
         return Job(record, circuits, rows, partial(self._wanted_by, served)), served
 
     def _wanted_by(self, items: Sequence[Sequence[Item]]) -> bool:

@@ -6,13 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from varq.devices.credentials import clean_text
 from varq.devices.faults import UncertainError
-from varq.devices.service import Circuit, JobResult
+from varq.devices.service import Circuit, JobResult, Service
+from varq.session import budget
 from varq.session.tickets import Item, Ticket
 from varq.store.circuit_records import CircuitRow, Use
-from varq.store.job_records import JobRecord
+from varq.store.job_records import JobRecord, JobState, new_job_id
 
-__all__ = ["Filled", "Flight", "Job", "tickets_of", "uses_of"]
+__all__ = ["Filled", "Flight", "Job", "check_payer", "kept", "tickets_of", "uses_of", "written"]
+
+_PAYER = "payer"  # in the details of a job: who sent it
 
 
 @dataclass(eq=False)
@@ -84,3 +88,68 @@ def uses_of(items: Sequence[Item]) -> tuple[Use, ...]:
         for owner, step in [item.ticket.place[:2]]
         for place in item.places
     )
+
+
+def written(
+    service: Service, session: str, number: int, when: float, use: budget.Use, items: Sequence[Sequence[Item]]
+) -> tuple[JobRecord, list[CircuitRow]]:
+    """A job as it is written down before it is sent, and its circuits.
+
+    Args:
+        service: that it goes to.
+        session: the session's id.
+        number: its order in the session.
+        when: seconds since 1970.
+        use: what it will use up, as far as that is known.
+        items: whom each of its circuits serves.
+    """
+    record = JobRecord(
+        id=new_job_id(),
+        session=session,
+        number=number,
+        device=service.name,
+        created=when,
+        circuits=len(items),
+        shots=int(use.shots),
+        paid=service.paid,
+        estimate_seconds=use.seconds,
+        estimate_cost=use.cost,
+        details={} if (payer := _payer(service)) is None else {_PAYER: payer},
+    )
+    circuits = [same[0].circuit for same in items]
+    rows = [
+        CircuitRow(record.id, k, circuit.digest, circuit.shots, circuit.seed, uses_of(same))
+        for k, (circuit, same) in enumerate(zip(circuits, items, strict=True))
+    ]
+    return record, rows
+
+
+def check_payer(job: JobRecord, service: Service) -> None:
+    """UncertainError if a job was sent by another account than the one of a service, which cannot see it.
+
+    Args:
+        job: of an earlier process; one that does not say who sent it passes.
+        service: which is to be asked for it.
+    """
+    sent, here = job.details.get(_PAYER), _payer(service)
+    if sent is None or here is None or sent == here:
+        return
+    hand = (
+        ""
+        if job.state is JobState.SENT
+        else " Or settle it by hand: session.settle(job, provider_id=...) or lost=True."
+    )
+    raise UncertainError(
+        f"A job is looked for by the account that sent it. Job {job.id} on {service.name} was sent by {sent}; this is "
+        f"{here}. Open the device with {sent}, and resume the run.{hand}"
+    )
+
+
+def kept(job: JobRecord) -> dict[str, object]:
+    """What a job's details say from before it was sent."""
+    return {name: value for name, value in job.details.items() if name == _PAYER}
+
+
+def _payer(service: Service) -> str | None:
+    said = service.payer() if service.paid else None
+    return None if said is None else clean_text(said)

@@ -15,6 +15,7 @@ from varq.store.jobs import Jobs
 __all__ = ["Recovery"]
 
 _OPEN = (JobState.WRITTEN, JobState.SENT, JobState.UNCERTAIN)
+_UNSURE = (JobState.WRITTEN, JobState.UNCERTAIN)  # looked for by their tags
 _LOST = (JobState.FAILED, JobState.CANCELLED, JobState.UNSENT)
 
 
@@ -33,6 +34,7 @@ class Recovery:
         self._log = log
         self._session = session
         self._account = account
+        self._expected: set[str] = set()  # tags that the service was told of
 
     def served(self, ticket: Ticket) -> Sequence[Served]:
         """What the journal has for a ticket."""
@@ -57,6 +59,7 @@ class Recovery:
         """
         served = self.served(ticket)
         waiting = dict.fromkeys(one.job for one in served if one.state in _OPEN)
+        self._expect(ticket.place[0], served)
         failed: DeviceError | None = None
         try:
             for job in waiting:
@@ -130,6 +133,14 @@ class Recovery:
                 continue
             self._rebook(job)
 
+    def _expect(self, owner: str, served: Sequence[Served]) -> None:
+        """Have the vendor's time until it lists what it received begin at once, for all that is looked for next."""
+        if _unsure(served) <= self._expected:
+            return
+        own = {job.id for job in self._log.jobs(self._session, _UNSURE)}
+        self._expected |= own | _unsure(self._log.served(owner))
+        self._sender.service.expect(self._expected)
+
     def _find_out(self, job: str, wanted: Callable[[], bool]) -> None:
         before = self._log.job(job)
         try:
@@ -143,6 +154,10 @@ class Recovery:
         if before.session == self._session:
             self._account.spend(_used(after) - _used(before))
         return after
+
+
+def _unsure(served: Sequence[Served]) -> set[str]:
+    return {one.job for one in served if one.state in _UNSURE}
 
 
 def _digest(ticket: Ticket, item: int) -> str | None:

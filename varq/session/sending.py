@@ -19,7 +19,7 @@ from varq.devices.faults import (
     UncertainError,
 )
 from varq.devices.service import Circuit, JobResult, JobStatus, Service
-from varq.session.job import Job
+from varq.session.job import Job, check_payer, kept
 from varq.session.meter import Meter
 from varq.session.retry import Retry, persistently
 from varq.store.circuit_records import Returned
@@ -179,12 +179,13 @@ class Sender:
             Its state now: "done" with its bits in the journal, or why there are none.
 
         Raises:
-            UncertainError: if the vendor cannot tell whether it received the job.
+            UncertainError: if the vendor cannot tell whether it received the job, or another account sent it.
             DeviceError: if the vendor cannot be asked, or has the job and no result of it: a person is to know
                 before its circuits are paid for once more.
         """
         if job.state in (JobState.WRITTEN, JobState.UNCERTAIN):
             try:
+                check_payer(job, self.service)
                 found = self._look(job.id, wanted)
             except UncertainError as error:
                 self._log.mark(job.id, JobState.UNCERTAIN, error=str(error))
@@ -193,7 +194,9 @@ class Sender:
                 self._log.mark(job.id, JobState.UNSENT)
                 return JobState.UNSENT
             self._log.sent({job.id: found})
-        elif job.state is not JobState.SENT:
+        elif job.state is JobState.SENT:
+            check_payer(job, self.service)
+        else:
             return job.state
         again = Job(self._log.job(job.id), (), self._log.circuits(job.id), wanted)
         again.provider = again.record.provider_id
@@ -209,8 +212,9 @@ class Sender:
         """Call back a job that nobody waits for any more, or keep its result if it has one; what runs is left.
 
         Raises:
-            DeviceError: if the vendor cannot be asked.
+            DeviceError: if the vendor cannot be asked, or another account sent the job.
         """
+        check_payer(job, self.service)
         left = Job(job, (), self._log.circuits(job.id), lambda: False)
         left.provider = job.provider_id
         if not self._status(left).final:
@@ -474,5 +478,5 @@ def _said(error: Exception) -> str:
 def _returned(job: Job) -> Returned:
     result = job.result
     assert result is not None
-    details = {**result.details, "read": job.read, "busy": job.busy}
+    details = {**kept(job.record), **result.details, "read": job.read, "busy": job.busy}
     return Returned(job.record.id, result.bits, result.queued, result.seconds, result.cost, details)

@@ -6,7 +6,7 @@ import base64
 import http.client
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,9 +17,12 @@ from pennylane.devices.preprocess import decompose
 from varq import checks
 from varq.devices.faults import ExpiredError, GoneError, PermanentError, TransientError, UncertainError
 from varq.devices.service import Bits, Circuit, JobResult, JobStatus, Limits, Mode, Plain
+from varq.devices.settling import Settling
 from varq.testing.cloud_gates import GATES, IGNORED, Payload
 
 __all__ = ["CloudService"]
+
+_STEP = 0.1  # most seconds between two looks for a job
 
 
 class CloudService(Plain):
@@ -33,6 +36,8 @@ class CloudService(Plain):
         job_shots: most shots in a job.
         mode: "session", the one that there is.
         timeout: seconds after which a call is given up.
+        settled: seconds after which the cloud surely lists a job that it has received: those of its plan's lag, and
+            what it may take to hear a call that was given up.
 
     Raises:
         ValueError: for an address that is not of this machine, or a limit out of range.
@@ -50,6 +55,7 @@ class CloudService(Plain):
         job_shots: int | None = None,
         mode: str = "session",
         timeout: float = 5.0,
+        settled: float = 0.0,
     ) -> None:
         parts = urlsplit(checks.text("url", url))
         if parts.scheme != "http" or parts.hostname != "127.0.0.1" or parts.port is None:
@@ -61,6 +67,7 @@ class CloudService(Plain):
         self.mode = Mode(checks.choice("mode", mode, [Mode.SESSION.value]))
         self._port = parts.port
         self._timeout = checks.real("timeout", timeout, above=0)
+        self._settling = Settling(settled, _STEP)
         self._session: int | None = None
         self._payloads: dict[str, Payload] = {}
 
@@ -89,19 +96,24 @@ class CloudService(Plain):
         self.compile(circuits)
         payloads = [self._payloads[circuit.digest] for circuit in circuits]
         body = {"session": self._session, "tag": tag, "circuits": payloads}
-        job = str(self._call("submit", body, UncertainError)["job"])
+        with self._settling.attempt(tag):
+            job = str(self._call("submit", body, UncertainError)["job"])
         for circuit in circuits:
             self._payloads.pop(circuit.digest, None)
         return job
 
+    def expect(self, tags: Collection[str]) -> None:
+        """From now on the cloud has the time until it lists them."""
+        self._settling.expect(tags)
+
     def find(self, tag: str) -> str | None:
         """The id of the job that was sent under `tag`; None if there surely is none."""
-        found = self._call("find", {"tag": tag}, TransientError)["jobs"]
+        found = self._settling.look(tag, lambda: self._call("find", {"tag": tag}, TransientError)["jobs"])
         return str(found[0]) if found else None
 
     def tagged(self, job: str, tag: str) -> bool | None:
         """Whether the job was sent under `tag`."""
-        return job in self._call("find", {"tag": tag}, TransientError)["jobs"]
+        return bool(self._call("tag", {"job": job}, TransientError)["tag"] == tag)
 
     def status(self, job: str) -> JobStatus:
         """Where the job stands."""

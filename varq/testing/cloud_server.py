@@ -7,6 +7,7 @@ It does everything that goes wrong with such services, by a plan in FOLDER/plan.
      "script": {"submit:0": "lost"},                        # the first submission: counted from the folder's beginning
      "session": 20,                                         # submissions after which a session expires
      "slow": 0.05,                                          # seconds that a job waits with "slow"
+     "lag": 0.2,                                            # seconds until a job is listed under its tag
      "repeat": true,                                        # whether a tag that comes again is a job again
      "hold": ["submit"]}                                    # calls that wait until the plan no longer says so
 """
@@ -40,7 +41,8 @@ _TABLES = """
     CREATE TABLE IF NOT EXISTS calls (number INTEGER PRIMARY KEY, path TEXT, fault TEXT);
     CREATE TABLE IF NOT EXISTS sessions (number INTEGER PRIMARY KEY, used INTEGER, ended INTEGER);
     CREATE TABLE IF NOT EXISTS jobs
-        (number INTEGER PRIMARY KEY, tag TEXT, circuits TEXT, shots INTEGER, ready REAL, state TEXT, result TEXT);
+        (number INTEGER PRIMARY KEY, tag TEXT, circuits TEXT, shots INTEGER, ready REAL, state TEXT, result TEXT,
+         received REAL);
 """
 
 
@@ -88,10 +90,12 @@ class Vendor:
         Raises:
             RefusedError: if it is answered with an error.
         """
-        calls = {"open": self._open, "close": self._close, "find": self._find, "status": self._status}
+        calls = {"open": self._open, "close": self._close, "tag": self._tag, "status": self._status}
         calls |= {"result": self._result, "cancel": self._cancel}
         if path == "submit":
             return self._submit(body, fault, plan)
+        if path == "find":
+            return {"jobs": self._under(body["tag"], plan.get("lag", 0))}
         if path not in calls:
             raise RefusedError(404, f"There is no call {path!r}.")
         return calls[path](body)
@@ -114,15 +118,16 @@ class Vendor:
             for name, wires, numbers in circuit["gates"]:
                 if len(numbers) != GATES.get(name, -1) or not set(wires) <= set(range(circuit["wires"])):
                     raise RefusedError(400, f"There is no gate {name!r} on {wires} with {len(numbers)} numbers.")
-        found = self._find(body)["jobs"]
+        found = self._under(tag)
         if found and not plan.get("repeat"):
             return {"job": found[0]}
         result = [_packed(sampled(circuit)) for circuit in circuits]
         shots = sum(circuit["shots"] for circuit in circuits)
-        ready = time.time() + (plan.get("slow", 0.05) if fault == "slow" else 0)
+        now = time.time()
+        ready = now + (plan.get("slow", 0.05) if fault == "slow" else 0)
         state = "failed" if fault == "failed" else "done"
-        row = (tag, json.dumps(circuits), shots, ready, state, json.dumps(result))
-        sql = "INSERT INTO jobs (tag, circuits, shots, ready, state, result) VALUES (?, ?, ?, ?, ?, ?)"
+        row = (tag, json.dumps(circuits), shots, ready, state, json.dumps(result), now)
+        sql = "INSERT INTO jobs (tag, circuits, shots, ready, state, result, received) VALUES (?, ?, ?, ?, ?, ?, ?)"
         return {"job": f"cloud-{self.db.execute(sql, row).lastrowid}"}
 
     def _check_session(self, session: Any, plan: dict[str, Any]) -> None:
@@ -131,9 +136,15 @@ class Vendor:
             raise RefusedError(401, "The session has expired.")
         self.db.execute("UPDATE sessions SET used = used + 1 WHERE number = ?", (session,))
 
-    def _find(self, body: dict[str, Any]) -> dict[str, Any]:
-        rows = self.db.execute("SELECT number FROM jobs WHERE tag = ? ORDER BY number", (body["tag"],)).fetchall()
-        return {"jobs": [f"cloud-{row[0]}" for row in rows]}
+    def _under(self, tag: str, lag: float = 0.0) -> list[str]:
+        """The jobs under a tag, of those that were received so many seconds ago."""
+        sql = "SELECT number FROM jobs WHERE tag = ? AND received <= ? ORDER BY number"
+        return [f"cloud-{row[0]}" for row in self.db.execute(sql, (tag, time.time() - lag))]
+
+    def _tag(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._job(body)
+        number = str(body["job"]).removeprefix("cloud-")
+        return {"tag": self.db.execute("SELECT tag FROM jobs WHERE number = ?", (number,)).fetchone()[0]}
 
     def _job(self, body: dict[str, Any]) -> Any:
         number = str(body["job"]).removeprefix("cloud-")

@@ -46,6 +46,7 @@ from varq.testing.cloud_process import Cloud, Tally
 
 __all__ = ["Chain", "Report", "Storm", "compared", "main", "weather"]
 
+_BUSY = 0.6  # seconds by which the cloud may hear a call later than its client gave it up
 _FAILED = 3  # exit status of a life that ended in a clear state
 _RETRY = Retry(attempts=8, first=0.02, longest=0.3)
 _MOMENTS = (
@@ -133,6 +134,8 @@ class Storm:
         limits: of a job, options of `CloudService`.
         repeat: whether the cloud runs a tag again that it knows.
         longest: seconds.
+        lag: seconds until the cloud lists a job under its tag.
+        settled: seconds after which a client takes it for listed; None for the lag and what a busy machine may add.
         clouds: over which the circuits of each request are spread. One that stays away too long is then left out, and
             its part sent to another: what it had received is paid for once more, elsewhere.
     """
@@ -148,6 +151,8 @@ class Storm:
     limits: dict[str, int] = field(default_factory=dict)
     repeat: bool = True
     longest: float = 0.5
+    lag: float = 0.0
+    settled: float | None = None
     clouds: int = 1
 
 
@@ -248,6 +253,7 @@ class _Sky:
             "seed": storm.seed + number,
             "kinds": list(storm.kinds),
             "repeat": storm.repeat,
+            "lag": storm.lag,
         }
         # Submissions are the calls that matter most: some of them are the cloud's last.
         deaths = clock.sample(range(max(4, 2 * self._left)), (self._left + 1) // 2)
@@ -307,7 +313,8 @@ def _live(storm: Storm, folder: Path, urls: Sequence[str], kill: int | None) -> 
 
 def _weathered(storm: Storm, folder: Path, urls: Sequence[str], kill: int | None) -> None:
     _watch(kill)
-    options: dict[str, Any] = {"timeout": 0.4, **storm.limits}
+    settled = (storm.lag and storm.lag + _BUSY) if storm.settled is None else storm.settled
+    options: dict[str, Any] = {"timeout": 0.4, "settled": settled, **storm.limits}
     clouds = [device("cloud", url=url, **options) for url in urls]
     cloud = clouds[0] if len(clouds) == 1 else spread(*clouds, by="circuits")
     with open_store(folder / "store") as store, _session(store, cloud, Budget(**storm.budget)) as session:
