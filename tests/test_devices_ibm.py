@@ -251,4 +251,4 @@ def test_shots_under_twirling_follow_ibms_rule(shots, twirling, run_for):
 
 def test_names_of_snapshots():
     assert {"fake_manila", "fake_torino", "fake_sherbrooke"} <= set(qiskit_noise.fake_names())
-    assert repr(open_ibm("fake_manila")) == "IBMService('fake_manila', mode='job')"
+    assert repr(open_ibm("fake_manila")) == "IBMService('ibm.fake_manila', mode='job')"
