@@ -292,8 +292,9 @@ def test_an_observer_may_stop_the_run(session: Session) -> None:
 def test_tolerance_and_patience(session: Session) -> None:
     flat = session.run(task(Optax("sgd", learning_rate=1e-9)), stop=Stop(tolerance=1e-3, patience=4))
     assert (flat.reason, flat.steps) == (Reason.CONVERGED, 5)
-    wild = session.run(task(Optax("sgd", learning_rate=0.0045)), stop=Stop(patience=3, steps=50))
-    assert wild.reason in (Reason.STALLED, Reason.STEPS)
+    away = Minimize(cost=bowl, x0=np.ones(2), gradient=double, optimizer=Optax("sgd", learning_rate=2.0))
+    wild = session.run(away, stop=Stop(patience=3, steps=50))  # from x to -3 x: the first value remains the best
+    assert (wild.reason, wild.steps) == (Reason.STALLED, 4)
 
 
 def test_recorded_time_is_not_measured_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
