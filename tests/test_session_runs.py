@@ -298,7 +298,6 @@ def test_tolerance_and_patience(session: Session) -> None:
 
 
 def test_recorded_time_is_not_measured_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = session.run(task(ADAM), stop=Stop(steps=5))
     clock = [0.0]
     evaluate = FunctionCost.evaluate
 
@@ -314,7 +313,6 @@ def test_recorded_time_is_not_measured_again(session: Session, monkeypatch: pyte
     assert (replayed.steps, replayed.seconds) == (4, stopped.seconds)
     longer = session.run(task(ADAM, seed=1), stop=Stop(seconds=6.5))
     assert (longer.steps, longer.seconds) == (7, 7.0)
-    assert short.seconds < 3
 
 
 def _recorded_elsewhere(session: Session, step: int, move: float, versions: str | None = None) -> str:

@@ -187,9 +187,7 @@ def test_seconds_of_recorded_steps_count() -> None:
         recorded = sum(max(row.seconds for row in study.store.rows(run)) for run in study.layout.ids)
         assert np.isclose(purse.spent.seconds, recorded)
         assert purse.spent.shots == 0
-        began = time.monotonic()
         assert study.finish(budget=Budget(seconds=1000.0))["done"] == CELLS
-        assert time.monotonic() - began < 60
 
 
 def test_what_a_killed_client_left_at_work_is_ended_and_counted_before_anything_more_is_spent(whole: Study) -> None:
