@@ -174,11 +174,11 @@ def test_a_sector_has_its_electrons(mapping: str, electrons: tuple[int, int]) ->
 
 @maps
 def test_twenty_qubits_have_all_words_that_there_are(mapping: str) -> None:
-    """Each map takes products of Majorana operators to words, one to one; a loop over pairs of terms would take minutes.
+    """Each map takes products of Majorana operators to words, one to one, and none cancels here.
 
-    For each spin there are n^2 words of two of them or one occupation; words of both spins are products of these. Of one
-    spin, two orbitals have one word of two occupations, three have six of an occupation and a hop, and four have the six
-    with as many of one kind as of the other: for real integrals those of one kind alone cancel.
+    For each spin there are n^2 words of two of them or one occupation; words of both spins are products of these. Of
+    one spin, two orbitals have one word of two occupations, three have six of an occupation and a hop, and four have
+    the six with as many of one kind as of the other: for real integrals those of one kind alone cancel.
     """
     n, given = 10, integrals(10, 0)
     words = fermion.qubits(mapping, given.h1, given.h2, given.constant)
