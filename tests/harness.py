@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["printed", "told", "until"]
+__all__ = ["PATIENCE", "printed", "told", "until"]
 
-PATIENCE = 120.0  # seconds for anything to happen on a busy machine
+PATIENCE = 400.0  # seconds for processes that have to load PennyLane and JAX on a busy machine
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -49,9 +49,10 @@ PROBLEMS = [
     (Molecule.load("H2"), "uccsd", EXACT),
     (Molecule.load("H2", bond=2.0), "kupccgsd", OPTIMIZED),
     (Molecule.load("H2", mapping="parity"), HardwareEfficient(wires=4, depth=3), CHEMICAL),
-    (TransverseFieldIsing(4), "hamiltonian-variational", 0.1),
+    # As many layers as half of a ring reach its ground state: Ho and Hsieh, SciPost Phys. 6, 029 (2019).
+    (TransverseFieldIsing(4, periodic=True), "hamiltonian-variational", OPTIMIZED),
     (Hubbard(2, interaction=4.0), "uccsd", OPTIMIZED),
-    (Operator(qml.Z(0) @ qml.Z(1) + 0.5 * qml.X(0)), Circuit(tilted, (2,), wires=2), 0.2),
+    (Operator(qml.Z(0) @ qml.Z(1) + 0.5 * qml.X(0)), Circuit(tilted, (2,), wires=2), OPTIMIZED),
 ]
 
 

@@ -292,12 +292,12 @@ def test_an_observer_may_stop_the_run(session: Session) -> None:
 def test_tolerance_and_patience(session: Session) -> None:
     flat = session.run(task(Optax("sgd", learning_rate=1e-9)), stop=Stop(tolerance=1e-3, patience=4))
     assert (flat.reason, flat.steps) == (Reason.CONVERGED, 5)
-    wild = session.run(task(Optax("sgd", learning_rate=0.0045)), stop=Stop(patience=3, steps=50))
-    assert wild.reason in (Reason.STALLED, Reason.STEPS)
+    away = Minimize(cost=bowl, x0=np.ones(2), gradient=double, optimizer=Optax("sgd", learning_rate=2.0))
+    wild = session.run(away, stop=Stop(patience=3, steps=50))  # from x to -3 x: the first value remains the best
+    assert (wild.reason, wild.steps) == (Reason.STALLED, 4)
 
 
 def test_recorded_time_is_not_measured_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = session.run(task(ADAM), stop=Stop(steps=5))
     clock = [0.0]
     evaluate = FunctionCost.evaluate
 
@@ -313,7 +313,6 @@ def test_recorded_time_is_not_measured_again(session: Session, monkeypatch: pyte
     assert (replayed.steps, replayed.seconds) == (4, stopped.seconds)
     longer = session.run(task(ADAM, seed=1), stop=Stop(seconds=6.5))
     assert (longer.steps, longer.seconds) == (7, 7.0)
-    assert short.seconds < 3
 
 
 def _recorded_elsewhere(session: Session, step: int, move: float, versions: str | None = None) -> str:

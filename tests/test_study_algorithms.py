@@ -17,6 +17,7 @@ from varq.study.table import Table
 QUIET: dict[str, Any] = {"store": None, "progress": False}
 GATE = EigenPhase(np.diag([1, np.exp(2.0j)]), state=1)
 EXACT = 1e-12
+FAR = 6  # standard errors of one estimate at a fixed seed: densities have further peaks, a few in a thousand are beyond
 STATIONARY = 1e-6  # of a value where the optimizer stops
 ROUNDING = 1e-10  # one compiled function for several cells and one for each differ by rounding
 
@@ -34,13 +35,16 @@ def test_phases_over_applications_and_seeds() -> None:
     assert table["value"][-1] == alone.value
     few, many = (np.asarray(table["stderr"])[np.asarray(table["applications"]) == n] for n in (64, 1024))
     assert max(many) < min(few)
-    assert np.all(np.abs(table["deviation"]) < 6 * np.asarray(table["stderr"]))
+    assert np.all(np.abs(table["deviation"]) < FAR * np.asarray(table["stderr"]))
 
 
 def test_policies_are_values() -> None:
-    table = swept(PhaseEstimation(problem=GATE, applications=256), {"policy": ["greedy", "semiclassical", "higgins"]})
-    assert np.all(np.abs(table["deviation"]) < 0.5)
+    policies = ["greedy", "semiclassical", "higgins"]
+    table = swept(PhaseEstimation(problem=GATE, applications=256), {"policy": policies})
+    tasks = [PhaseEstimation(problem=GATE, applications=256, policy=policy) for policy in policies]
+    assert table["value"].tolist() == [varq.run(task, **QUIET).value for task in tasks]
     assert len(set(table["value"])) == 3
+    assert np.all(np.abs(table["deviation"]) < FAR * np.asarray(table["stderr"]))
 
 
 @pytest.mark.full

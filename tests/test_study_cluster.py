@@ -21,6 +21,7 @@ from varq.study.local import _shared_out as shared_out
 from varq.study.lost import ClusterLost, Unsuited
 from varq.study.needs import check_offered
 from varq.study.patience import Patience
+from varq.study.suited import graphics
 
 ADA, BOB = "tcp://ada:1", "tcp://bob:1"
 
@@ -196,7 +197,8 @@ def test_labels_of_a_local_cluster_are_those_that_there_are_and_are_shared_out()
 
 
 def test_workers_with_the_label_gpu_are_asked_what_jax_has_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    scheduler = Scheduler({ADA: {"gpu": 1}, BOB: {"qpu:a": 1}})
+    here = graphics()
+    scheduler = Scheduler({ADA: {"gpu": here + 1}, BOB: {"qpu:a": 1}})
     asked = []
 
     def run(function: Any, *args: Any, workers: Any = None, on_error: str = "raise") -> dict[str, Any]:
@@ -205,7 +207,7 @@ def test_workers_with_the_label_gpu_are_asked_what_jax_has_there(monkeypatch: py
 
     monkeypatch.setattr(scheduler, "run", run, raising=False)
     Path("store").mkdir()
-    with pytest.raises(Unsuited, match=r"fewer on tcp://ada:1 \(label gpu=1, JAX has 0\)"):
+    with pytest.raises(Unsuited, match=rf"fewer on tcp://ada:1 \(label gpu={here + 1}, JAX has {here}\)"):
         Dask(scheduler).prepare(Path("store"))
     assert asked == [("look", None), ("graphics", [ADA])]
     assert not list(Path("store").iterdir()), "nothing is left that tells workers to go on"

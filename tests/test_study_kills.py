@@ -4,79 +4,48 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from harness import PATIENCE, until
+from study_samples import STEPS, Rows, check_same, check_whole, gone, ising, rows
 
-import varq
-from varq.algorithms import VQE
-from varq.optimizers import SPSA
-from varq.problems import TransverseFieldIsing
-from varq.protocol import Stop
-from varq.store.store import open_store
 from varq.study.executors import Processes
 from varq.study.study import Study
 
-CELLS, STEPS = 6, 40
-PATIENCE = 240.0  # seconds for a process that has to load PennyLane and JAX on a busy machine
+CELLS = 6
+ENDED = {signal.SIGKILL: {"status -9"}, signal.SIGTERM: {"told to end", "status -15"}}  # in a run, or between two
 
 CLIENT = """
 import sys
+import threading
+import time
+from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_study_kills import study
+from varq.study.executors import Processes
+def tell(processes):
+    while len(processes.pids) < processes.workers:
+        time.sleep(0.02)
+    Path("pids").write_text(" ".join(map(str, processes.pids)))
 if __name__ == "__main__":
     with study("store") as found:
-        found.finish(int(sys.argv[2]) or None)
+        if sys.argv[2] == "0":
+            found.finish()
+        else:
+            with Processes(int(sys.argv[2])) as processes:
+                threading.Thread(target=tell, args=(processes,)).start()
+                found.finish(processes)
 """
-
-Rows = dict[tuple[str, int, str], float]
 
 
 def study(folder: str) -> Study:
-    """Cells that take turns in one process, on a device that compiles nothing."""
-    task = VQE(
-        problem=TransverseFieldIsing(2),
-        ansatz="hardware-efficient",
-        optimizer=SPSA(),
-        device="default.qubit",
-        stop=Stop(steps=STEPS),
-    )
-    return varq.sweep(task, {"seed": range(CELLS)}, name="killed", store=folder, progress=False)
-
-
-def rows(folder: str) -> Rows:
-    """What is recorded: the seconds of each step, which no second computation would have again."""
-    if not Path(folder).is_dir():
-        return {}
-    with open_store(folder, read_only=True) as store:
-        return {(r.id, row.step, row.role): row.seconds for r in store.list() for row in store.rows(r.id)}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
-def check_whole(before: Rows, capsys: pytest.CaptureFixture[str], died: str) -> None:
-    """The study is complete, as if nothing had happened, and nothing that was recorded was computed again."""
-    after = rows("store")
-    again = sum(after.get(place) != seconds for place, seconds in before.items())
-    with capsys.disabled():
-        print(f"\n{died} killed: {len(before)} of {len(after)} evaluations were recorded, {again} of these repeated")
-    assert again == 0
-    with study("straight") as straight, study("store") as killed:
-        straight.finish()
-        assert killed.status()["done"] == CELLS
-        for run in straight.layout.ids:
-            assert [row.content for row in killed.store.rows(run)] == [r.content for r in straight.store.rows(run)]
-        assert killed.store.verify() == []
+    return ising(folder, CELLS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -88,26 +57,35 @@ def test_a_worker_that_is_killed_loses_no_more_than_what_was_in_flight(
 
         def kill() -> None:
             until(lambda: len(rows("store")) > 2 * STEPS)
-            os.kill(processes.pids[0], number)
+            (pid,) = processes.pids
+            os.kill(pid, number)
+            until(lambda: gone(pid))
             before.update(rows("store"))
 
         killer = threading.Thread(target=kill)
         killer.start()
         assert found.finish(processes)["done"] == CELLS
         killer.join()
+        (lost,) = [row for row in found.ledger().rows if row["state"] == "lost"]
+        assert any(how in lost["note"] for how in ENDED[number])
     assert len(before) > 2 * STEPS
-    check_whole(before, capsys, f"worker, by {number.name},")
+    check_whole(before, capsys, f"worker killed by {number.name}", study)
 
 
-def killed_client(workers: int) -> None:
-    """Start the study in another process, and kill that when some of it is recorded."""
+def killed_client(workers: int) -> list[int]:
+    """Start the study in another process, and kill that when some of it is recorded; its workers have these numbers."""
     words = [sys.executable, "-c", CLIENT, str(Path(__file__).parent), str(workers)]
-    client = subprocess.Popen(words)
+    client, told = subprocess.Popen(words), Path("pids")
+
+    def some() -> bool:
+        return len(rows("store")) > STEPS and (not workers or (told.exists() and told.read_text() != ""))
+
     try:
-        until(lambda: len(rows("store")) > STEPS or client.poll() is not None)
+        until(lambda: some() or client.poll() is not None)
     finally:
         client.kill()
     assert client.wait() == -signal.SIGKILL
+    return [int(pid) for pid in told.read_text().split()] if workers else []
 
 
 def test_a_client_that_is_killed_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,19 +93,22 @@ def test_a_client_that_is_killed_loses_nothing(capsys: pytest.CaptureFixture[str
     before = rows("store")
     with study("store") as found:
         assert found.finish()["done"] == CELLS
-    check_whole(before, capsys, "client")
+    check_whole(before, capsys, "client killed", study)
 
 
 @pytest.mark.full
 def test_workers_end_with_the_client(capsys: pytest.CaptureFixture[str]) -> None:
-    killed_client(2)
+    workers = killed_client(2)
+    assert len(workers) == 2
+    until(lambda: all(map(gone, workers)))
+    before = rows("store")
     with study("store") as found:
-        assert found.finish()["done"] == CELLS  # waits for what a worker that is about to end still owns
-    check_whole(rows("store"), capsys, "client of two workers")
+        assert found.finish()["done"] == CELLS
+    check_whole(before, capsys, "client of two workers killed", study)
 
 
 @pytest.mark.full
-def test_four_shards_in_parallel_are_the_whole_study(capsys: pytest.CaptureFixture[str]) -> None:
+def test_four_shards_in_parallel_are_the_whole_study() -> None:
     Path("study.toml").write_text(
         f"""
 algorithm = "vqe"
@@ -143,7 +124,7 @@ steps = {STEPS}
 device = "default.qubit"
 store = "store"
 [sweep]
-name = "killed"
+name = "ising"
 over.seed.range = {CELLS}
 """,
         encoding="utf-8",
@@ -153,4 +134,9 @@ over.seed.range = {CELLS}
     assert [shard.wait(PATIENCE) for shard in shards] == [0, 0, 0, 0]
     files = [path for path in Path("store").glob("*.sqlite") if ".part-" in path.name]
     assert len(files) > 1, "each wrote a file of its own"
-    check_whole(rows("store"), capsys, "none")
+    recorded = 0
+    for path in files:
+        with closing(sqlite3.connect(path)) as db:
+            recorded += db.execute("SELECT count(*) FROM steps").fetchone()[0]
+    assert recorded == len(rows("store")), "no evaluation was done by two"
+    check_same(study)

@@ -414,7 +414,7 @@ def test_each_kind_of_cells_is_looked_at_and_shards_and_failed_cells_are_told_ap
     study = sweep([*(dataclasses.replace(small, seed=seed) for seed in range(5)), wide], name="kinds", batch=2)
     ahead = study.forecast()
     assert (ahead.cells, ahead.batches) == (6, 4)
-    assert "2 kinds of cells, each told by itself" in ahead.why or "3 kinds" in ahead.why
+    assert "2 kinds of cells, each told by itself" in ahead.why
     assert ahead.bytes == 4 * 16 * 2**8, "the widest is neither first nor in a batch"
     assert (ahead.jobs, ahead.shots, ahead.cost) == (0, 0, 0)
     parts = [study.forecast(shard=(k, 2)) for k in (1, 2)]
@@ -447,7 +447,7 @@ def test_what_sampled_cells_send_is_what_their_sessions_say() -> None:
     assert f"{4 * one.shots:,} shots in {4 * one.jobs} jobs" in str(ahead)
     sql = "SELECT coalesce(sum(shots), 0) FROM jobs"
     study.finish()
-    assert sum(int(file.read(sql)[0][0]) for file in study.store._folder.files()) <= ahead.shots
+    assert sum(int(file.read(sql)[0][0]) for file in study.store._folder.files()) == ahead.shots
 
 
 def test_the_best_cell_needs_one_that_is_done() -> None:

@@ -198,8 +198,9 @@ class Purse:
                 continue
             each = expected.get(name)
             share = max(0.0, getattr(free, name)) / _SHARES if each is None else each * cells * _MARGIN
-            # A part of a shot or circuit is none: where nothing is known, at least one is wanted.
-            least = 1.0 if each is None and name in _WHOLE else 0.0
+            # Where nothing is known, something is wanted, or nothing would be asked for, and got, for ever; a part of a
+            # shot or circuit is none.
+            least = 0.0 if each is not None else 1.0 if name in _WHOLE else 1e-12
             want[name] = max(least, math.ceil(share * factor) if name in _WHOLE else share * factor)
         return Use(**want)
 
