@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,12 @@ from varq.session.attached import Attached
 from varq.store.store import open_store
 
 DEVICE, SHOTS = "default.qubit", 20  # nothing to compile, and samples that follow a seed
-PATIENCE = 240.0  # seconds for a process that has to load PennyLane and JAX on a busy machine
 
 
 def task(steps: int = 4, seed: int = 0, **changes: Any) -> VQE:
     """Two coupled spins by SPSA."""
     given: dict[str, Any] = {"optimizer": SPSA(), "stop": Stop(steps=steps), "seed": seed}
     return VQE(problem=TransverseFieldIsing(sites=2), ansatz="hardware-efficient", **{**given, **changes})
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def steps_of(attached: Attached) -> dict[str, int]:

@@ -19,9 +19,19 @@ from varq.protocol import Stop
 from varq.store.store import open_store
 from varq.study.study import Study
 
-__all__ = ["STEPS", "Later", "Rows", "check_kept", "check_same", "check_whole", "gone", "ising", "rows"]
+__all__ = ["FILE", "STEPS", "Later", "Rows", "check_kept", "check_same", "check_whole", "gone", "ising", "rows"]
 
 STEPS = 40
+FILE = """
+algorithm = "vqe"
+ansatz = "hardware-efficient"
+[problem]
+kind = "transverse-field-ising"
+sites = 2
+[optimizer]
+kind = "spsa"
+"""
+"""The same task as the beginning of a file, to which rules, a session and a sweep are added."""
 
 Rows = dict[tuple[str, int, str], float]
 

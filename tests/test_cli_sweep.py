@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from study_samples import FILE
 from typer.testing import CliRunner
 
 from varq.cli.app import app
@@ -19,15 +20,7 @@ from varq.store.store import open_store
 from varq.study import load
 from varq.study.work import failed
 
-STUDY = """
-algorithm = "vqe"
-ansatz = "hardware-efficient"
-[problem]
-kind = "transverse-field-ising"
-sites = 2
-[optimizer]
-kind = "spsa"
-[stop]
+STUDY = f"""{FILE}[stop]
 steps = 2
 [session]
 device = "default.qubit"

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from session_samples import DEVICE, PATIENCE, SHOTS, Metered, task, until
+from harness import PATIENCE, until
+from session_samples import DEVICE, SHOTS, Metered, task
 
 from varq.protocol import Event
 from varq.session import handing

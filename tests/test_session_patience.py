@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
-from session_samples import until
+from harness import until
 from session_service import AT_ONCE, Scripted, bits_of, circuit, dispatcher, states, store_of
 
 from varq.devices.faults import OfflineError, TransientError

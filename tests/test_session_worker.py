@@ -11,7 +11,8 @@ from typing import Any
 
 import pennylane as qml
 import pytest
-from session_samples import DEVICE, PATIENCE, SHOTS, end_workers, steps_of, task, until
+from harness import PATIENCE, until
+from session_samples import DEVICE, SHOTS, end_workers, steps_of, task
 
 import varq
 from varq.algorithms import VQE, Minimize

@@ -12,13 +12,15 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from harness import until
+from study_samples import STEPS, Rows, check_kept, check_whole, gone, ising, rows
 
 import varq
 from varq.algorithms import VQE
@@ -34,57 +36,7 @@ from varq.study.work import State
 pytestmark = [pytest.mark.dask, pytest.mark.timeout(900)]
 
 EXACT = 1e-10  # hartree
-CELLS, STEPS = 8, 40
-PATIENCE = 400.0  # seconds for processes that have to load PennyLane and JAX on a busy machine
-
-Rows = dict[tuple[str, int, str], float]
-
-
-def ising(store: str = "store", cells: int = CELLS, steps: int = STEPS, **options: Any) -> Study:
-    """Cells that take turns, on a device that compiles nothing."""
-    task = VQE(
-        problem=TransverseFieldIsing(2),
-        ansatz="hardware-efficient",
-        optimizer=SPSA(),
-        device="default.qubit",
-        stop=Stop(steps=steps),
-    )
-    return varq.sweep(task, {"seed": range(cells)}, name="ising", store=store, progress=False, **options)
-
-
-def rows(store: str) -> Rows:
-    """What is recorded: the seconds of each step, which no second computation would have again."""
-    if not Path(store).is_dir():
-        return {}
-    with open_store(store, read_only=True) as opened:
-        return {(r.id, row.step, row.role): row.seconds for r in opened.list() for row in opened.rows(r.id)}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
-def check_kept(before: Rows, capsys: pytest.CaptureFixture[str], what: str) -> None:
-    """Nothing that was recorded was computed again."""
-    after = rows("store")
-    again = sum(after.get(place) != seconds for place, seconds in before.items())
-    with capsys.disabled():
-        print(f"\n{what}: {len(before)} of {len(after)} evaluations were recorded, {again} of these repeated")
-    assert again == 0
-
-
-def check_whole(before: Rows, capsys: pytest.CaptureFixture[str], what: str) -> None:
-    """The study is complete, as if nothing had happened, and nothing that was recorded was computed again."""
-    check_kept(before, capsys, what)
-    with ising("straight") as straight, ising() as killed:
-        straight.finish()
-        assert killed.status()["done"] == CELLS
-        for run in straight.layout.ids:
-            assert [row.content for row in killed.store.rows(run)] == [r.content for r in straight.store.rows(run)]
-        assert killed.store.verify() == []
+CELLS = 8
 
 
 @pytest.fixture(scope="module")
@@ -209,8 +161,6 @@ def test_a_budget_holds_over_all_workers(cluster: Any) -> None:
 
 
 def test_the_dashboard_is_shown(cluster: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    with ising(cells=1, steps=1) as study:
-        study.close()
     task = VQE(problem=TransverseFieldIsing(2), ansatz="hardware-efficient", device="default.qubit", stop=Stop(steps=1))
     with varq.sweep(task, {"seed": [0]}, name="shown", store="store", progress=True) as shown:
         shown.finish(executor=cluster)
@@ -291,7 +241,9 @@ def test_a_worker_that_is_killed_loses_no_more_than_what_was_in_flight(capsys: p
 
         def kill() -> None:
             until(lambda: study.status()["done"] >= 2)
-            os.kill(cluster.workers[0].pid, signal.SIGKILL)
+            pid = cluster.workers[0].pid
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: gone(pid))
             before.update(rows("store"))
 
         killer = threading.Thread(target=kill)
@@ -317,6 +269,7 @@ def test_a_scheduler_that_is_killed_loses_nothing(capsys: pytest.CaptureFixture[
         killer.join()
         for worker in found["workers"]:
             worker.kill()
+            worker.wait()
         before = rows("store")
         assert study.finish()["done"] == CELLS  # waits for what a worker that is about to end still owns
     check_whole(before, capsys, "scheduler killed")
@@ -325,7 +278,7 @@ def test_a_scheduler_that_is_killed_loses_nothing(capsys: pytest.CaptureFixture[
 CLIENT = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from test_study_dask import ising
+from study_samples import ising
 if __name__ == "__main__":
     with ising() as study:
         study.finish(executor=sys.argv[2])

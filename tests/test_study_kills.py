@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import PATIENCE, until
-from study_samples import STEPS, Rows, check_same, check_whole, gone, ising, rows
+from study_samples import FILE, STEPS, Rows, check_same, check_whole, gone, ising, rows
 
 from varq.study.executors import Processes
 from varq.study.study import Study
@@ -110,15 +110,7 @@ def test_workers_end_with_the_client(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.full
 def test_four_shards_in_parallel_are_the_whole_study() -> None:
     Path("study.toml").write_text(
-        f"""
-algorithm = "vqe"
-ansatz = "hardware-efficient"
-[problem]
-kind = "transverse-field-ising"
-sites = 2
-[optimizer]
-kind = "spsa"
-[stop]
+        f"""{FILE}[stop]
 steps = {STEPS}
 [session]
 device = "default.qubit"

@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import pytest
 from harness import PATIENCE
+from study_samples import ising
 
 import varq
 from varq.algorithms import VQE
-from varq.optimizers import SPSA
 from varq.problems import TransverseFieldIsing
 from varq.protocol import Stop
 from varq.store.store import open_store
@@ -35,14 +35,7 @@ TORINO, GARNET = {"qpu": "ibm.torino"}, {"qpu": "iqm.garnet"}
 
 
 def study(store: str = "store", cells: int = 4, steps: int = 2, **options: Any) -> Study:
-    task = VQE(
-        problem=TransverseFieldIsing(2),
-        ansatz="hardware-efficient",
-        optimizer=SPSA(),
-        device="default.qubit",
-        stop=Stop(steps=steps),
-    )
-    return varq.sweep(task, {"seed": range(cells)}, name="placed", store=store, progress=False, **options)
+    return ising(store, cells, steps, **options)
 
 
 def overlapping(times: list[tuple[float, float]]) -> int:

@@ -13,6 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from harness import PATIENCE, until
+from study_samples import FILE
 from test_study_cluster import ADA, Scheduler
 from typer.testing import CliRunner
 
@@ -31,21 +33,12 @@ from varq.study.study import Study
 from varq.study.watching import Watching
 from varq.study.work import Order, _Working
 
-PATIENCE = 240.0  # seconds for a process that has to start on a busy machine
 LONG = 3600.0  # seconds that nobody waits for
 INTERRUPTED = 130
 CELLS, STEPS = 4, 3
 ONCE = [signal.SIGINT]
 
-STUDY = f"""
-algorithm = "vqe"
-ansatz = "hardware-efficient"
-[problem]
-kind = "transverse-field-ising"
-sites = 2
-[optimizer]
-kind = "spsa"
-[stop]
+STUDY = f"""{FILE}[stop]
 steps = {STEPS}
 [session]
 device = "default.qubit"
@@ -292,13 +285,6 @@ def test_cells_that_nobody_asked_for_do_not_make_a_sweep_a_stopped_one() -> None
 
 
 # -- processes of this machine
-
-
-def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def interrupted(processes: Processes, future: Future[Any]) -> BaseException | None:

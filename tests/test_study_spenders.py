@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import until
+from study_samples import FILE
 from typer.testing import CliRunner
 
 import varq
@@ -32,7 +34,6 @@ from varq.study.study import Study
 from varq.study.work import Order
 
 CELLS = 4
-PATIENCE = 240.0  # seconds for processes that have to load PennyLane and JAX on a busy machine
 
 
 def cell(steps: int = 3, shots: int | None = 50, device: str = "default.qubit", seed: int = 0) -> VQE:
@@ -184,15 +185,7 @@ def test_prices_of_ones_own_make_a_budget_of_money() -> None:
 
 
 def test_a_file_says_the_budget_and_the_prices_of_its_study() -> None:
-    text = """
-algorithm = "vqe"
-ansatz = "hardware-efficient"
-[problem]
-kind = "transverse-field-ising"
-sites = 2
-[optimizer]
-kind = "spsa"
-[stop]
+    text = f"""{FILE}[stop]
 steps = 1
 [session]
 device = "DEVICE"
@@ -231,13 +224,6 @@ if __name__ == "__main__":
     with sampled(60) as study, ProcessPoolExecutor(2, get_context("spawn")) as pool:
         study.finish(pool)
 """
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 @pytest.mark.full
