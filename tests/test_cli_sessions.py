@@ -11,7 +11,8 @@ from typing import Any
 
 import pennylane as qml
 import pytest
-from session_samples import DEVICE, PATIENCE, SHOTS, end_workers, task
+from harness import PATIENCE
+from session_samples import DEVICE, SHOTS, end_workers, task
 from typer.testing import CliRunner
 
 from varq.cli import machines
