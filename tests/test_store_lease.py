@@ -185,7 +185,8 @@ def test_a_stopped_owner_is_replaced_when_asked_to_and_stale(folder: Path) -> No
     try:
         with open_store(folder, host="ada", stale=0.5) as store:
             time.sleep(0.6)
-            assert not store.jobs.abandoned(RUN)  # it is seen to live: only a person may say that it is to be robbed
+            assert not store.jobs.abandoned(RUN)  # it is seen to live
+            assert store.jobs.late(RUN)
             with pytest.raises(OwnedError, match="owned by pid"):
                 store.lease(RUN).__enter__()
             with store.lease(RUN, take_over=True):
@@ -261,8 +262,11 @@ def test_a_silent_host_is_replaced_when_asked_to(folder: Path) -> None:
         with ada.lease(RUN) as lost:
             ada.append(RUN, row(0))
             assert not bob.jobs.abandoned(RUN)
+            assert not bob.jobs.late(RUN)
             age(folder, "ada", 61)
             assert bob.jobs.abandoned(RUN)
+            assert bob.jobs.late(RUN)
+            assert not ada.jobs.late(RUN), "it is its own"
             with pytest.raises(OwnedError, match="heartbeat 61 s ago"):
                 bob.lease(RUN).__enter__()
             with bob.lease(RUN, take_over=True):

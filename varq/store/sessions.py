@@ -172,11 +172,20 @@ class Sessions:
     def abandoned(self, name: str) -> bool:
         """Whether what a run, a session or a budget is called by has an owner, and that may be gone (`silent`).
 
-        Who goes on by itself takes over only then: a process that is seen to live is never robbed, however old its
-        heartbeat.  A person may know better, and pass `take_over=True`.
+        What a process that lives may still use up, as a budget, is taken over by itself only then: a process that is
+        seen to live is not robbed of that, however old its heartbeat.  A person may know better: `take_over=True`.
         """
         holder = self.owner(name)
         return holder is not None and self.silent(holder)
+
+    def late(self, name: str) -> bool:
+        """Whether a run has an owner elsewhere that should have shown a sign of life, even if its process is there.
+
+        A process that no longer can write, on a full disk say, lives and holds its run for ever.  To take that over
+        loses nothing: what it writes from then on is refused.
+        """
+        holder, me = self.owner(name), self._watch.me
+        return holder is not None and (holder.host, holder.process) != (me.host, me.mark) and self._watch.late(holder)
 
     def at_work(self) -> list[Holder]:
         """Who else holds a run, session or order now, as far as their heartbeats and processes tell.

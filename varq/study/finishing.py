@@ -371,7 +371,7 @@ class Finishing:
         try:
             for index in self._left[number]:
                 run = self._layout.ids[index]
-                with self._store.lease(run, self._store.jobs.abandoned(run)):
+                with self._store.lease(run, self._store.jobs.late(run)):
                     if failed(self._store, run, message):
                         ends[index] = End(index, State.FAILED, message)
         except OwnedError:

@@ -332,8 +332,8 @@ class _Working:
         return [ends[cell.index] for cell in party.cells]
 
     def _started(self, cell: Cell) -> Run:
-        gone = self.session.store.jobs.abandoned(cell.run)
-        run = self.session.start(self.order.task(cell), take_over=gone)
+        late = self.session.store.jobs.late(cell.run)
+        run = self.session.start(self.order.task(cell), take_over=late)
         run.spoken_for = True
         self.halting.begin(run)
         return run
