@@ -10,7 +10,7 @@ import typer
 from varq import cli
 from varq.cli.options import BudgetCircuits, BudgetCost, BudgetSeconds, BudgetShots, Json, Out, Prices, Quiet, Store
 from varq.cli.waiting import waiting
-from varq.study.requeue import requeued
+from varq.session.interrupt import requeued
 
 __all__ = ["sweep"]
 

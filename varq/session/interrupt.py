@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["REQUEUE", "Interrupts", "names_interrupt", "wraps_interrupt"]
+__all__ = ["REQUEUE", "Interrupts", "names_interrupt", "requeued", "wraps_interrupt"]
 
 REQUEUE = 75  # exit status after SIGTERM: EX_TEMPFAIL of sysexits.h, "try again later", for batch scripts that requeue
 
@@ -41,6 +41,35 @@ class Interrupts:
         finally:
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def requeued() -> Iterator[None]:
+    """SIGTERM inside the block ends it by SystemExit with the status on which a batch script requeues.
+
+    What drives runs counts signals by itself meanwhile, and lets the evaluation in flight end.  Only the main thread
+    hears signals: elsewhere the block is as without this.
+
+    Example:
+        >>> import os, signal
+        >>> with requeued():
+        ...     os.kill(os.getpid(), signal.SIGTERM)
+        Traceback (most recent call last):
+            ...
+        SystemExit: 75
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _ended)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _ended(number: int, frame: Any) -> None:
+    raise SystemExit(REQUEUE)
 
 
 def wraps_interrupt(error: BaseException) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import traceback
 from typing import Any
 
@@ -12,7 +10,7 @@ from varq import spec
 from varq.devices.credentials import clean_text
 from varq.protocol import Event
 from varq.session.handing import again
-from varq.session.interrupt import REQUEUE
+from varq.session.interrupt import requeued
 from varq.session.orders import hold
 from varq.session.reporting import ORDERED, PULSE, RUN
 from varq.session.session import Session
@@ -98,6 +96,7 @@ def _ordered(runs: dict[str, dict[str, Any]], name: str, body: dict[str, Any]) -
         runs[name]["paused"] = False
 
 
+@requeued()
 def work(session: str, store: Store, take_over: bool = False) -> int:
     """Own a session until all its runs have ended, or somebody stops it; returns the exit status.
 
@@ -107,8 +106,6 @@ def work(session: str, store: Store, take_over: bool = False) -> int:
         ValueError: if it was opened on a device that cannot be written down.
         SystemExit: after SIGTERM, with the status on which a batch script requeues; the session can go on later.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminated)  # between drives, which count signals by themselves
     opened = reopen(session, store, take_over, progress=False)
     log.info("The worker of %s has begun.", opened.id)
     try:
@@ -130,10 +127,6 @@ def work(session: str, store: Store, take_over: bool = False) -> int:
     opened.close()
     log.info("The worker of %s has ended.", opened.id)
     return DONE
-
-
-def _terminated(number: int, frame: Any) -> None:
-    raise SystemExit(REQUEUE)
 
 
 def _tell(session: Session, message: str) -> None:

@@ -16,6 +16,7 @@ from varq.devices.credentials import clean_text
 from varq.devices.prices import Price, load_prices
 from varq.protocol import Result
 from varq.session.budget import Budget
+from varq.session.interrupt import requeued
 from varq.session.known import finished
 from varq.session.opening import UNSET, Unset, store_of
 from varq.store.records import RunRecord
@@ -30,7 +31,6 @@ from varq.study.permits import free_spender, new_permit, signed, sole_spender
 from varq.study.placement import Placements
 from varq.study.purse import Purse
 from varq.study.record import StudyRecord, is_recorded, named, recorded, shown, state_of
-from varq.study.requeue import requeued
 from varq.study.status import Status
 from varq.study.stored import StoredStudy
 from varq.study.watching import Watching
