@@ -13,6 +13,7 @@ from typing import Any
 from varq.protocol import Event, Plan, Reason
 from varq.session.stopwatch import Span, Stopwatch
 from varq.store.faults import StoreError
+from varq.store.job_records import ENLISTED
 from varq.store.jobs import Jobs
 
 __all__ = ["EVENTS", "ORDERED", "PULSE", "RUN", "Reporter", "event_of", "number", "spans_of"]
@@ -21,7 +22,7 @@ log = logging.getLogger("varq")
 
 PULSE = 0.25  # seconds after which at the latest an event is in the store, and a command is heard of
 EVENTS = "events"  # this and the next two: kinds of notes
-RUN = "run"
+RUN = ENLISTED
 ORDERED = "ordered"
 _TOLD_ONCE = ("title", "unit", "reference")  # by the first event of a run, not by each step
 _MOST_KEPT = 10_000  # events that wait for a store that cannot be written

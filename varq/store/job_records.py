@@ -16,6 +16,7 @@ from varq.devices.credentials import clean, clean_text, refuse
 from varq.spec import canonical
 
 __all__ = [
+    "ENLISTED",
     "NEXT",
     "STUDY",
     "JobRecord",
@@ -36,6 +37,7 @@ __all__ = [
     "used_up",
 ]
 
+ENLISTED = "run"  # kind of the notes by which runs stand in a session
 STUDY = "study-"  # begins the ids under which studies stand among the sessions: a study has no jobs of its own
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")  # what every vendor takes as a tag
 Record = TypeVar("Record")

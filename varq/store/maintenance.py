@@ -17,13 +17,13 @@ from varq import checks
 from varq.store import job_care, tables
 from varq.store.database import Database
 from varq.store.faults import ConflictError, StoreCorrupt, StoreError, StoreUnwritable
+from varq.store.job_records import ENLISTED
 from varq.store.records import Finding, GcReport, MergeReport, Row, seal
 
 __all__ = ["gc", "merge", "references", "remove", "sources", "verify"]
 
 _DAY = 86_400.0  # seconds; a run without a row may be one that is just being started
 _WEEK = 7 * _DAY  # an order of a study may take days, in which its client has nothing to do
-_ENLISTED = "run"  # kind of the notes by which `varq.session` enlists runs
 _SHOWN = 3  # conflicts shown in full
 _REFERENCE = re.compile(r'"sha256":"([0-9a-f]{64})"')  # as varq.spec writes a large array into canonical JSON
 _TEXTS = (
@@ -108,7 +108,7 @@ def _empty(own: Database, others: Sequence[Database]) -> list[str]:
 def _enlisted(files: Sequence[Database]) -> set[str]:
     """The runs that were noted in sessions which are not closed: whoever opens one again goes on with them."""
     sql = "SELECT body FROM notes JOIN sessions ON key = session WHERE kind = ? AND state <> 'closed'"
-    return {json.loads(body)["run"] for file in job_care.having(files) for (body,) in file.read(sql, (_ENLISTED,))}
+    return {json.loads(body)["run"] for file in job_care.having(files) for (body,) in file.read(sql, (ENLISTED,))}
 
 
 def _drafts(own: Database) -> int:
