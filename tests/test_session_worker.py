@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -292,12 +293,12 @@ def test_terms_come_back_as_they_were() -> None:
     device = varq.device("ibm.fake_torino", layout=(3, 4), mode="batch")
     prices = {"own.machine": {"per_shot": 0.5, "dated": "2026", "source": "us"}}
     with Session(device, budget=budget, retry=retry, on_error="continue", prices=prices, store=None) as session:
-        found = read_terms(canonical(session.desk.terms))
+        found = read_terms(json.loads(canonical(session.desk.terms)))
     assert (found["device"], found["budget"], found["retry"]) == (device, budget, retry)
     assert found["on_error"] == "continue"
     assert found["prices"]["own.machine"]["per_shot"] == 0.5
     with pytest.raises(ValueError, match=r"Got an object of type builtins\.object"):
-        read_terms(canonical(written_terms(object(), budget)))
+        read_terms(json.loads(canonical(written_terms(object(), budget))))
 
 
 def test_a_launch_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

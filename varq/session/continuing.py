@@ -47,7 +47,7 @@ def continued(
         session.close()
         raise
     # The device is the run's own, which its spec names: one that cannot be written down may be at hand here.
-    terms = read_terms(spec.canonical({k: v for k, v in settings.items() if k not in ("device", "object")}))
+    terms = read_terms({k: v for k, v in settings.items() if k not in ("device", "object")})
     terms["budget"] = dataclasses.replace(terms["budget"], **(limits or {}))
     session.close()
     opened = Session(**(terms | given), _again=found.id)

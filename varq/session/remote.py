@@ -97,7 +97,7 @@ def received(text: str, folder: Path) -> str:
             )
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"Standard input must hold runs that varq packed. Got {text[:40]!r}.") from error
-    terms = read_terms(spec.canonical(data["terms"]))
+    terms = read_terms(data["terms"])
     with Session(**terms, shots=data["shots"], store=folder, progress=False) as session:
         for entry in data["runs"]:
             task = spec.decode(entry["spec"], lambda name: _array(data["arrays"][name]))

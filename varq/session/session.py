@@ -127,7 +127,7 @@ class Session:
             ValueError: if it was opened on a device that cannot be written down.
         """
         record = store.jobs.session(session)
-        terms = read_terms(spec.canonical(settings_of(store.jobs, record)))
+        terms = read_terms(settings_of(store.jobs, record))
         opened = cls(**terms, shots=record.shots, store=store, **options, _again=record.id)
         opened._desk.own(take_over)
         store.jobs.set_state(record.id, SessionState.OPEN)

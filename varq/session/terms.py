@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,21 +45,20 @@ def _given(value: Any) -> dict[str, Any]:
     return {name: entry for name, entry in dataclasses.asdict(value).items() if entry is not None}
 
 
-def read_terms(settings: str) -> dict[str, Any]:
+def read_terms(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `Session` that stand in a record's settings.
 
     Raises:
         ValueError: if the session's device was an object of the process that opened it.
     """
-    data = json.loads(settings)
-    if "object" in data:
-        raise ValueError(_object_said(data["object"]))
+    if "object" in settings:
+        raise ValueError(_object_said(settings["object"]))
     return {
-        "device": spec.decode(data.get("device")),
-        "budget": Budget(**data.get("budget", {})),
-        "on_error": data.get("on_error", "abort"),
-        "retry": Retry(**data.get("retry", {})),
-        "prices": data.get("prices"),
+        "device": spec.decode(settings.get("device")),
+        "budget": Budget(**settings.get("budget", {})),
+        "on_error": settings.get("on_error", "abort"),
+        "retry": Retry(**settings.get("retry", {})),
+        "prices": settings.get("prices"),
     }
 
 
