@@ -25,7 +25,7 @@ from varq.simulator.kept import Kept
 from varq.simulator.observables import WordSum, word_sum
 from varq.simulator.programs import noted
 
-__all__ = ["CompiledCost", "measured"]
+__all__ = ["CompiledCost", "measured", "weighed"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,13 @@ def measured(circuit: Callable[[Any], Any], device: Any, measurement: Any, x: An
     config = device.setup_execution_config(wanted, full)
     tapes, join = device.preprocess_transforms(config)([full])
     return unwrapped(join(device.execute(tuple(tapes), config)))
+
+
+def weighed(circuit: Callable[[Any], Any], device: Any, measurement: Any, x: Any) -> tuple[Any, int]:
+    """`measured`, and the bytes of the simulator's tables that a function compiled of it holds."""
+    with noted() as used:
+        found = measured(circuit, device, measurement, x)
+    return found, sum(program.held_bytes for program in used)
 
 
 class CompiledCost:
@@ -183,9 +190,8 @@ class _Functions:
             jax.eval_shape(self.value, np.zeros(shape), np.zeros(size))
 
     def _measured(self, measurement: Any, x: Any) -> Any:
-        with noted() as used:
-            found = measured(self._circuit, self._device, measurement, x)
-        self.held_bytes = max(self.held_bytes, sum(program.held_bytes for program in used))
+        found, held = weighed(self._circuit, self._device, measurement, x)
+        self.held_bytes = max(self.held_bytes, held)
         return found
 
     def _fubini_study(self, x: Any) -> Any:

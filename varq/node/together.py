@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from varq import checks, spec
 from varq.devices.catalog import DEFAULT, open_device
-from varq.node.compiled import measured
+from varq.node.compiled import measured, weighed
 from varq.node.nodes import Cost, Nodes
 from varq.node.traced import traceable
 from varq.precision import double
@@ -26,7 +26,6 @@ from varq.problems.pauli import PauliSum
 from varq.protocol import Array, Law, Many, Reply, Request, Value, ValueAndGrad
 from varq.simulator.kept import Kept
 from varq.simulator.observables import WordSum
-from varq.simulator.programs import noted
 
 __all__ = ["Together"]
 
@@ -159,9 +158,8 @@ class _Program:
         """One cost, by the device's own stages; its coefficients are numbers of the compiled function."""
         with qml.QueuingManager.stop_recording():
             observable = WordSum(coefficients, self._words, range(self._wires))
-        with noted() as used:
-            found = measured(self._circuit, self._device, qml.expval(observable), x)
-        self.held_bytes = max(self.held_bytes, sum(program.held_bytes for program in used))
+        found, held = weighed(self._circuit, self._device, qml.expval(observable), x)
+        self.held_bytes = max(self.held_bytes, held)
         return found
 
     def run(self, numbers: NDArray[np.float64], points: Array, slopes: bool) -> tuple[Any, Any]:
