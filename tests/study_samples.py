@@ -19,7 +19,19 @@ from varq.protocol import Stop
 from varq.store.store import open_store
 from varq.study.study import Study
 
-__all__ = ["FILE", "STEPS", "Later", "Rows", "check_kept", "check_same", "check_whole", "gone", "ising", "rows"]
+__all__ = [
+    "FILE",
+    "STEPS",
+    "Later",
+    "Rows",
+    "check_kept",
+    "check_same",
+    "check_whole",
+    "described",
+    "gone",
+    "ising",
+    "rows",
+]
 
 STEPS = 40
 FILE = """
@@ -32,6 +44,20 @@ sites = 2
 kind = "spsa"
 """
 """The same task as the beginning of a file, to which rules, a session and a sweep are added."""
+
+
+def described(cells: int, steps: int = STEPS) -> str:
+    """The file of the study that `ising` makes."""
+    return f"""{FILE}[stop]
+steps = {steps}
+[session]
+device = "default.qubit"
+store = "store"
+[sweep]
+name = "ising"
+over.seed.range = {cells}
+"""
+
 
 Rows = dict[tuple[str, int, str], float]
 

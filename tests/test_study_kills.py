@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import PATIENCE, until
-from study_samples import FILE, STEPS, Rows, check_same, check_whole, gone, ising, rows
+from study_samples import STEPS, Rows, check_same, check_whole, described, gone, ising, rows
 
 from varq.study.executors import Processes
 from varq.study.study import Study
@@ -109,18 +109,7 @@ def test_workers_end_with_the_client(capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.full
 def test_four_shards_in_parallel_are_the_whole_study() -> None:
-    Path("study.toml").write_text(
-        f"""{FILE}[stop]
-steps = {STEPS}
-[session]
-device = "default.qubit"
-store = "store"
-[sweep]
-name = "ising"
-over.seed.range = {CELLS}
-""",
-        encoding="utf-8",
-    )
+    Path("study.toml").write_text(described(CELLS), encoding="utf-8")
     words = [sys.executable, "-m", "varq", "sweep", "run", "study.toml", "--quiet", "--shard"]
     shards = [subprocess.Popen([*words, f"{number}/4"]) for number in range(1, 5)]
     assert [shard.wait(PATIENCE) for shard in shards] == [0, 0, 0, 0]

@@ -14,16 +14,12 @@ from typing import Any
 
 import pytest
 from harness import PATIENCE, until
-from study_samples import FILE
+from study_samples import described, ising
 from test_study_cluster import ADA, Scheduler
 from typer.testing import CliRunner
 
-import varq
-from varq.algorithms import VQE
 from varq.cli.app import app
-from varq.optimizers import SPSA
-from varq.problems import TransverseFieldIsing
-from varq.protocol import Event, Stop
+from varq.protocol import Event
 from varq.session.interrupt import REQUEUE
 from varq.study import executors
 from varq.study.cluster import Dask
@@ -38,26 +34,11 @@ INTERRUPTED = 130
 CELLS, STEPS = 4, 3
 ONCE = [signal.SIGINT]
 
-STUDY = f"""{FILE}[stop]
-steps = {STEPS}
-[session]
-device = "default.qubit"
-store = "store"
-[sweep]
-name = "pressed"
-over.seed.range = {CELLS}
-"""
+STUDY = described(CELLS, STEPS)
 
 
 def study() -> Study:
-    task = VQE(
-        problem=TransverseFieldIsing(2),
-        ansatz="hardware-efficient",
-        optimizer=SPSA(),
-        device="default.qubit",
-        stop=Stop(steps=STEPS),
-    )
-    return varq.sweep(task, {"seed": range(CELLS)}, name="pressed", store="store", progress=False)
+    return ising(cells=CELLS, steps=STEPS)
 
 
 def press(numbers: list[signal.Signals]) -> None:
