@@ -62,7 +62,8 @@ class EigenPhase:
         steps: how often `gates` are applied for one unitary; None for once.
         preparation: the gates that prepare `state` from |0...0>, up to a global phase.
         origin: what `from_hamiltonian` made it of, which then is its identity: the last bits of the unitary are
-            another machine's others. None for an identity by the unitary and the state themselves.
+            another machine's others. None for an identity by the gates where these are known, else by the unitary, and
+            by the state.
 
     Raises:
         TypeError: if the unitary is neither.
@@ -262,12 +263,18 @@ class EigenPhase:
     @property
     def hashed_as(self) -> Any:
         """What stands for it in the identity of a run: what it was made of, where that is known."""
-        if self.origin is None:
+        if self.origin is not None:
+            told: dict[str, Any] = {"origin": self.origin}
+        elif self.gates is not None:  # the matrix is computed from these
+            told = {"gates": self.gates, "steps": self.steps, "time": self.time, "near": self.near}
+        elif self.preparation is not None:
+            told = {"unitary": self.unitary, "time": self.time, "near": self.near}
+        else:
             return self
-        given = {} if self.origin.ground else {"state": self.state, "preparation": None}
-        if self.preparation is not None:  # the vector is computed from these
-            given = {"state": None, "preparation": self.preparation}
-        return {"kind": self.kind, "version": self.version, "origin": self.origin, **given}
+        if self.origin is None or not self.origin.ground:
+            # So is the vector, from the gates that prepare it.
+            told |= {"state": None if self.preparation is not None else self.state, "preparation": self.preparation}
+        return {"kind": self.kind, "version": self.version, **told}
 
     @property
     def title(self) -> str:
