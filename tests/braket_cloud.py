@@ -16,6 +16,7 @@ from typing import Any
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYVARQSECRETKEY0"
 KEY = "AKIAVARQTESTKEY00001"
 REGION = "eu-north-1"
+ACCOUNT = "123456789012"
 QPU = f"arn:aws:braket:{REGION}::device/qpu/iqm/Garnet"
 SV1 = "arn:aws:braket:::device/quantum-simulator/amazon/sv1"
 
@@ -55,6 +56,7 @@ class Cloud:
         self.page = 2
         self.probabilities = False
         self.inline = False
+        self.account = ACCOUNT
         self.lag = 0.0  # seconds until a new task is listed
         self.clock: Callable[[], float] = lambda: 0.0
 
@@ -106,7 +108,7 @@ class Cloud:
         return {"POST /quantum-task": "create", "POST /quantum-tasks": "search"}.get(f"{method} {path}", "ask")
 
     def _identity(self, path: str, body: Any) -> tuple[int, str]:
-        inside = "<GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult>"
+        inside = f"<GetCallerIdentityResult><Account>{self.account}</Account></GetCallerIdentityResult>"
         return (
             200,
             f'<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">{inside}</GetCallerIdentityResponse>',

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 import pytest
-from braket_cloud import KEY, QPU, REGION, SECRET, SV1, Cloud, refusal
+from braket_cloud import ACCOUNT, KEY, QPU, REGION, SECRET, SV1, Cloud, refusal
 from session_service import AT_ONCE, dispatcher, states, store_of
 from test_devices_braket import agrees, circuit, layers, truth
 
-from varq.devices import braket_faults
+from varq.devices import braket_faults, braket_sdk
 from varq.devices.braket import BraketService, open_braket
 from varq.devices.braket_aws import FRESH, STATUSES, STEP, AwsMachine, together
 from varq.devices.braket_faults import CODES, EXCEPTIONS, explained, without_secrets
@@ -72,11 +72,33 @@ def test_what_the_device_says_of_itself_now() -> None:
     assert opened(Cloud(QPU)).standing() == {"queue": "12 tasks", "calibrated": "2025-02-03"}
 
 
-def test_jobs_are_those_of_a_profile_in_a_region() -> None:
-    from braket_cloud import REGION
-
-    assert opened(Cloud(QPU)).payer() == f"profile default, region {REGION}"
+def test_jobs_are_those_of_an_account_in_a_region() -> None:
+    cloud = Cloud(QPU)
+    service = opened(cloud)
+    assert service.payer() == f"account {ACCOUNT}, region {REGION}"
     assert open_braket("braket.local").payer() is None
+    cloud.account = "999999999999"
+    assert opened(cloud).payer() == f"account 999999999999, region {REGION}"
+    assert service.payer() == f"account {ACCOUNT}, region {REGION}", "it has signed in as that"
+
+
+def test_keys_that_expired_may_be_followed_by_those_of_another_account() -> None:
+    cloud = Cloud(QPU)
+    machine = AwsMachine("braket", QPU, braket_sdk.load(), cloud.session, PLACE)
+    cloud.fail("device", refusal("ExpiredTokenException", 403))
+    with pytest.raises(ExpiredError):
+        machine.standing()
+    cloud.account = "999999999999"
+    assert machine.payer() == f"account {ACCOUNT}, region {REGION}"
+    machine.open()
+    assert machine.payer() == f"account 999999999999, region {REGION}"
+
+
+def test_an_account_that_is_not_told_is_no_reason_to_fail() -> None:
+    """A private network may lead to Braket and not to the service that says who one is."""
+    cloud = Cloud(QPU)
+    cloud.fail("identity", refusal("AccessDenied", 403))
+    assert opened(cloud).payer() is None
 
 
 def test_what_the_device_says_of_itself() -> None:

@@ -113,7 +113,7 @@ class BraketService(Plain):
         return task_count(shapes, self._task_limits)
 
     def payer(self) -> str | None:
-        """The profile of the AWS configuration and the region whose jobs these are; None on a local simulator."""
+        """The AWS account and the region whose jobs these are; None on a local simulator, and where untold."""
         return self._machine.payer()
 
     def standing(self) -> dict[str, str | None]:

@@ -93,6 +93,7 @@ class AwsMachine:
         self._expired = False
         device = self._device()
         self._session: Any = device.aws_session
+        self._payer = self._identity()
         if device.properties is None:
             raise PermanentError(f"{name}: the installed amazon-braket-sdk cannot read what the device says of itself.")
         actions: dict[str, Any] = {str(getattr(k, "value", k)): a for k, a in device.properties.action.items()}
@@ -130,15 +131,23 @@ class AwsMachine:
         renewed = getattr(device.properties.service, "updatedAt", None)
         return {"queue": None if size is None else f"{size} tasks", "calibrated": age(renewed)}
 
-    def payer(self) -> str:
-        """The profile of the AWS configuration, and the region; keys in the environment have no names of their own."""
-        boto = self._session.boto_session
-        return f"profile {boto.profile_name}, region {boto.region_name}"
+    def payer(self) -> str | None:
+        """The number of the AWS account, and the region; None where AWS did not tell it on signing in."""
+        return self._payer
+
+    def _identity(self) -> str | None:
+        """Whose credentials these are: a profile, or keys in the environment, may be another account's tomorrow."""
+        try:
+            with self._calling():
+                return f"account {self._session.account_id}, region {self._session.region}"
+        except DeviceError:  # a network may lead to Braket alone, and whatever else is wrong ends the next call too
+            return None
 
     def open(self) -> None:
         """Sign in anew if the credentials have expired."""
         if self._expired:
             self._session = self._device().aws_session
+            self._payer = self._identity()
             self._expired = False
 
     def send(self, tasks: tuple[Task, ...], circuits: tuple[Circuit, ...], tag: str) -> str:

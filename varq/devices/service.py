@@ -184,7 +184,7 @@ class Service(Protocol):
         """
 
     def payer(self) -> str | None:
-        """Whose jobs these are at the vendor, by names, such as "profile lab, region us-east-1"; None where untold.
+        """Whose jobs these are at the vendor, such as "account 123456789012, region us-east-1"; None where untold.
 
         A job is found through the one that sent it alone.  Never what gives access, such as a token.
         """
