@@ -258,6 +258,7 @@ def _killed(store: str, straight: str, who: str, kill: Callable[[str], dict[Any,
     with ising(store) as study:
         yield Line(f"{who} killed, cells done", study.finish()["done"], MANY, least=24)
     after, whole = rows(store), rows(straight)
+    yield Line(f"{who} killed, evaluations that were still to come", len(whole) - len(before), MANY, least=1)
     again = sum(after.get(place, (None,))[0] != seconds for place, (seconds, _) in before.items())
     told = f"; of {len(before):,} that were recorded at the kill"
     yield Line(f"{who} killed, evaluations repeated that were recorded", again, 0, beside=told)
