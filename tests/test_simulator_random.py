@@ -121,6 +121,14 @@ def five_point(function: Callable[[Any], Any], x: Any, step: float = 1e-3) -> An
     return np.stack(rows, -1)
 
 
+def shifted(function: Callable[..., Any], x: Any) -> Any:
+    """The Jacobian by PennyLane's parameter shift, last axis the arguments."""
+    try:
+        return qml.jacobian(partial(function, diff_method="parameter-shift"))(pnp.array(x, requires_grad=True))
+    except UnboundLocalError:  # PennyLane 0.45 trips where none of the gates reaches what is measured
+        return five_point(function, x)
+
+
 def varied(tape: QuantumScript) -> list[int]:
     """Which parameters of a tape are scalars."""
     return [k for k, value in enumerate(tape.get_parameters(trainable_only=False)) if isinstance(value, float)]
@@ -138,10 +146,7 @@ def slopes(tape: QuantumScript, wires: int, path: str | None, most: int = 8, shi
 
     x = np.array([data[k] for k in places])
     plain = partial(value, qml.device("default.qubit", wires=wires))
-    if shift:
-        truth = qml.jacobian(partial(plain, diff_method="parameter-shift"))(pnp.array(x, requires_grad=True))
-    else:
-        truth = five_point(plain, x)
+    truth = shifted(plain, x) if shift else five_point(plain, x)
     with double():
         found = jax.jacrev(partial(value, Forced(path, wires), diff_method="best"))(jnp.asarray(x))
     np.testing.assert_allclose(found, np.reshape(truth, found.shape), rtol=0, atol=SLOPE)
