@@ -178,6 +178,29 @@ def test_a_number_that_another_process_has_now_is_no_owner(folder: Path) -> None
         assert not lease.lost
 
 
+def test_processes_that_started_in_one_tick_of_the_clock_are_two(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tick is 10 ms on Linux and a second on macOS: workers of one pool often share it."""
+    monkeypatch.setattr(leases, "_start", lambda pid: "7")
+    owner = start(OWNER, folder, "ada", 60, 60)
+    pid = int(line(owner))
+    with closing(sqlite3.connect(folder / "ada.sqlite")) as db:
+        db.execute("UPDATE leases SET process = ?", (Process.this("ada").mark,))
+        db.commit()
+    try:
+        with open_store(folder, host="ada", stale=30) as store:
+            with pytest.raises(OwnedError, match=f"owned by pid {pid} on host ada"):
+                store.lease(RUN, take_over=True).__enter__()
+            assert not store.jobs.late(RUN)
+            assert [holder.pid for holder in store.jobs.at_work()] == [pid]
+            age(folder, "ada", 60)
+            assert store.jobs.late(RUN)
+            with store.lease(RUN, take_over=True) as lease:
+                assert not lease.lost
+    finally:
+        owner.kill()
+        owner.communicate()
+
+
 def test_a_stopped_owner_is_replaced_when_asked_to_and_stale(folder: Path) -> None:
     owner = start(OWNER, folder, "ada", 0.05, 2)
     line(owner)

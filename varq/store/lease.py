@@ -110,12 +110,16 @@ class Holder:
     heartbeat: float
     released: int
 
+    def is_by(self, me: Process) -> bool:
+        """Whether a process itself is the one that holds it."""
+        # Processes that started in the same tick of the clock (10 ms on Linux, 1 s on macOS) have one mark.
+        return (self.host, self.pid, self.process) == (me.host, me.pid, me.mark)
+
     def words(self, me: Process) -> str:
         """Who and since when, for a message."""
-        here = self.host == me.host and self.process == me.mark
         who = (
             f"by another run object in this process (pid {self.pid})"
-            if here
+            if self.is_by(me)
             else f"by pid {self.pid} on host {self.host}"
         )
         since = datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -256,9 +260,8 @@ class Keeper:
         names = {name for file in files for (name,) in file.read("SELECT run FROM leases WHERE released = 0")}
         for name in names:
             for holder in holders(files, name):
-                mine = (holder.host, holder.process) == (self.me.host, self.me.mark)
                 unseen = holder.host != self.me.host and self.watch.late(holder)
-                if not (holder.released or mine or unseen or self.watch.gone(holder)):
+                if not (holder.released or holder.is_by(self.me) or unseen or self.watch.gone(holder)):
                     found.append(holder)
         return found
 
@@ -287,7 +290,7 @@ class Keeper:
     def _admit(self, holder: Holder, take_over: bool) -> None:
         if holder.released or self.watch.gone(holder):
             return
-        in_process = (holder.host, holder.process) == (self.me.host, self.me.mark)
+        in_process = holder.is_by(self.me)
         if take_over and (in_process or self.watch.late(holder)):
             return
         if in_process:

@@ -184,8 +184,8 @@ class Sessions:
         A process that no longer can write, on a full disk say, lives and holds its run for ever.  To take that over
         loses nothing: what it writes from then on is refused.
         """
-        holder, me = self.owner(name), self._watch.me
-        return holder is not None and (holder.host, holder.process) != (me.host, me.mark) and self._watch.late(holder)
+        holder = self.owner(name)
+        return holder is not None and not holder.is_by(self._watch.me) and self._watch.late(holder)
 
     def at_work(self) -> list[Holder]:
         """Who else holds a run, session or order now, as far as their heartbeats and processes tell.
