@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,7 @@ __all__ = [
     "gone",
     "ising",
     "rows",
+    "with_its_pool",
 ]
 
 STEPS = 40
@@ -44,6 +49,19 @@ sites = 2
 kind = "spsa"
 """
 """The same task as the beginning of a file, to which rules, a session and a sweep are added."""
+
+
+@contextmanager
+def with_its_pool(script: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A client; at last its pool is ended too, whose idle processes outlive one that is killed (they are CPython's)."""
+    words = [sys.executable, "-c", script, str(Path(__file__).parent), *arguments]
+    client = subprocess.Popen(words, start_new_session=True)
+    try:
+        yield client
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(client.pid, signal.SIGKILL)
+        client.wait()
 
 
 def described(cells: int, steps: int = STEPS) -> str:

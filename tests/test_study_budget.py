@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from harness import until
-from study_samples import Later
+from study_samples import Later, with_its_pool
 
 import varq
 from varq.algorithms import VQE
@@ -264,10 +264,9 @@ def killed_once(client: subprocess.Popen[bytes], study: Study, shots: float) -> 
 @pytest.mark.timeout(600)
 def test_a_client_that_is_killed_again_and_again_never_crosses_its_budget() -> None:
     limit = 30_000  # of some 48,000 that all cells use
-    with sampled(stop=Stop(steps=60)) as study:
-        words = [sys.executable, "-c", CLIENT, str(Path(__file__).parent), str(limit)]
+    with sampled(stop=Stop(steps=60)) as study, ExitStack() as clients:
         for part in (0.2, 0.4):
-            killed_once(subprocess.Popen(words), study, part * limit)
+            killed_once(clients.enter_context(with_its_pool(CLIENT, str(limit))), study, part * limit)
         status = study.finish(budget=Budget(shots=limit))
         assert not status.complete
         time.sleep(2)

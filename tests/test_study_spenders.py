@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -14,7 +12,7 @@ from typing import Any
 
 import pytest
 from harness import until
-from study_samples import FILE
+from study_samples import FILE, with_its_pool
 from typer.testing import CliRunner
 
 import varq
@@ -221,7 +219,7 @@ from multiprocessing import get_context
 sys.path.insert(0, sys.argv[1])
 from test_study_spenders import sampled
 if __name__ == "__main__":
-    with sampled(60) as study, ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    with sampled(240) as study, ProcessPoolExecutor(2, get_context("spawn")) as pool:
         study.finish(pool)
 """
 
@@ -229,9 +227,8 @@ if __name__ == "__main__":
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_a_client_without_a_budget_that_is_killed_leaves_nobody_who_spends_one() -> None:
-    limit = 20_000  # of some 48,000 that all cells use
-    with sampled(60) as study:
-        client = subprocess.Popen([sys.executable, "-c", CLIENT, str(Path(__file__).parent)])
+    limit = 80_000  # of some 192,000 that all cells use; two of them take more, and seconds
+    with sampled(240) as study, with_its_pool(CLIENT) as client:
         until(lambda: used(study) > 0.2 * limit or client.poll() is not None)
         client.kill()  # the processes of its pool go on with what they have
         assert client.wait() == -signal.SIGKILL
