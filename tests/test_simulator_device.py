@@ -17,6 +17,7 @@ import numpy as np
 import pennylane as qml
 import pennylane.devices.tests as conformance
 import pytest
+from gate_cases import some
 from pennylane import numpy as pnp
 from pennylane.exceptions import DeviceError, WireError
 from scipy.sparse import csr_matrix
@@ -473,7 +474,7 @@ def conform(shots: str, device: str = "varq.qubit", files: Sequence[str] = (".",
 
 
 @pytest.mark.timeout(1800)  # 450 tests in two processes of their own, about as long as each other
-@pytest.mark.parametrize("half", DEFAULT_QUBIT_PASSES)
+@pytest.mark.parametrize("half", some(DEFAULT_QUBIT_PASSES, "gates and gradients"))
 def test_conformance(half: str) -> None:
     every = {path.name for path in Path(conformance.__file__).parent.glob("test_*.py")}
     first = {name for name in every if name.startswith("test_gradients")} | {"test_gates.py"}
