@@ -86,7 +86,7 @@ def test_keys_that_expired_may_be_followed_by_those_of_another_account() -> None
     cloud = Cloud(QPU)
     machine = AwsMachine("braket", QPU, braket_sdk.load(), cloud.session, PLACE)
     cloud.fail("device", refusal("ExpiredTokenException", 403))
-    with pytest.raises(ExpiredError):
+    with pytest.raises(ExpiredError, match="Sign in"):
         machine.standing()
     cloud.account = "999999999999"
     assert machine.payer() == f"account {ACCOUNT}, region {REGION}"
