@@ -31,7 +31,7 @@ settings.register_profile(
     derandomize=False,
     database=None,
     print_blob=True,
-    max_examples=75,
+    max_examples=50,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 settings.load_profile("house")

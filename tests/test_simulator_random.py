@@ -60,7 +60,7 @@ from varq.simulator.precision import double
 
 pytestmark = [
     pytest.mark.flagless,  # NumPy's arrays go in and come out, or JAX's within a float64 block
-    pytest.mark.timeout(3600),  # the wide gate draws up to forty circuits in one test, each compiled up to six times
+    pytest.mark.timeout(3600),  # the wide gate draws up to twenty circuits in one test, each compiled up to six times
 ]
 
 NEAR = {"double": 1e-10, "single": 1e-5}  # linear algebra on a few dozen gates; observables have norms of about one
