@@ -91,9 +91,7 @@ class AwsMachine:
         self._settling = Settling(settled, STEP, clock, sleep)
         self._sent: dict[str, float] = {}
         self._expired = False
-        device = self._device()
-        self._session: Any = device.aws_session
-        self._payer = self._identity()
+        device = self._sign_in()
         if device.properties is None:
             raise PermanentError(f"{name}: the installed amazon-braket-sdk cannot read what the device says of itself.")
         actions: dict[str, Any] = {str(getattr(k, "value", k)): a for k, a in device.properties.action.items()}
@@ -109,6 +107,14 @@ class AwsMachine:
     def _device(self) -> Any:
         with self._calling():
             return self._sdk.AwsDevice(self._arn, aws_session=self._connect())
+
+    def _sign_in(self) -> Any:
+        """Open the device with the credentials of now; returns it."""
+        device = self._device()
+        self._session: Any = device.aws_session
+        self._expired = False
+        self._payer = self._identity()  # which may find that these have expired too
+        return device
 
     @contextmanager
     def _calling(self, sending: bool = False, arn: str = "") -> Iterator[None]:
@@ -146,9 +152,7 @@ class AwsMachine:
     def open(self) -> None:
         """Sign in anew if the credentials have expired."""
         if self._expired:
-            self._session = self._device().aws_session
-            self._payer = self._identity()
-            self._expired = False
+            self._sign_in()
 
     def send(self, tasks: tuple[Task, ...], circuits: tuple[Circuit, ...], tag: str) -> str:
         """Create the tasks, in order; the job's id is their ARNs, a space between two."""
